@@ -1,0 +1,115 @@
+"""Lightweight face recognition that anyone can run, check and train."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mien.calibrate import Calibration, calibrate
+    from mien.compare import Comparison, compare
+    from mien.draw import annotate
+    from mien.enroll import Enrolment, enroll, rebuild
+    from mien.errors import (
+        BadFacebank,
+        BadInput,
+        BadModel,
+        CannotWrite,
+        FacebankMismatch,
+        MienError,
+        MissingExtra,
+        NoFace,
+        UnknownPerson,
+    )
+    from mien.evaluate import Report, evaluate
+    from mien.facebank import Facebank
+    from mien.identify import Seen, Skipped, identify
+    from mien.images import read, walk, write
+    from mien.model import Model, load
+    from mien.types import Face, Frame, Match, Sighting
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadFacebank",
+    "BadInput",
+    "BadModel",
+    "Calibration",
+    "CannotWrite",
+    "Comparison",
+    "Enrolment",
+    "Face",
+    "Facebank",
+    "FacebankMismatch",
+    "Frame",
+    "Match",
+    "MienError",
+    "MissingExtra",
+    "Model",
+    "NoFace",
+    "Report",
+    "Seen",
+    "Sighting",
+    "Skipped",
+    "UnknownPerson",
+    "annotate",
+    "calibrate",
+    "compare",
+    "enroll",
+    "evaluate",
+    "identify",
+    "load",
+    "read",
+    "rebuild",
+    "walk",
+    "write",
+]
+
+_FILES = {  # where each name is; they are imported when they are first asked for
+    "calibrate": ("Calibration", "calibrate"),
+    "compare": ("Comparison", "compare"),
+    "draw": ("annotate",),
+    "enroll": ("Enrolment", "enroll", "rebuild"),
+    "errors": (
+        "BadFacebank",
+        "BadInput",
+        "BadModel",
+        "CannotWrite",
+        "FacebankMismatch",
+        "MienError",
+        "MissingExtra",
+        "NoFace",
+        "UnknownPerson",
+    ),
+    "evaluate": ("Report", "evaluate"),
+    "facebank": ("Facebank",),
+    "identify": ("Seen", "Skipped", "identify"),
+    "images": ("read", "walk", "write"),
+    "model": ("Model", "load"),
+    "types": ("Face", "Frame", "Match", "Sighting"),
+}
+_FILE_OF = {name: file for file, names in _FILES.items() for name in names}
+
+
+class _Package(ModuleType):
+    """A package in which `compare` is the function, not the file of the same name."""
+
+    def __getattr__(self, name: str) -> object:
+        if name not in _FILE_OF:
+            raise AttributeError(f"module 'mien' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"mien.{_FILE_OF[name]}"), name)
+        setattr(self, name, value)
+        return value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _FILE_OF and isinstance(value, ModuleType):  # Python has imported the file
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

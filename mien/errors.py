@@ -1,0 +1,54 @@
+"""What can go wrong through no fault of the program, as one tree.
+
+    MienError
+    ├── BadInput            a picture, folder, list of pairs or option that cannot be used
+    │   └── NoFace          an enrolment photo without exactly one usable face
+    ├── UnknownPerson       the facebank has nobody of that name
+    ├── BadFacebank         not a facebank, or a damaged one
+    │   └── FacebankMismatch    its vectors were made by another model
+    ├── BadModel            not a model file of ours, or a damaged one
+    ├── CannotWrite         the disk is full, read-only or forbidden
+    └── MissingExtra        an optional dependency is not installed
+
+Every message is one sentence: what was wrong, the value, what to do.  The command line prints it
+and exits with 2.  Mistakes of the calling program are ValueError or TypeError instead.
+"""
+
+
+class MienError(Exception):
+    """What a user can cause and can mend."""
+
+
+class BadInput(MienError):
+    """A picture, folder, list of pairs or option that cannot be used."""
+
+
+class NoFace(BadInput):
+    """An enrolment photo without exactly one usable face."""
+
+
+class UnknownPerson(MienError):
+    """The facebank has nobody of that name."""
+
+
+class BadFacebank(MienError):
+    """Not a facebank, or a damaged one."""
+
+
+class FacebankMismatch(BadFacebank):
+    """The facebank's vectors were made by another model."""
+
+
+class BadModel(MienError):
+    """Not a model file of ours, or a damaged one."""
+
+
+class CannotWrite(MienError):
+    """The disk is full, read-only or forbidden."""
+
+
+class MissingExtra(MienError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional package: pip install 'mien[{extra}]'")

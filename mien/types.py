@@ -1,0 +1,102 @@
+"""The vocabulary: every value that crosses a module's border, with its shape, unit and range.
+
+Images are RGB and upright everywhere inside the package.  A score is a cosine in [-1, 1], higher
+means more alike; there are no distances and no percentages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]  # (H, W, 3) RGB, row 0 on top
+Crops: TypeAlias = NDArray[np.uint8]  # (N, 112, 112, 3) RGB, aligned to the five-point template
+Embeddings: TypeAlias = NDArray[np.float32]  # (N, D), each row of unit length
+Scores: TypeAlias = NDArray[np.float32]  # cosines in [-1, 1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # eq: arrays do not compare to one bool
+class Face:
+    """One detected face, in the pixels of the picture it was found in."""
+
+    box: NDArray[np.float32]  # (4,): x1, y1, x2, y2; x2 and y2 exclusive
+    points: NDArray[np.float32]  # (5, 2) x, y: eye, eye, nose, mouth, mouth; picture-left first
+    confidence: float  # the detector's, in [0, 1]
+
+    def __post_init__(self) -> None:
+        if self.box.shape != (4,):
+            raise ValueError(f"Face.box must have shape (4,), not {self.box.shape}")
+        if self.points.shape != (5, 2):
+            raise ValueError(f"Face.points must have shape (5, 2), not {self.points.shape}")
+
+    @property
+    def size(self) -> float:
+        """The longer side of the box, in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The person a face was taken for."""
+
+    person: str | None  # None: nobody in the facebank reaches the threshold
+    score: float  # cosine with the nearest person, in [-1, 1]
+
+    def __post_init__(self) -> None:
+        if not -1.0 <= self.score <= 1.0:
+            raise ValueError(f"Match.score must lie in [-1, 1], not {self.score}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture to look at, and where it came from."""
+
+    path: Path
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """One face in one picture, and who it is."""
+
+    path: Path
+    face: Face
+    match: Match
+
+
+class Detector(Protocol):
+    """Finds faces: best confidence first, an empty list where there are none."""
+
+    def __call__(self, image: Image) -> list[Face]: ...
+
+
+class Embedder(Protocol):
+    """Turns aligned crops into unit vectors."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in an embedding."""
+        ...
+
+    @property
+    def model_id(self) -> str:
+        """Name and fingerprint of the weights; vectors of different ids are not comparable."""
+        ...
+
+    def __call__(self, crops: Crops) -> Embeddings: ...
+
+
+class Index(Protocol):
+    """Nearest rows of a fixed matrix of unit vectors."""
+
+    def __len__(self) -> int: ...
+
+    def search(self, queries: Embeddings, k: int) -> tuple[Scores, NDArray[np.intp]]:
+        """Scores and row numbers of the k best rows, both (M, k), best first."""
+        ...
+
+
