@@ -1,0 +1,116 @@
+"""Thresholds from made-up people, whose scores are counted by slow loops."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeModel, MeanColours, SquareFaces, save_photo
+
+from mien import align, images
+from mien.calibrate import calibrate, genuine_scores, impostor_scores
+from mien.errors import BadInput
+
+
+def save_people(folder: Path, people: int, photos: int) -> None:
+    for person in range(people):
+        for photo in range(photos):
+            name = folder / f"person {person}" / f"{photo}.png"
+            save_photo(name, seed=person, shade=10 * photo)
+
+
+def test_every_pair_once_over_several_blocks() -> None:
+    random = np.random.default_rng(5)
+    vectors = random.normal(size=(2100, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    people = random.integers(0, 300, 2100)
+    scores = vectors @ vectors.T
+    above = np.triu(np.ones_like(scores, bool), k=1)
+    same = people[:, None] == people[None]
+    for found, wanted in (
+        (impostor_scores(vectors, people), scores[above & ~same]),
+        (genuine_scores(vectors, people), scores[above & same]),
+    ):
+        np.testing.assert_allclose(np.sort(found), np.sort(wanted), atol=1e-6)
+
+
+def test_people_may_be_names() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    assert len(impostor_scores(vectors, ["Ann", "Bob", "Ann"])) == 2
+    assert len(genuine_scores(vectors, ["Ann", "Bob", "Ann"])) == 1
+
+
+def test_calibration_by_slow_loop(tmp_path: Path) -> None:
+    save_people(tmp_path / "people", people=40, photos=2)
+    found = calibrate(FakeModel(), tmp_path / "people", fmr=0.02)
+    rows = []
+    for path in sorted((tmp_path / "people").rglob("*.png")):
+        image = images.read(path)
+        rows.append((path.parent.name, MeanColours()(align.crops(image, SquareFaces()(image)))[0]))
+    impostors = [a @ b for i, (p, a) in enumerate(rows) for q, b in rows[:i] if p != q]
+    genuine = [a @ b for i, (p, a) in enumerate(rows) for q, b in rows[:i] if p == q]
+    assert found.model_id == FakeModel().model_id
+    assert (found.people, found.photos, found.source) == (40, 80, "people")
+    assert found.impostor_pairs == len(impostors) == 3120
+    assert found.genuine_pairs == len(genuine) == 40
+    assert found.chosen.fmr == 0.02
+    first_rejected = sorted(impostors)[-63]  # 62.4 may pass; another product rounds differently
+    assert found.chosen.threshold == pytest.approx(first_rejected, abs=1e-6)
+    assert found.chosen.tmr == np.mean([score >= found.chosen.threshold for score in genuine])
+    assert [point.fmr for point in found.table] == [0.01]  # 0.001 would rest on 3 false matches
+    assert found.table[0].threshold > found.chosen.threshold
+    assert found.skipped == ()
+    shown = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert shown["chosen"] == asdict(found.chosen)
+
+
+def test_bad_photos_are_listed(tmp_path: Path) -> None:
+    save_people(tmp_path, people=20, photos=2)
+    save_photo(tmp_path / "person 0" / "dark.png", seed=0, faces=0)
+    (tmp_path / "person 1" / "empty.jpg").touch()
+    save_photo(tmp_path / "loose.png", seed=1)
+    found = calibrate(FakeModel(), tmp_path, fmr=0.1)
+    assert found.photos == 40
+    names = [path.name for path, _ in found.skipped]
+    assert names == ["loose.png", "dark.png", "empty.jpg"]
+    for (_, reason), why in zip(
+        found.skipped, ["no person's folder", "no face", "is empty"], strict=True
+    ):
+        assert why in reason
+    shown = json.loads(json.dumps(found.to_json()))["skipped"][1]
+    assert shown == {"path": str(found.skipped[1][0]), "reason": found.skipped[1][1]}
+
+
+def test_one_photo_each_tells_nothing_of_true_matches(tmp_path: Path) -> None:
+    save_people(tmp_path, people=30, photos=1)
+    found = calibrate(FakeModel(), tmp_path, fmr=0.1)
+    assert (found.genuine_pairs, found.chosen.tmr) == (0, None)
+
+
+@pytest.mark.parametrize("fmr", [0, 1, -0.1, float("nan")])
+def test_rates_that_make_no_sense(tmp_path: Path, fmr: float) -> None:
+    with pytest.raises(BadInput, match="must lie between 0 and 1"):
+        calibrate(FakeModel(), tmp_path, fmr=fmr)
+
+
+def test_too_few_pairs(tmp_path: Path) -> None:
+    save_people(tmp_path, people=5, photos=2)
+    with pytest.raises(BadInput, match=r"gives 40 pairs of two people and .* 0\.001 needs 30000"):
+        calibrate(FakeModel(), tmp_path, fmr=1e-3)
+
+
+def test_too_few_pairs_after_bad_photos(tmp_path: Path) -> None:
+    save_people(tmp_path, people=26, photos=1)  # 325 pairs
+    calibrate(FakeModel(), tmp_path, fmr=0.1)
+    for person in range(3):
+        (tmp_path / f"person {person}" / "0.png").write_bytes(b"")
+    with pytest.raises(BadInput, match="gives 253 pairs"):
+        calibrate(FakeModel(), tmp_path, fmr=0.1)
+
+
+def test_a_folder_without_photos(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="holds no photos"):
+        calibrate(FakeModel(), tmp_path, fmr=0.1)
