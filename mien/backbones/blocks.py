@@ -1,0 +1,107 @@
+"""The pieces that several backbones are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# SiLU is what the SeesawFaceNet code calls h_swish: it multiplies by a true sigmoid.
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "silu": lambda channels: nn.SiLU(inplace=True),
+    "relu": lambda channels: nn.ReLU(inplace=True),
+    "hard_swish": lambda channels: nn.Hardswish(inplace=True),
+    "prelu": nn.PReLU,
+    "linear": lambda channels: nn.Identity(),
+}
+
+
+def conv_bn(
+    in_channels: int, out_channels: int, kernel: int, *, activation: str, **kwargs: Any
+) -> nn.Sequential:
+    """A convolution without bias, batch norm and an activation; padded to keep the size."""
+    kwargs.setdefault("padding", kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, bias=False, **kwargs),
+        nn.BatchNorm2d(out_channels),
+        ACTIVATIONS[activation](out_channels),
+    )
+
+
+class SplitConv(nn.Module):
+    """A 1x1 convolution of which one quarter of the channels and three quarters go apart.
+
+    The published code slices its input, convolves the parts and joins them again.  Here both
+    kernels are set into one matrix that is zero elsewhere, and one dense convolution does it all:
+    1.6 times the arithmetic and less than half the time, since nothing is copied.  A shuffle of
+    the output's channels is a reordering of that matrix's rows and costs nothing.
+
+    Args:
+        in_channels, out_channels: multiples of 4.
+        quarter_first: whether the quarter is the first or the last of the channels.
+        shuffled: interleave the two halves of the output's channels (a shuffle of 2 groups).
+    """
+
+    order: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        quarter_first: bool = True,
+        shuffled: bool = False,
+    ) -> None:
+        super().__init__()
+        if in_channels % 4 or out_channels % 4:
+            raise ValueError(f"channels must be multiples of 4, not {in_channels}, {out_channels}")
+        self.quarter_first = quarter_first
+        self.quarter = nn.Parameter(torch.empty(out_channels // 4, in_channels // 4))
+        self.rest = nn.Parameter(torch.empty(3 * out_channels // 4, 3 * in_channels // 4))
+        for weight in (self.quarter, self.rest):
+            nn.init.kaiming_uniform_(weight, a=5**0.5)  # torch's own for a convolution
+        order = torch.arange(out_channels)
+        if shuffled:
+            order = order.view(2, out_channels // 2).T.reshape(-1)
+        self.register_buffer("order", order, persistent=False)
+
+    def dense(self) -> Tensor:
+        """The same map as one matrix, (out_channels, in_channels)."""
+        parts = (self.quarter, self.rest) if self.quarter_first else (self.rest, self.quarter)
+        whole: Tensor = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
+        return whole[self.order]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.dense()[:, :, None, None])
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs each channel by what the whole map holds (Hu et al., arXiv 1709.01507)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, channels // 4)
+        self.activation = nn.PReLU(channels // 4)
+        self.excite = nn.Linear(channels // 4, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.excite(self.activation(self.squeeze(x.mean((2, 3)))))  # (N, C)
+        weighed: Tensor = x * weight.sigmoid()[:, :, None, None]
+        return weighed
+
+
+def embedding_head(in_channels: int, dim: int, activation: str) -> nn.Sequential:
+    """MobileFaceNet's end: 1x1 to 512, a 7x7 depthwise in place of pooling, linear, batch norm.
+
+    (N, C, 7, 7) -> (N, dim).  Chen et al., arXiv 1804.07573, section 3.1.
+    """
+    return nn.Sequential(
+        conv_bn(in_channels, 512, 1, activation=activation),
+        conv_bn(512, 512, 7, activation="linear", groups=512, padding=0),
+        nn.Flatten(),
+        nn.Linear(512, dim, bias=False),
+        nn.BatchNorm1d(dim),
+    )
