@@ -23,9 +23,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from mien.backbones.blocks import SplitConv
 from mien.checkpoint import Checkpoint
-from mien.embed import Card, OnnxEmbedder, canary_crop
+from mien.embed import Card, canary_crop
 from mien.errors import BadModel
 from mien.images import write_atomically
+from mien.runtime import session
 
 TOLERANCE = 1e-4  # largest difference of any coordinate between the network and its file
 
@@ -107,21 +108,17 @@ def export(
         canary=[round(float(value), 6) for value in expected[0]],
     )
     proto = _to_onnx(_Deployed(fold(network)).eval(), torch.from_numpy(crops))
-    save(path, proto, card)
-    difference = float(np.abs(OnnxEmbedder(path)(crops) - expected).max())
+    proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
+    content = proto.SerializeToString()
+    exported = session(content, otherwise=f"{path} would not run; use another version of torch")
+    difference = float(np.abs(exported.run(None, {"crops": crops})[0] - expected).max())
     if difference > TOLERANCE:
         raise BadModel(
-            f"{path} differs from its network by {difference:.2g}, over {TOLERANCE:g}; "
+            f"{path} would differ from its network by {difference:.2g}, over {TOLERANCE:g}; "
             "use another version of torch or onnxscript"
         )
+    write_atomically(path, content)
     return card
-
-
-def save(path: Path, proto: onnx.ModelProto, card: Card) -> None:
-    """Writes a model file with its card inside, atomically."""
-    del proto.metadata_props[:]
-    proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
-    write_atomically(path, proto.SerializeToString())
 
 
 def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
@@ -136,6 +133,7 @@ def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
     )
     assert program is not None
     proto = program.model_proto
+    del proto.metadata_props[:]
     for node in proto.graph.node:  # stack traces of the machine that exported
         del node.metadata_props[:]
         node.doc_string = ""

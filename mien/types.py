@@ -98,5 +98,3 @@ class Index(Protocol):
     def search(self, queries: Embeddings, k: int) -> tuple[Scores, NDArray[np.intp]]:
         """Scores and row numbers of the k best rows, both (M, k), best first."""
         ...
-
-

@@ -1,0 +1,291 @@
+"""Pictures in and out: reading, finding and writing them.
+
+Everything past this file is RGB, uint8 and upright.  The only place that knows file formats, EXIF
+rotation and OpenCV's blue-first order.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import re
+import secrets
+import struct
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from mien.errors import BadInput, CannotWrite
+from mien.types import Image
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+MAX_PIXELS = 120_000_000  # 100-megapixel cameras and some room
+MAX_BYTES = 1 << 30  # of a file; MAX_PIXELS of 16-bit RGB without compression are 0.7 GB
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # Pillow's names
+_FIRST_BYTES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|GIF8|BM|II\*\0|MM\0\*|....ftypavif", re.DOTALL
+)
+_DAMAGED = (  # what Pillow's readers let through on bytes that make no sense
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+
+_ORIENTATION = 0x0112  # EXIF: which way up the camera was held, 1 to 8
+_TRANSPOSED = (5, 6, 7, 8)
+_FLIP = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # cv2.flip: 1 left-right, 0 up-down, -1 both
+
+_ENCODING = {
+    ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 92),
+    ".jpeg": (cv2.IMWRITE_JPEG_QUALITY, 92),
+    ".png": (),
+}
+_JPEG_SIDE = 65_500  # pixels, libjpeg's limit
+
+
+def read(path: str | Path) -> Image:
+    """The picture in a file; see `decode`."""
+    return decode(read_bytes(path), str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a photo: what `decode` takes and what a fingerprint is made of.
+
+    Raises:
+        BadInput: no such file, not an ordinary one, not readable, or more than `MAX_BYTES`.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder: name a picture inside it")
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
+            raise BadInput(f"{path} is not an ordinary file: copy the picture into one")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise BadInput(f"{path} has {size} bytes, over the limit of {MAX_BYTES}: shrink it")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} does not exist: check the path") from error
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be read ({error.strerror}): check who may read it"
+        ) from error
+
+
+def decode(data: bytes, name: str = "the picture") -> Image:
+    """The picture in the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
+
+    It has the size of the file's picture: nothing is shrunk, so a box found here is a box in the
+    file.  Memory is bounded by `MAX_PIXELS` instead, which is checked before any pixel is decoded:
+    3 bytes a pixel are kept, and decoding takes 6 for a JPEG (9 for a progressive one), 16 for a
+    WebP and up to 10 for the others.  Transparency lies on white, 16-bit samples are scaled to 8,
+    an animation gives its first frame, and colour profiles are ignored.
+
+    Args:
+        data: the whole file.
+        name: what an error calls it.
+
+    Returns:
+        A new (H, W, 3) RGB array, turned upright.
+
+    Raises:
+        BadInput: no picture, a truncated one, or more than `MAX_PIXELS`.
+    """
+    if not data:
+        raise BadInput(f"{name} is empty (0 bytes): copy it again from its source")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the limit is ours; damage is raised below
+            return _decode(data, name)
+    except Pillow.DecompressionBombError as error:
+        raise BadInput(_too_large(name)) from error
+    except _DAMAGED as error:
+        if _FIRST_BYTES.match(data):
+            why = "is truncated or damaged: copy it again from its source"
+        else:
+            why = "is not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF picture: convert it"
+        raise BadInput(f"{name} {why}") from error
+
+
+def _decode(data: bytes, name: str) -> Image:
+    with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:  # reads the header only
+        if picture.width * picture.height > MAX_PIXELS:
+            raise BadInput(_too_large(name))
+        if picture.mode in ("I", "F"):
+            raise BadInput(f"{name} has 32 bits a sample: save it with 8 or 16")
+        image = _fast_jpeg(picture, data)
+        if image is None:
+            image = _pixels(picture)
+        return _upright(image, _orientation(picture))
+
+
+def _too_large(name: str) -> str:
+    return f"{name} has more than {MAX_PIXELS // 10**6} megapixels: shrink it"
+
+
+def _fast_jpeg(picture: Pillow.Image, data: bytes) -> Image | None:
+    """The pixels of an ordinary JPEG, equal to Pillow's in half the time; None for any other.
+
+    OpenCV says nothing of truncation, so the file must end with the end-of-image marker.
+    """
+    whole = data.endswith(b"\xff\xd9")
+    if not (picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB") and whole):
+        return None
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    return None if image is None else cast("Image", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _pixels(picture: Pillow.Image) -> Image:
+    """Any picture as RGB, in strips: converting it whole would take twice the memory."""
+    picture.load()
+    image = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, 256):
+        bottom = min(top + 256, picture.height)
+        image[top:bottom] = _rgb(picture.crop((0, top, picture.width, bottom)))
+    return image
+
+
+def _rgb(picture: Pillow.Image) -> Image:
+    if picture.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
+        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        white = Pillow.new("RGBA", picture.size, "white")
+        picture = Pillow.alpha_composite(white, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def _orientation(picture: Pillow.Image) -> int:
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except _DAMAGED:  # the pixels are good all the same
+        return 1
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    if orientation in _TRANSPOSED:
+        image = cast("Image", cv2.transpose(image))
+    if orientation in _FLIP:
+        cv2.flip(image, _FLIP[orientation], image)  # in place
+    return image
+
+
+def walk(paths: Iterable[str | Path]) -> list[Path]:
+    """The photos that files, folders and patterns stand for, each once, in a stable order.
+
+    The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
+    named outright is taken whatever its ending.  Folders are searched to the bottom, through links
+    too, for names that end in `EXTENSIONS` and do not start with a dot; patterns are those of
+    `glob`, with ** for any depth.
+
+    Raises:
+        BadInput: nothing of that name, a folder without photos, or one that cannot be listed.
+    """
+    found: dict[str, Path] = {}  # by real path
+    try:
+        for path in paths:
+            for photo in _photos(Path(path)):
+                found.setdefault(os.path.realpath(photo), photo)
+    except OSError as error:
+        raise BadInput(
+            f"{error.filename} cannot be listed ({error.strerror}): check who may read it"
+        ) from error
+    return list(found.values())
+
+
+def _photos(path: Path) -> list[Path]:
+    if path.is_dir():
+        matches = [path]
+    elif path.exists() or path.is_symlink():
+        return [path]
+    else:  # Path.glob takes no absolute pattern
+        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    if not matches:
+        raise BadInput(f"{path} does not exist: check the path")
+    photos = [photo for match in matches for photo in _photos_below(match)]
+    if not photos:
+        raise BadInput(f"{path} holds no photos ({' '.join(EXTENSIONS)}): name a picture or folder")
+    return photos
+
+
+def _photos_below(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield from [path] if _is_photo(path.name) else []
+        return
+    seen = set()  # real folders: a link may lead back up
+    for folder, folders, files in os.walk(path, onerror=_raise, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if _is_photo(name))
+
+
+def _is_photo(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def write(path: str | Path, image: Image) -> None:
+    """Leave a picture in a file, as JPEG of quality 92 or PNG by its name; see `write_atomically`.
+
+    Raises:
+        BadInput: the name ends neither in .jpg, .jpeg nor .png, or the format cannot hold so wide
+            or high a picture.
+        CannotWrite: see `write_atomically`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _ENCODING:
+        raise BadInput(f"{path} must end in {', '.join(_ENCODING)} to be written: rename it")
+    height, width, _ = image.shape
+    if suffix != ".png" and max(height, width) > _JPEG_SIDE:
+        raise BadInput(f"{path} cannot hold {width} x {height} pixels as JPEG: end it in .png")
+    blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    data = cv2.imencode(suffix, blue_first, _ENCODING[suffix])[1]
+    write_atomically(path, data.tobytes())
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Leave data in a file, whole or not at all, replacing what was there.
+
+    Missing folders are made.  A reader sees the old file or the new one and never a part, whatever
+    stops the writer: the bytes go to a hidden file beside it, to the disk, then take its name.
+
+    Raises:
+        CannotWrite: the disk is full or read-only, or writing there is forbidden.
+    """
+    path = Path(path)
+    partial = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise CannotWrite(
+            f"{path} cannot be written ({error.strerror}): free some space or choose another place"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

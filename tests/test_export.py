@@ -1,0 +1,123 @@
+"""An exported file computes what its network does, and says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
+
+import onnx  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+
+from mien.backbones import BACKBONES  # noqa: E402
+from mien.checkpoint import Checkpoint  # noqa: E402
+from mien.embed import Card, OnnxEmbedder  # noqa: E402
+from mien.errors import BadModel  # noqa: E402
+from mien.export import export, fold  # noqa: E402
+
+
+def trained(name: str, seed: int = 0) -> Checkpoint:
+    """A network whose batch norms are not the identity, as after training."""
+    torch.manual_seed(seed)
+    network = BACKBONES[name]()
+    with torch.inference_mode():
+        for _ in range(2):
+            network(torch.randn(8, 3, 112, 112))
+    return Checkpoint(name, {}, network.state_dict(), {"step": 1})
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Card, Checkpoint]:
+    path = tmp_path_factory.mktemp("models") / "small.onnx"
+    checkpoint = trained("seesaw_shuffle")
+    return path, export(checkpoint, path, name="small", threshold=0.4), checkpoint
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_folding_keeps_the_function(name: str) -> None:
+    checkpoint = trained(name)
+    x = torch.randn(2, 3, 112, 112)
+    with torch.inference_mode():
+        before = checkpoint.build()(x)
+        folded = fold(checkpoint.build())
+        torch.testing.assert_close(folded(x), before, atol=1e-4, rtol=1e-4)
+    norms = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+    assert not any(isinstance(module, norms) for module in folded.modules())
+
+
+def test_the_file_is_the_network(exported: tuple[Path, Card, Checkpoint]) -> None:
+    path, _, checkpoint = exported
+    crops = np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), np.uint8)
+    x = torch.from_numpy((crops.transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5)
+    with torch.inference_mode():
+        expected = F.normalize(checkpoint.build()(x)).numpy()
+    vectors = OnnxEmbedder(path)(crops)
+    np.testing.assert_allclose(vectors, expected, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_any_number_of_crops(exported: tuple[Path, Card, Checkpoint]) -> None:
+    embed = OnnxEmbedder(exported[0])
+    crops = np.random.default_rng(3).integers(0, 256, (35, 112, 112, 3), np.uint8)
+    assert embed(crops[:0]).shape == (0, 128)
+    np.testing.assert_allclose(embed(crops)[33:34], embed(crops[33:34]), atol=1e-5)
+
+
+def test_the_card(exported: tuple[Path, Card, Checkpoint]) -> None:
+    path, card, _ = exported
+    assert OnnxEmbedder(path).card == card
+    assert card.threshold == 0.4
+    assert card.dim == 128
+    assert card.trained["backbone"] == "seesaw_shuffle"
+    name, _, digest = card.model_id.partition("-")
+    assert name == "small"
+    assert len(digest) == 12
+
+
+def test_the_file_knows_nothing_of_where_it_was_made(
+    exported: tuple[Path, Card, Checkpoint],
+) -> None:
+    content = exported[0].read_bytes()
+    assert b".py" not in content
+    assert str(Path(__file__).parents[1]).encode() not in content
+
+
+def test_other_weights_are_another_model(
+    exported: tuple[Path, Card, Checkpoint], tmp_path: Path
+) -> None:
+    other = export(trained("seesaw_shuffle", seed=1), tmp_path / "b.onnx", name="small")
+    assert other.model_id != exported[1].model_id
+
+
+def test_weights_that_changed_on_the_disk_are_noticed(
+    exported: tuple[Path, Card, Checkpoint], tmp_path: Path
+) -> None:
+    proto = onnx.load(exported[0])
+    largest = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    damaged = bytearray(largest.raw_data)
+    damaged[len(damaged) // 2 + 3 : len(damaged) // 2 + 403 : 4] = b"\x7f" * 100  # exponents
+    largest.raw_data = bytes(damaged)
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(BadModel, match="no longer computes"):
+        OnnxEmbedder(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a" * 50])
+def test_not_a_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(content)
+    with pytest.raises(BadModel, match="is not a mien model or is damaged"):
+        OnnxEmbedder(path)
+
+
+def test_truncated(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:
+    content = exported[0].read_bytes()
+    for keep in (100, len(content) // 2, len(content) - 1):
+        path = tmp_path / f"{keep}.onnx"
+        path.write_bytes(content[:keep])
+        with pytest.raises(BadModel):
+            OnnxEmbedder(path)
