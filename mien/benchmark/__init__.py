@@ -1,0 +1,1 @@
+"""What the package promises, measured: each file times or counts one thing."""

