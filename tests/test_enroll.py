@@ -1,0 +1,471 @@
+"""Enrolling folders: what is added, kept, moved and removed, and that a kill loses nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import children
+import pytest
+from fakes import FakeModel, SquareFaces, save_photo
+
+from mien.enroll import Enrolment, enroll, rebuild
+from mien.errors import BadInput, CannotWrite, FacebankMismatch
+from mien.facebank import Facebank, Person
+from mien.images import read
+from mien.types import Embeddings
+
+ANN, BEN, EVE = 1, 2, 3  # seeds of photos
+T = TypeVar("T")
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel()
+
+
+@pytest.fixture
+def facebank(model: FakeModel) -> Iterator[Facebank]:
+    with Facebank.create(":memory:", model_id=model.model_id, dim=model.dim) as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ann has two photos, one of them deeper; Ben has one."""
+    save_photo(tmp_path / "people" / "Ann" / "1.png", ANN)
+    save_photo(tmp_path / "people" / "Ann" / "2025" / "2.png", ANN, shade=5)
+    save_photo(tmp_path / "people" / "Ben" / "1.png", BEN)
+    return tmp_path / "people"
+
+
+def looks(model: FakeModel) -> int:
+    """At how many pictures the model's detector has looked."""
+    assert isinstance(model.detector, SquareFaces)
+    return model.detector.pictures
+
+
+def vector(path: Path, model: FakeModel) -> Embeddings:
+    """(1, D), of the face in a photo."""
+    image = read(path)
+    return model.embed(image, model.detect(image))
+
+
+def files(facebank: Facebank) -> dict[str, list[str]]:
+    """Of each person."""
+    return {
+        person.name: sorted(photo.file for photo in facebank.photos(person.name))
+        for person in facebank.people()
+    }
+
+
+def counts(done: Enrolment) -> tuple[int, int, int, int]:
+    return done.added, done.kept, done.removed, len(done.skipped)
+
+
+def test_a_folder_becomes_people(folder: Path, facebank: Facebank, model: FakeModel) -> None:
+    done = enroll(folder, facebank, model)
+    assert done == Enrolment(added=3, kept=0, removed=0, skipped=(), people=2)
+    assert files(facebank) == {"Ann": ["Ann/1.png", "Ann/2025/2.png"], "Ben": ["Ben/1.png"]}
+    photo = facebank.photos("Ben")[0]
+    assert (photo.folder, photo.size, photo.confidence) == (str(folder), 32, 1)
+    assert facebank.search(vector(photo.path, model), 0.99)[0].person == "Ben"
+
+
+def test_again_does_nothing(folder: Path, facebank: Facebank, model: FakeModel) -> None:
+    enroll(folder, facebank, model)
+    before = facebank.photos(), looks(model)
+    assert enroll(folder, facebank, model) == Enrolment(0, 3, 0, (), 2)
+    assert (facebank.photos(), looks(model)) == before
+
+
+def test_what_is_new_joins_and_what_is_gone_leaves(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    save_photo(folder / "Ben" / "2.png", BEN, shade=9)
+    save_photo(folder / "Eve" / "1.png", EVE)
+    shutil.rmtree(folder / "Ann" / "2025")
+    assert counts(enroll(folder, facebank, model)) == (2, 2, 1, 0)
+    assert files(facebank) == {
+        "Ann": ["Ann/1.png"],
+        "Ben": ["Ben/1.png", "Ben/2.png"],
+        "Eve": ["Eve/1.png"],
+    }
+    shutil.rmtree(folder / "Ann")
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 1, 0)
+    assert list(files(facebank)) == ["Ben", "Eve"]
+    assert looks(model) == 5
+
+
+def test_a_changed_photo_takes_the_place_of_the_old(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    save_photo(folder / "Ben" / "1.png", EVE)
+    assert counts(enroll(folder, facebank, model)) == (1, 2, 1, 0)
+    assert facebank.search(vector(folder / "Ben" / "1.png", model), 0.99)[0].person == "Ben"
+
+
+@pytest.mark.parametrize("faces", [0, 2, None])
+def test_a_changed_photo_that_cannot_be_used_leaves_the_old_one(
+    folder: Path, facebank: Facebank, model: FakeModel, faces: int | None
+) -> None:
+    enroll(folder, facebank, model)
+    before = facebank.photos()
+    if faces is None:
+        (folder / "Ben" / "1.png").write_bytes(b"half a pho")
+    else:
+        save_photo(folder / "Ben" / "1.png", BEN, faces=faces)
+    assert counts(enroll(folder, facebank, model)) == (0, 2, 0, 1)
+    assert facebank.photos() == before
+
+
+def test_files_that_move_are_not_looked_at_again(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    (folder / "Ann" / "1.png").rename(folder / "Ann" / "renamed.png")
+    (folder / "Ann" / "2025" / "2.png").rename(folder / "Ben" / "2.png")
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 0, 0)
+    assert files(facebank) == {"Ann": ["Ann/renamed.png"], "Ben": ["Ben/1.png", "Ben/2.png"]}
+    assert looks(model) == 3
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 0, 0)
+
+
+def test_two_photos_may_swap_their_names(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    (folder / "Ann" / "1.png").rename(folder / "x")
+    (folder / "Ann" / "2025" / "2.png").rename(folder / "Ann" / "1.png")
+    (folder / "x").rename(folder / "Ann" / "2025" / "2.png")
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 0, 0)
+    assert len(facebank.photos("Ann")) == 2
+
+
+def test_a_renamed_sub_folder_renames_the_person(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    (folder / "Ann").rename(folder / "Anna")
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 0, 0)
+    assert list(files(facebank)) == ["Anna", "Ben"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_person_renamed_in_the_facebank_stays_renamed(
+    folder: Path, facebank: Facebank, model: FakeModel, moved: bool
+) -> None:
+    enroll(folder, facebank, model)
+    facebank.rename("Ann", "Ann Lee")
+    if moved:
+        folder = folder.rename(folder.with_name("moved"))
+    save_photo(folder / "Ann" / "0 first.png", ANN, shade=9)
+    save_photo(folder / "Ann" / "3.png", ANN, shade=7)
+    assert counts(enroll(folder, facebank, model)) == (2, 3, 0, 0)
+    assert facebank.people() == [Person("Ann Lee", 4), Person("Ben", 1)]
+    assert {photo.folder for photo in facebank.photos()} == {str(folder)}
+    (folder / "Ann" / "3.png").unlink()
+    assert counts(enroll(folder, facebank, model)) == (0, 4, 1, 0)
+
+
+def test_a_renamed_person_stays_so_when_all_their_photos_are_replaced(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    facebank.rename("Ann", "Ann Lee")
+    shutil.rmtree(folder / "Ann")
+    save_photo(folder / "Ann" / "new.png", ANN, shade=9)
+    assert counts(enroll(folder, facebank, model)) == (1, 1, 2, 0)
+    assert files(facebank) == {"Ann Lee": ["Ann/new.png"], "Ben": ["Ben/1.png"]}
+
+
+def test_two_sub_folders_can_be_one_person(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    facebank.rename("Ben", "Ann", merge=True)
+    save_photo(folder / "Ben" / "2.png", BEN, shade=9)
+    assert counts(enroll(folder, facebank, model)) == (1, 3, 0, 0)
+    assert facebank.people() == [Person("Ann", 4)]
+
+
+def test_other_folders_are_left_alone(
+    folder: Path, tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    other = tmp_path / "other"
+    save_photo(other / "Ann" / "1.png", ANN, shade=20)
+    save_photo(other / "Eve" / "1.png", EVE)
+    shutil.copy(folder / "Ben" / "1.png", other / "Eve" / "2.png")
+    done = enroll(other, facebank, model)
+    assert counts(done) == (2, 0, 0, 1)
+    assert done.people == 3
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 0, 0)
+    assert facebank.people() == [Person("Ann", 3), Person("Ben", 1), Person("Eve", 1)]
+
+
+def test_a_copy_of_a_folder_changes_nothing(
+    folder: Path, tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    before = facebank.photos()
+    shutil.copytree(folder, tmp_path / "copy")
+    assert counts(enroll(tmp_path / "copy", facebank, model)) == (0, 3, 0, 0)
+    assert facebank.photos() == before
+
+
+def test_a_copy_of_a_photo_is_kept_once_and_belongs_to_one_person(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    shutil.copy(folder / "Ann" / "1.png", folder / "Ann" / "copy.png")
+    shutil.copy(folder / "Ann" / "1.png", folder / "Ben" / "copy.png")
+    done = enroll(folder, facebank, model)
+    assert counts(done) == (3, 1, 0, 1)
+    ((path, reason),) = done.skipped
+    assert path == folder / "Ben" / "copy.png"
+    assert "the same photo is Ann's" in reason
+    assert facebank.people() == [Person("Ann", 2), Person("Ben", 1)]
+    for name in ("1.png", "copy.png"):
+        (folder / "Ann" / name).unlink()
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 0, 0)
+    assert facebank.people() == [Person("Ann", 1), Person("Ben", 2)]
+
+
+def test_one_bad_photo_does_not_stop_the_others(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    bad = {
+        save_photo(folder / "loose.png", EVE): "not in a person's folder",
+        folder / "Ann" / "empty.png": "empty",
+        folder / "Ann" / "text.jpg": "not a JPEG",
+        save_photo(folder / "Ben" / "nobody.png", BEN, faces=0): "no face",
+        save_photo(folder / "Ben" / "three.png", BEN, faces=3): "3 faces",
+        save_photo(folder / "unknown" / "1.png", EVE): "cannot be a person's name",
+    }
+    (folder / "Ann" / "empty.png").touch()
+    (folder / "Ann" / "text.jpg").write_text("no picture")
+    (folder / "Ann" / "notes.txt").write_text("not even a photo by its name")
+    done = enroll(folder, facebank, model)
+    assert counts(done) == (3, 0, 0, 6)
+    assert done.people == 2
+    reasons = dict(done.skipped)
+    assert reasons.keys() == bad.keys()
+    for path, reason in bad.items():
+        assert reason in reasons[path]
+        assert "\n" not in reasons[path]
+
+
+def test_the_largest_face_on_request(folder: Path, facebank: Facebank, model: FakeModel) -> None:
+    save_photo(folder / "Eve" / "three.png", EVE, faces=3)
+    assert counts(enroll(folder, facebank, model, largest=True)) == (4, 0, 0, 0)
+    assert facebank.photos("Eve")[0].size == 32
+    assert facebank.photos("Eve")[0].confidence < 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["J. R. R. Tolkien", " spaced  out ", "Zoe\u0308", "李小龙", "A...", "👩\u200d🚀", "-rf"],
+)
+def test_people_of_any_name(
+    tmp_path: Path, facebank: Facebank, model: FakeModel, name: str
+) -> None:
+    save_photo(tmp_path / "people" / name / "a b.ü.png", ANN)
+    assert counts(enroll(tmp_path / "people", facebank, model)) == (1, 0, 0, 0)
+    assert counts(enroll(tmp_path / "people", facebank, model)) == (0, 1, 0, 0)
+    assert len(facebank.photos(name)) == 1
+
+
+def test_names_that_cannot_be_stored_are_reported(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    latin = os.fsdecode(b"caf\xe9")
+    for place in (folder / latin / "1.png", folder / "Ann" / f"{latin}.png",
+                  folder / "a\\b" / "1.png", folder / "a\nb" / "1.png"):  # fmt: skip
+        save_photo(place, EVE)
+    assert counts(enroll(folder, facebank, model)) == (3, 0, 0, 4)
+
+
+def test_a_folder_without_people_is_an_error(
+    tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    (tmp_path / "empty").mkdir()
+    save_photo(tmp_path / "loose" / "1.png", ANN)
+    save_photo(tmp_path / "useless" / "Ann" / "1.png", ANN, faces=0)
+    for name, words in {
+        "empty": "no photos",
+        "loose": "no people",
+        "useless": "none of 1 photos",
+        "missing": "readable folder",
+        "loose/1.png": "readable folder",
+    }.items():
+        for use in (enroll, rebuild):
+            with pytest.raises(BadInput, match=words) as caught:
+                use(tmp_path / name, facebank, model)
+            assert "\n" not in str(caught.value)
+    assert facebank.photos() == []
+
+
+def test_when_nothing_can_be_used_nothing_changes(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    before = facebank.photos()
+    (folder / "Ben" / "1.png").unlink()
+    for path in folder.glob("Ann/**/*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(BadInput, match="none of 2 photos"):
+        enroll(folder, facebank, model)
+    assert facebank.photos() == before
+
+
+def test_a_folder_that_cannot_be_listed_removes_nobody(
+    facebank: Facebank, model: FakeModel
+) -> None:
+    """What cannot be seen is not gone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(os.path.realpath(name))
+        folder.chmod(0o755)
+        save_photo(folder / "Ann" / "1.png", ANN)
+        save_photo(folder / "Ben" / "1.png", BEN)
+        enroll(folder, facebank, model)
+        (folder / "Ann").chmod(0)
+
+        def again() -> None:
+            children.drop_rights()
+            with pytest.raises(BadInput, match="Ann cannot be listed"):
+                enroll(folder, facebank, model)
+            assert len(facebank.photos()) == 2
+
+        assert children.error_of(again) is None
+
+
+def test_another_model_must_rebuild(folder: Path, facebank: Facebank, model: FakeModel) -> None:
+    enroll(folder, facebank, model)
+    with pytest.raises(FacebankMismatch, match="--rebuild"):
+        enroll(folder, facebank, FakeModel("other-9"))
+    assert len(facebank.photos()) == 3
+
+
+def test_rebuilding_looks_at_everything_and_keeps_names(
+    folder: Path, tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    save_photo(tmp_path / "other" / "Eve" / "1.png", EVE)
+    save_photo(tmp_path / "other" / "Eve" / "2.png", EVE, shade=5)
+    enroll(tmp_path / "other", facebank, model)
+    facebank.rename("Ann", "Ann Lee")
+    facebank.rename("Eve", "Eva")
+    (tmp_path / "other" / "Eve" / "2.png").unlink()
+    (folder / "Ann" / "1.png").unlink()
+    shutil.copy(folder / "Ben" / "1.png", folder / "Ann" / "3.png")
+
+    other = FakeModel("other-9")
+    done = rebuild(folder, facebank, other)
+    assert counts(done) == (3, 0, 2, 2)
+    assert looks(other) == 4
+    assert facebank.model_id == "other-9"
+    assert facebank.people() == [Person("Ann Lee", 2), Person("Eva", 1)]
+    reasons = dict(done.skipped)
+    assert "does not exist" in reasons[tmp_path / "other" / "Eve" / "2.png"]
+    assert "the same photo is Ann Lee's" in reasons[folder / "Ben" / "1.png"]
+
+
+def test_rebuilding_without_a_folder_that_photos_came_from_changes_nothing(
+    folder: Path, tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    save_photo(tmp_path / "other" / "Eve" / "1.png", EVE)
+    enroll(tmp_path / "other", facebank, model)
+    before = facebank.photos()
+    with pytest.raises(BadInput, match="people is not there, and Ann came from it"):
+        folder.rename(tmp_path / "unplugged")
+        rebuild(tmp_path / "other", facebank, FakeModel("other-9"))
+    assert facebank.photos() == before
+    assert facebank.model_id == model.model_id
+    assert counts(rebuild(tmp_path / "unplugged", facebank, FakeModel("other-9"))) == (4, 0, 0, 0)
+
+
+def test_progress_sees_every_photo_twice(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    shown: list[tuple[str, int]] = []
+
+    def progress(things: Sequence[T], doing: str) -> Iterable[T]:
+        shown.append((doing, len(things)))
+        return things
+
+    enroll(folder, facebank, model, progress=progress)
+    assert shown == [("reading", 3), ("enrolling", 3)]
+
+
+def test_a_full_disk_keeps_what_was_enrolled_before(tmp_path: Path, model: FakeModel) -> None:
+    folder, path = tmp_path / "people", tmp_path / "f"
+    for number in range(60):
+        save_photo(folder / f"P{number % 7}" / f"{number}.png", number)
+
+    def fill_up() -> None:
+        children.limit_files(24_000)
+        with Facebank.create(path, model_id=model.model_id, dim=model.dim) as facebank:
+            enroll(folder, facebank, model)
+
+    assert isinstance(children.error_of(fill_up), CannotWrite)
+    with Facebank.open(path, model_id=model.model_id) as facebank:
+        before = facebank.photos()
+        assert 0 < len(before) < 60
+        done = enroll(folder, facebank, model)
+        assert counts(done) == (60 - len(before), len(before), 0, 0)
+        assert facebank.photos()[: len(before)] == before
+
+
+def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path, model: FakeModel) -> None:
+    """Enrolling is killed, what is there is checked, and so on until everything is there."""
+    folder, path, said = tmp_path / "people", tmp_path / "f", tmp_path / "said"
+    for number in range(150):
+        save_photo(folder / f"P{number % 20}" / f"{number}.png", number)
+
+    def acknowledge(things: Sequence[T], doing: str) -> Iterator[T]:
+        """Writes a line for each photo that is done, as a progress bar would go on."""
+        with said.open("w") as lines:
+            for thing in things:
+                yield thing
+                if doing == "enrolling":
+                    lines.write("done\n")
+                    lines.flush()
+
+    def create() -> Facebank:
+        return Facebank.create(path, model_id=model.model_id, dim=model.dim)
+
+    def work() -> None:
+        with create() as facebank:
+            enroll(folder, facebank, model, progress=acknowledge)
+
+    moments = random.Random(0)
+    held: set[str] = set()
+    kills = 0
+    while len(held) < 150:
+        said.write_text("")
+        process = children.start(work)
+        time.sleep(moments.uniform(0, 0.3) + kills / 100)  # later and later: it ends
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        with create() as facebank:
+            facebank.templates()
+            now = {photo.sha256 for photo in facebank.photos()}
+        db = sqlite3.connect(path)
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        db.close()
+        assert now >= held
+        assert len(now) >= said.read_text().count("\n")
+        held = now
+    assert kills >= 5
