@@ -7,10 +7,10 @@ takes for one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,20 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from mien import images
 from mien.errors import BadInput, NoFace
 from mien.metrics import threshold_at_fmr
-from mien.types import Embeddings, Face, Image, Scores
+from mien.types import Embeddings, Face, Image, Progress, Scores, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 # False matches that a rate must rest on: with 30 it is within 30 % at 90 % confidence, if pairs are
 # independent (Doddington et al., The NIST speaker recognition evaluation, 2000).
 ERRORS_TO_TRUST = 30
 BLOCK = 1024  # rows of the score matrix at a time
-
-# Hands the photos on one by one and shows how far it is, as `rich.progress.track` does.
-Progress: TypeAlias = Callable[[Sequence[Path], str], Iterable[Path]]
-
-
-def _silent(photos: Sequence[Path], _: str) -> Iterable[Path]:
-    return photos
 
 
 class Model(Protocol):
@@ -79,7 +72,7 @@ def calibrate(
     folder: str | Path,
     *,
     fmr: float = 1e-4,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Calibration:
     """The threshold of a false-match rate, from every pair of photos in a folder of people.
 

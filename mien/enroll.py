@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -19,19 +18,7 @@ from mien import images
 from mien.errors import BadInput, NoFace
 from mien.facebank import Facebank, Photo, person_name
 from mien.model import Model
-from mien.types import Embeddings
-
-T = TypeVar("T")
-
-
-class Progress(Protocol):
-    """Hands things on one by one and shows how far it is, as `rich.progress.track` does."""
-
-    def __call__(self, things: Sequence[T], doing: str, /) -> Iterable[T]: ...
-
-
-def _silent(things: Sequence[T], doing: str, /) -> Iterable[T]:
-    return things
+from mien.types import Embeddings, Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +52,7 @@ def enroll(
     model: Model,
     *,
     largest: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Enrolment:
     """Make a facebank know the people in a folder, and forget what is gone from it.
 
@@ -132,7 +119,7 @@ def rebuild(
     model: Model,
     *,
     largest: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Enrolment:
     """Fill a facebank anew with the vectors of a model, whichever model made it before.
 

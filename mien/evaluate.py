@@ -6,10 +6,10 @@ are chosen.  The protocol is that of Labeled Faces in the Wild, View 2 (Huang et
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,10 @@ from mien import images, metrics, plots
 from mien.data import pairs as pair_lists
 from mien.data.pairs import Pairs
 from mien.errors import BadInput
-from mien.types import Embeddings, Face, Image
+from mien.types import Embeddings, Face, Image, Progress, silent
 
 FARS = (1e-1, 1e-2, 1e-3)  # false-accept rates at which the true-accept rate is reported
 DEALT_FOLDS = 10  # LFW's number
-
-# Hands the photos on one by one and shows how far it is, as `rich.progress.track` does.
-Progress: TypeAlias = Callable[[Sequence[Path], str], Iterable[Path]]
-
-
-def _silent(photos: Sequence[Path], _: str) -> Iterable[Path]:
-    return photos
 
 
 class Model(Protocol):
@@ -97,7 +90,7 @@ def evaluate(
     *,
     photos: str | Path | None = None,
     mirror: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Report:
     """How well a model tells the pairs of a list apart.
 

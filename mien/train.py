@@ -31,7 +31,7 @@ from mien.align import SIZE
 from mien.backbones import BACKBONES
 from mien.checkpoint import Checkpoint
 from mien.data.augment import degrade, place, relight
-from mien.data.crops import Progress, gather
+from mien.data.crops import gather
 from mien.errors import BadInput
 from mien.images import write_atomically
 from mien.losses.distil import (
@@ -41,7 +41,7 @@ from mien.losses.distil import (
     relational_distance,
 )
 from mien.teacher import Lesson, Teacher
-from mien.types import Crops, Detector
+from mien.types import Crops, Detector, Progress
 
 WARMUP = 50  # steps in which the rate rises
 

@@ -6,9 +6,10 @@ means more alike; there are no distances and no percentages.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ Image: TypeAlias = NDArray[np.uint8]  # (H, W, 3) RGB, row 0 on top
 Crops: TypeAlias = NDArray[np.uint8]  # (N, 112, 112, 3) RGB, aligned to the five-point template
 Embeddings: TypeAlias = NDArray[np.float32]  # (N, D), each row of unit length
 Scores: TypeAlias = NDArray[np.float32]  # cosines in [-1, 1]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # eq: arrays do not compare to one bool
@@ -98,3 +101,14 @@ class Index(Protocol):
     def search(self, queries: Embeddings, k: int) -> tuple[Scores, NDArray[np.intp]]:
         """Scores and row numbers of the k best rows, both (M, k), best first."""
         ...
+
+
+class Progress(Protocol):
+    """Hands things on one by one and shows how far it is, as `rich.progress.track` does."""
+
+    def __call__(self, things: Sequence[T], doing: str, /) -> Iterable[T]: ...
+
+
+def silent(things: Sequence[T], doing: str, /) -> Iterable[T]:
+    """The progress that shows nothing."""
+    return things

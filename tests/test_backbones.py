@@ -76,17 +76,20 @@ def published_block(block: SeesawBlock, x: Tensor, mixing: str) -> Tensor:
         cut = layer.quarter.shape[1] if quarter_first else layer.rest.shape[1]
         weights = (layer.quarter, layer.rest) if quarter_first else (layer.rest, layer.quarter)
         parts = zip((y[:, :cut], y[:, cut:]), weights, strict=True)
-        return torch.cat([F.conv2d(part, w[:, :, None, None]) for part, w in parts], 1)
+        joined: Tensor = torch.cat([F.conv2d(part, w[:, :, None, None]) for part, w in parts], 1)
+        return joined
 
     up, up_norm, activation = block.up
     down, down_norm = block.down
+    assert isinstance(up, SplitConv)
+    assert isinstance(down, SplitConv)
     y = split(up, x, True)
     if mixing == "shuffle":
         n, c, h, w = y.shape
         y = y.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
     y = block.attention(block.depthwise(activation(up_norm(y))))
-    y = down_norm(split(down, y, mixing == "shuffle"))
-    return x + y if block.residual else y
+    out: Tensor = down_norm(split(down, y, mixing == "shuffle"))
+    return x + out if block.residual else out
 
 
 @pytest.mark.parametrize("mixing", ["share", "shuffle"])

@@ -21,7 +21,7 @@ from mien.detect.mtcnn import MTCNN
 from mien.detect.whole import WholeImage
 from mien.errors import BadInput, MissingExtra
 from mien.evaluate import Report, evaluate
-from mien.types import Embeddings, Face, Image
+from mien.types import Embeddings, Face, Image, T
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
 
@@ -90,12 +90,12 @@ def test_report_by_hand(listed: Path) -> None:
 
 
 def test_progress_is_told_of_every_photo(listed: Path) -> None:
-    seen: list[Path] = []
+    seen: list[object] = []
 
-    def progress(photos: Sequence[Path], doing: str) -> Iterable[Path]:
-        for photo in photos:
-            seen.append(photo)
-            yield photo
+    def progress(things: Sequence[T], doing: str, /) -> Iterable[T]:
+        for thing in things:
+            seen.append(thing)
+            yield thing
 
     evaluate(Colours(), listed, progress=progress)
     assert len(seen) == len(set(seen)) == 7

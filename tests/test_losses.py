@@ -74,6 +74,6 @@ def test_losses_have_a_finite_gradient_where_the_student_is_perfect() -> None:
     teacher = torch.randn(4, 8)
     for loss in (cosine_distance, relational_distance):
         student = teacher.clone().requires_grad_()
-        loss(student, teacher).backward()
+        loss(student, teacher).backward()  # type: ignore[no-untyped-call]
         assert student.grad is not None
         assert student.grad.isfinite().all()

@@ -11,25 +11,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from mien.align import SIZE, crop
 from mien.errors import BadInput, MienError, NoFace
 from mien.images import read, walk, write_atomically
-from mien.types import Crops, Detector, Image
+from mien.types import Crops, Detector, Image, Progress
 
 MARGIN = 8
 SHARD = 1000  # photos
-
-
-class Progress(Protocol):
-    """Wraps what is gone through, to show how far it is."""
-
-    def __call__(self, things: Sequence[Path], doing: str, /) -> Iterable[Path]: ...
 
 
 def gather(
