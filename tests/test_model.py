@@ -1,0 +1,90 @@
+"""The shipped model: what it is, what it refuses, and that it embeds as it should."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien import model as models
+from mien.align import TEMPLATE
+from mien.detect.whole import WholeImage
+from mien.embed import OnnxEmbedder, canary_crop
+from mien.errors import BadInput, BadModel
+from mien.types import Face
+
+
+@pytest.fixture(scope="module")
+def small() -> models.Model:
+    return models.load("mien-small", detector="whole")
+
+
+def test_what_ships(small: models.Model) -> None:
+    assert "mien-small" in models.shipped()
+    assert small.dim == 128
+    assert small.model_id.startswith("mien-small-")
+    assert isinstance(small.detector, WholeImage)
+
+
+def test_the_weights_fit_the_wheel(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "wheel.zip", "w", zipfile.ZIP_DEFLATED) as wheel:
+        for path in models.WEIGHTS.glob("*.onnx"):
+            wheel.write(path)
+    assert (tmp_path / "wheel.zip").stat().st_size < 6_000_000
+
+
+def test_the_card_says_where_the_threshold_comes_from() -> None:
+    card = OnnxEmbedder(models.model_file("mien-small")).card
+    assert card.calibration["chosen"]["fmr"] == 1e-3
+    assert card.calibration["chosen"]["threshold"] == card.threshold
+    assert card.calibration["impostor_pairs"] > 100_000
+    assert card.trained["backbone"] == "seesaw_shuffle"
+    assert "/" not in json.dumps([card.calibration, card.trained])  # no path of who made it
+
+
+def test_red_is_not_blue(small: models.Model) -> None:
+    crop = canary_crop()
+    swapped = np.ascontiguousarray(crop[..., ::-1])
+    assert (small.embedder(crop) @ small.embedder(swapped).T).item() < 0.995
+
+
+def test_faces_are_embedded_as_their_crops(small: models.Model) -> None:
+    image = canary_crop()[0]
+    face = Face(np.array([0, 0, 112, 112], np.float32), TEMPLATE.astype(np.float32), 1.0)
+    vectors = small.embed(image, [face, face])
+    np.testing.assert_allclose(vectors[0], small.embedder(image[None])[0], atol=0.02)
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    assert small.embed(image, []).shape == (0, 128)
+
+
+def test_a_mirrored_face_is_the_same_with_mirror_averaging(small: models.Model) -> None:
+    image = np.ascontiguousarray(canary_crop()[0])
+    points = TEMPLATE.astype(np.float32)
+    flipped = np.array([112, 0], np.float32) + points[[1, 0, 2, 4, 3]] * np.array([-1, 1], "f4")
+    box = np.array([0, 0, 112, 112], np.float32)
+
+    def similar(mirror: bool) -> float:
+        a = small.embed(image, [Face(box, points, 1.0)], mirror=mirror)
+        turned = np.ascontiguousarray(image[:, ::-1])
+        b = small.embed(turned, [Face(box, flipped, 1.0)], mirror=mirror)
+        return float((a @ b.T).item())
+
+    assert similar(mirror=True) > 0.99
+    assert similar(mirror=True) > similar(mirror=False)
+
+
+def test_what_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match=r"no model 'mien-huge'.*mien-small"):
+        models.load("mien-huge")
+    with pytest.raises(BadInput, match="no detector 'magic'; use one of: mtcnn, whole"):
+        models.load(detector="magic")
+    with pytest.raises(BadInput, match=r"a cosine in \[-1, 1\], not 1.5"):
+        models.load(threshold=1.5)
+    damaged = bytearray(models.model_file("mien-small").read_bytes())
+    damaged[1_000_000:1_001_000] = b"\x5a" * 1000  # huge numbers
+    (tmp_path / "damaged.onnx").write_bytes(damaged)
+    with pytest.raises(BadModel, match="damaged"):
+        models.load(tmp_path / "damaged.onnx")
