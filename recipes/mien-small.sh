@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes mien-small from nothing: train, export, calibrate, measure.  About three hours on two cores.
+# Makes mien-small from nothing: train, export, calibrate, measure; an hour and a half on two cores.
 #
 #   recipes/mien-small.sh DATA RUN
 #
