@@ -455,7 +455,10 @@ def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path, model: FakeModel) ->
     while len(held) < 150:
         said.write_text("")
         process = children.start(work)
-        time.sleep(moments.uniform(0, 0.3) + kills / 100)  # later and later: it ends
+        enough = len(held) + moments.randrange(15)  # photos: it ends
+        while process.is_alive() and said.read_text().count("\n") < enough:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.02))
         process.kill()
         process.join()
         kills += process.exitcode == -signal.SIGKILL
