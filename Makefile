@@ -1,0 +1,53 @@
+# make demo    recognise people in real photographs
+# make test    check and test everything
+# make readme  run the README's commands, and put what they print into it
+# make picture make the README's picture again
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test photos readme picture clean
+
+demo: .venv/installed
+	$(BIN)/python demo.py
+
+test: .venv/ready photos
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+photos: .venv/installed
+	$(BIN)/python demo.py fetch
+
+readme: photos
+	$(BIN)/python tests/readme.py
+
+picture: .venv/installed
+	$(BIN)/python demo.py picture
+
+clean:
+	rm -rf .venv demo
+
+# Debian's Python comes without what venv needs; uv does without.
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "mien needs Python 3.11 or later" >&2; exit 1; }
+	$(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; uv venv --seed --python $(PYTHON) .venv; } \
+		|| { echo "apt install python3-venv, or install uv" >&2; exit 1; }
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(PIP) --editable .
+	touch $@
+
+# Torch first and in one version, so that its dependents take what is there.  The development group
+# goes through a file: pip before 25.1 does not know groups.
+.venv/ready: .venv/installed
+	$(PIP) torch==2.13.0
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))[\
+	'dependency-groups']['dev'], sep='\n')" > .venv/dev.txt
+	$(PIP) --editable '.[train,evaluate]' --requirement .venv/dev.txt
+	touch $@

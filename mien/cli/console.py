@@ -1,0 +1,111 @@
+"""What a command leaves behind: results on stdout, the rest on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+NO = 1  # done, and the answer is no
+CANNOT = 2  # not done
+SKIPPED = 3  # done, but for some photos
+
+T = TypeVar("T")
+
+_NUMBERS = re.compile(r"\[(\n[-+.\deE,\s]+)\]")  # over several lines, so not within a text
+
+_out = Console(highlight=False)
+_err = Console(highlight=False, stderr=True)
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Print a line of the result."""
+    _out.print(Text(printable(text), style), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a line that is not of the result."""
+    _err.print(Text(printable(text)), soft_wrap=True)
+
+
+def note_skipped(skipped: Sequence[tuple[Path, str]]) -> int:
+    """Say which photos were skipped, and why; how many they were."""
+    for path, reason in skipped:
+        note("skipped " + (reason if str(path) in reason else f"{path}: {reason}"))
+    return len(skipped)
+
+
+def skips(skipped: Sequence[tuple[Path, str]]) -> list[dict[str, str]]:
+    """The same, as documents have it."""
+    return [{"path": str(path), "reason": reason} for path, reason in skipped]
+
+
+def leave(skipped: int) -> None:
+    """End the command, which skipped so many photos."""
+    if skipped:
+        note(f"skipped {counted(skipped, 'photo')}")
+        raise typer.Exit(SKIPPED)
+
+
+def document(content: dict[str, Any], *, indent: int | None = 2) -> None:
+    """Print a JSON document: on one line, or indented but for lists of numbers."""
+    text = json.dumps(content, indent=indent, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
+    print(_NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text), flush=True)
+
+
+def table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below a first one of headings."""
+    widths = [width(column) for column in zip(*rows, strict=True)]
+    for number, cells in enumerate(rows):
+        row(cells, widths, style="" if number else "bold")
+
+
+def row(cells: Sequence[str], widths: Sequence[int], *, style: str = "") -> None:
+    """Print cells in columns of these widths; the last ends the line, however wide it is."""
+    padded = [
+        set_cell_size(printable(cell), width)
+        for cell, width in zip(cells[:-1], widths, strict=False)
+    ]
+    say("  ".join([*padded, cells[-1]]), style=style)
+
+
+def width(column: Iterable[str]) -> int:
+    """The columns of a terminal that the widest text takes."""
+    return max(cell_len(printable(cell)) for cell in column)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """So many of something."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def printable(text: str) -> str:
+    """The text without what would move a terminal's cursor or cannot be encoded."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(c) else c for c in text)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character).startswith("C")
+
+
+def progress(things: Sequence[T], doing: str, /) -> Iterable[T]:
+    """The things one by one, under a bar while stderr is a terminal."""
+    return _under_bar(things, doing) if sys.stderr.isatty() else things
+
+
+def _under_bar(things: Sequence[T], doing: str) -> Iterator[T]:
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    # Rich would send the results, which are stdout's, to where the bar is.
+    with Progress(*columns, console=_err, transient=True, redirect_stdout=False) as bar:
+        yield from bar.track(things, description=doing)

@@ -1,0 +1,67 @@
+"""The arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+
+def _facebank() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("mien") / "facebank.db"
+
+
+FacebankPath: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        "--facebank",
+        metavar="FILE",
+        envvar="MIEN_FACEBANK",
+        default_factory=_facebank,
+        show_default="facebank.db in your data folder",
+        help="Where the people are kept.",
+    ),
+]
+ModelName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="A model that ships with mien (see mien models), or the file of another.",
+    ),
+]
+DetectorName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="mtcnn; or whole, for photos that are aligned faces already.",
+    ),
+]
+ModelArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model that ships with mien, or a file.")
+]
+Threshold: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SCORE",
+        min=-1,
+        max=1,
+        show_default="the model's",
+        help="The score from which two faces are taken for one person.",
+    ),
+]
+Tta: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--tta", help="Look at the mirrored face too: a little more accurate, twice the time."
+    ),
+]
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document; docs/json.md names its fields.")
+]
+DEFAULT_MODEL = "mien-small"
+DEFAULT_DETECTOR = "mtcnn"

@@ -1,0 +1,153 @@
+"""The command `people` and what it can do: list, photos, rename, delete."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mien.cli import console
+from mien.cli.options import FacebankPath, Json
+from mien.errors import BadInput
+
+if TYPE_CHECKING:
+    from mien.facebank import Photo
+
+ID = 12  # hex digits of a photo's SHA-256, by which people can name it
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Someone in the facebank.")]
+
+
+class ListByDefault(TyperGroup):
+    """A group of commands in which no command means `list`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, with `list` before mere options."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def list_people(*, facebank: FacebankPath, as_json: Json = False) -> None:
+    """List everyone in the facebank."""
+    from mien.facebank import Facebank
+
+    with Facebank.open(facebank) as bank:
+        people = bank.people()
+    if as_json:
+        everyone = [{"person": person.name, "photos": person.photos} for person in people]
+        console.document({"facebank": str(facebank), "people": everyone})
+    else:
+        console.table([("PHOTOS", "PERSON"), *((str(p.photos), p.name) for p in people)])
+
+
+def list_photos(name: Name, *, facebank: FacebankPath, as_json: Json = False) -> None:
+    """List someone's photos."""
+    from mien.facebank import Facebank
+
+    with Facebank.open(facebank) as bank:
+        photos = bank.photos(name)
+    if as_json:
+        console.document(
+            {
+                "person": photos[0].person,
+                "photos": [
+                    {
+                        "sha256": photo.sha256,
+                        "path": str(photo.path),
+                        "confidence": round(photo.confidence, 6),
+                        "size": round(photo.size, 1),
+                        "added": photo.added,
+                    }
+                    for photo in photos
+                ],
+            }
+        )
+    else:
+        rows = [(p.sha256[:ID], p.added, f"{p.size:.0f}", str(p.path)) for p in photos]
+        console.table([("ID", "ADDED", "SIZE", "PHOTO"), *rows])
+
+
+def rename(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="What they are called.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="What they will be called.")],
+    *,
+    facebank: FacebankPath,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Make one person of both if NEW is there already.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Give someone another name."""
+    from mien.facebank import Facebank, person_name
+
+    with Facebank.open(facebank) as bank:
+        bank.rename(old, new, merge=merge)
+        photos = len(bank.photos(new))
+    if as_json:
+        console.document({"person": person_name(new), "photos": photos})
+    else:
+        console.say(f"{old} is called {new} now and has {console.counted(photos, 'photo')}")
+
+
+def delete(
+    name: Name,
+    *,
+    facebank: FacebankPath,
+    photo: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Delete this photo alone: its path, or its ID."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the facebank forget someone, or one photo of them.
+
+    The photo files themselves stay, and come back with the next mien enroll of their folder.
+    """
+    from mien.facebank import Facebank
+
+    with Facebank.open(facebank) as bank:
+        photos = bank.photos(name)
+        doomed = photos if photo is None else [_named(photo, photos)]
+        what = (
+            str(doomed[0].path) if photo else f"{name} and {console.counted(len(doomed), 'photo')}"
+        )
+        if not yes:
+            _ask(f"Delete {what} from {facebank}?")
+        deleted = bank.delete_photos(one.sha256 for one in doomed)
+    if as_json:
+        left = len(photos) - deleted
+        console.document({"person": photos[0].person, "deleted": deleted, "photos": left})
+    else:
+        console.say(f"deleted {what}")
+    for folder in sorted({one.folder for one in doomed if one.path.is_file()}):
+        console.note(f"photos are still in {folder}: mien enroll {folder} would add them again")
+
+
+def _named(text: str, photos: list[Photo]) -> Photo:
+    """The photo that is meant by a path, a file's name, or the first digits of its SHA-256."""
+    found = [
+        photo
+        for photo in photos
+        if text in (photo.file, photo.path.name)
+        or os.path.realpath(photo.path) == os.path.realpath(text)
+        or (len(text) >= ID and photo.sha256.startswith(text))
+    ]
+    if len(found) != 1:
+        raise BadInput(
+            f"{len(found)} photos of {photos[0].person} are {text}: "
+            f"give an ID from mien people photos"
+        )
+    return found[0]
+
+
+def _ask(question: str) -> None:
+    """Go on if the answer is yes."""
+    if not sys.stdin.isatty():
+        raise BadInput("there is no terminal to ask on whether to delete: add --yes")
+    if not typer.confirm(console.printable(question), err=True):
+        raise typer.Exit(console.NO)

@@ -1,0 +1,308 @@
+"""The commands that recognise: enroll, identify, compare."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli import console
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    FacebankPath,
+    Json,
+    ModelName,
+    Threshold,
+    Tta,
+)
+from mien.errors import BadInput
+
+if TYPE_CHECKING:
+    from mien.enroll import Enrolment
+    from mien.facebank import Facebank
+    from mien.identify import Seen, Skipped
+    from mien.model import Model
+    from mien.types import Sighting
+
+
+def enroll(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person.")
+    ],
+    *,
+    facebank: FacebankPath,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+    ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Look at every photo anew, as for another model.")
+    ] = False,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+) -> None:
+    """Learn the people in a folder: FOLDER/NAME/photo.jpg.
+
+    Again on the same folder, it adds what is new, removes what is gone and leaves the rest alone.
+    """
+    from mien.enroll import enroll as add
+    from mien.enroll import rebuild as replace
+    from mien.facebank import Facebank
+    from mien.model import load
+
+    network = load(model, detector=detector, threshold=0)  # enrolling asks for none
+    if rebuild and facebank.exists():
+        bank = Facebank.open(facebank)  # whichever model made it
+    else:
+        bank = Facebank.create(facebank, model_id=network.model_id, dim=network.dim)
+    with bank:
+        learn = replace if rebuild else add
+        done = learn(folder, bank, network, largest=largest, progress=console.progress)
+        content = _enrolment(done, bank)
+    skipped = console.note_skipped(done.skipped)
+    if as_json:
+        console.document(content)
+    else:
+        console.say(
+            f"{console.counted(done.added, 'photo')} added, {done.kept} kept, "
+            f"{done.removed} removed: "
+            f"{console.counted(done.people, 'person', 'people')} in {facebank}"
+        )
+    console.leave(skipped)
+
+
+def _enrolment(done: Enrolment, bank: Facebank) -> dict[str, Any]:
+    return {
+        "facebank": bank.path,
+        "model_id": bank.model_id,
+        "people": done.people,
+        "added": done.added,
+        "kept": done.kept,
+        "removed": done.removed,
+        "skipped": console.skips(done.skipped),
+    }
+
+
+def identify(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos, folders of them, or patterns.")
+    ],
+    *,
+    facebank: FacebankPath,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Leave a copy of each photo there, with faces and names drawn in."
+        ),
+    ] = None,
+    score: Annotated[
+        bool, typer.Option("--score/--no-score", help="Draw the score after the name.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="First enroll again the folders of the facebank.")
+    ] = False,
+    threshold: Threshold = None,
+    tta: Tta = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, show_default="all", help="Faces of a photo that count, the largest."
+        ),
+    ] = None,
+    min_face: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS", min=12, show_default="40", help="The smallest face to look for."
+        ),
+    ] = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print a line of JSON for each photo as it comes.")
+    ] = False,
+) -> None:
+    """Say who is in photos."""
+    from mien import images
+    from mien.detect.mtcnn import MTCNN
+    from mien.facebank import Facebank
+    from mien.identify import identify as look
+    from mien.model import load
+
+    if as_json and json_lines:
+        raise BadInput("--json and --json-lines exclude each other: give one of them")
+    photos = images.walk(paths)
+    copies = _copies(photos, save) if save else {}
+    finder: str | MTCNN = detector
+    if min_face and detector == DEFAULT_DETECTOR:
+        finder = MTCNN(min_face=min_face)
+    network = load(model, detector=finder, threshold=threshold)
+    with Facebank.open(facebank, model_id=network.model_id) as bank:
+        skipped = _update(bank, network) if update else 0
+        names = [person.name for person in bank.people()]
+        if not names:
+            console.note(f"nobody is in {facebank} yet: run mien enroll FOLDER")
+        # Where results are printed as they come, they show by themselves how far it is.
+        quiet = as_json or not sys.stdout.isatty()
+        coming = console.progress(photos, "identifying") if quiet else photos
+        seen = look(coming, network, bank, mirror=tta, limit=limit, min_face=min_face or 0)
+        entries = _entries(seen, copies, score)
+        if as_json:
+            skipped += _print_document(
+                entries, facebank=bank.path, model_id=bank.model_id, threshold=network.threshold
+            )
+        elif json_lines:
+            skipped += _print_lines(entries)
+        else:
+            skipped += _print_table(entries, names)
+            if save:
+                console.note(f"the copies are in {save}")
+    console.leave(skipped)
+
+
+def _update(bank: Facebank, network: Model) -> int:
+    """Enroll the folders of a facebank again; how many photos were skipped."""
+    from mien.enroll import enroll
+
+    folders = sorted({photo.folder for photo in bank.photos()})
+    return sum(
+        console.note_skipped(enroll(folder, bank, network, progress=console.progress).skipped)
+        for folder in folders
+    )
+
+
+def _copies(photos: Sequence[Path], save: Path) -> dict[Path, Path]:
+    """Where each photo's drawn copy goes: the photos' own tree again, with names marked `.mien`.
+
+    So photos of one name in two folders stay apart, and no photo is written over.
+    """
+    root = os.path.commonpath([os.path.realpath(photo.parent) for photo in photos])
+    originals = {os.path.realpath(photo) for photo in photos}
+    copies = {}
+    for photo in photos:
+        ours = photo.suffix.lower() in (".jpg", ".jpeg", ".png")
+        name = f"{photo.stem}.mien{photo.suffix}" if ours else f"{photo.name}.mien.jpg"
+        copies[photo] = save / os.path.relpath(os.path.realpath(photo.parent), root) / name
+        if os.path.realpath(copies[photo]) in originals:
+            raise BadInput(f"{copies[photo]} is among the photos: save the copies elsewhere")
+    return copies
+
+
+def _entries(
+    looked: Iterable[Seen | Skipped], copies: dict[Path, Path], score: bool
+) -> Iterator[dict[str, Any]]:
+    """What is printed of each photo, once its copy is written; what was skipped is noted too."""
+    for seen in looked:
+        entry = _entry(seen, copies, score)
+        if "reason" in entry:
+            console.note_skipped([(Path(entry["path"]), entry["reason"])])
+        yield entry
+
+
+def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[str, Any]:
+    from mien import draw, images
+    from mien.identify import Skipped
+
+    if isinstance(seen, Skipped):
+        return {"path": str(seen.path), "reason": seen.reason}
+    path, image = seen.frame.path, seen.frame.image
+    height, width = image.shape[:2]
+    faces = [_face(sighting) for sighting in seen.sightings]
+    entry = {"path": str(path), "width": width, "height": height, "faces": faces}
+    if path in copies:
+        try:
+            images.write(copies[path], draw.annotate(image, seen.sightings, score=score))
+        except BadInput as error:  # as where it is too wide for a JPEG
+            return {"path": str(path), "reason": str(error)}
+        entry["saved"] = str(copies[path])
+    return entry
+
+
+def _face(sighting: Sighting) -> dict[str, Any]:
+    face, match = sighting.face, sighting.match
+    return {
+        "person": match.person,
+        "score": round(match.score, 6),
+        "confidence": round(face.confidence, 6),
+        "box": face.box.astype(float).round(1).tolist(),
+        "points": face.points.astype(float).round(1).tolist(),
+    }
+
+
+def _print_document(entries: Iterable[dict[str, Any]], **about: object) -> int:
+    everything = list(entries)
+    photos = [entry for entry in everything if "faces" in entry]
+    skipped = [entry for entry in everything if "reason" in entry]
+    console.document({**about, "photos": photos, "skipped": skipped})
+    return len(skipped)
+
+
+def _print_lines(entries: Iterable[dict[str, Any]]) -> int:
+    skipped = 0
+    for entry in entries:
+        console.document(entry, indent=None)
+        skipped += "reason" in entry
+    return skipped
+
+
+def _print_table(entries: Iterable[dict[str, Any]], names: Sequence[str]) -> int:
+    """A row for each face, as they come: so the columns' widths are known beforehand."""
+    widths = [console.width(["unknown", *names]), 5, 4]
+    skipped = 0
+    console.row(["PERSON", "SCORE", "SIZE", "PHOTO"], widths, style="bold")
+    for entry in entries:
+        skipped += "reason" in entry
+        for face in entry.get("faces", []):
+            x1, y1, x2, y2 = face["box"]
+            cells = [f"{face['score']:.2f}", f"{max(x2 - x1, y2 - y1):.0f}", entry["path"]]
+            known = face["person"] is not None
+            console.row([face["person"] or "unknown", *cells], widths, style="" if known else "dim")
+        if entry.get("faces") == []:
+            console.row(["no face", "", "", entry["path"]], widths, style="dim")
+    return skipped
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A photo.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    *,
+    threshold: Threshold = None,
+    tta: Tta = False,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+) -> None:
+    """Say whether two photos show one person.
+
+    Of several faces in a photo the largest counts.
+    """
+    from mien import images
+    from mien.compare import compare as judge
+    from mien.model import load
+
+    network = load(model, detector=detector, threshold=threshold)
+    result = judge(images.read(first), images.read(second), model=network, mirror=tta)
+    for path, faces in zip((first, second), result.faces, strict=True):
+        if faces > 1:
+            console.note(f"{path} shows {faces} faces: the largest was compared")
+    if as_json:
+        console.document(
+            {
+                "same": result.same,
+                "score": round(result.score, 6),
+                "threshold": result.threshold,
+                "model_id": network.model_id,
+                "faces": list(result.faces),
+            }
+        )
+    else:
+        answer = "the same person" if result.same else "different people"
+        console.say(f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}")
+    if not result.same:
+        raise typer.Exit(console.NO)

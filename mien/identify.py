@@ -1,0 +1,75 @@
+"""Pictures to names: the faces in each photo, and who in the facebank they are.
+
+Photos go through one at a time and are let go of, so a million take the memory of one.  Each face
+is answered for itself: two faces of a picture can get one name, as in a mirror or a collage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien import images
+from mien.errors import BadInput
+from mien.facebank import Facebank
+from mien.model import Model
+from mien.types import Face, Frame, Sighting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A photo that was looked at, and the faces in it, those that are surest to be faces first."""
+
+    frame: Frame
+    sightings: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A photo that could not be looked at, and why."""
+
+    path: Path
+    reason: str
+
+
+def identify(
+    paths: Iterable[str | Path],
+    model: Model,
+    facebank: Facebank,
+    *,
+    mirror: bool = False,
+    limit: int | None = None,
+    min_face: float = 0,
+) -> Iterator[Seen | Skipped]:
+    """Yield who is in each photo, in the order of the photos.
+
+    Args:
+        paths: files, one photo each; `mien.images.walk` makes them of folders and patterns.
+        model: made the facebank's vectors; a face gets a name from its threshold on.
+        facebank: who is known.
+        mirror: see `Model.embed`.
+        limit: how many faces of a photo count, the largest; all by default.
+        min_face: pixels that the longer side of a face must have.
+
+    Raises:
+        FacebankMismatch: the facebank's vectors are another model's.
+        BadFacebank: see `Facebank`.
+    """
+    facebank.require(model.model_id)
+    for path in map(Path, paths):
+        try:
+            image = images.read(path)
+        except BadInput as error:
+            yield Skipped(path, str(error))
+            continue
+        faces = _worth_a_look(model.detect(image), limit, min_face)
+        matches = facebank.search(model.embed(image, faces, mirror=mirror), model.threshold)
+        sightings = (Sighting(path, *pair) for pair in zip(faces, matches, strict=True))
+        yield Seen(Frame(path, image), tuple(sightings))
+
+
+def _worth_a_look(faces: list[Face], limit: int | None, min_face: float) -> list[Face]:
+    """The faces that are large enough, in their order."""
+    largest = sorted(faces, key=lambda face: face.size, reverse=True)[:limit]
+    return [face for face in faces if face in largest and face.size >= min_face]

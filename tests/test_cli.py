@@ -1,0 +1,682 @@
+"""The command line: what it prints where, how it ends, and what it never overwrites."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from fakes import MeanColours, save_photo
+from PIL import Image as Pillow
+
+from mien import __version__
+from mien.cli import main
+from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
+from mien.detect import DETECTORS
+from mien.facebank import Facebank
+from mien.images import read
+from mien.model import DEFAULT
+
+ANNA, BERT, STRANGER = 1, 2, 3  # seeds
+COMMANDS = (
+    ["enroll"],
+    ["identify"],
+    ["compare"],
+    ["people", "list"],
+    ["people", "photos"],
+    ["people", "rename"],
+    ["people", "delete"],
+    ["evaluate"],
+    ["calibrate"],
+    ["models"],
+    ["benchmark", "detect"],
+    ["train"],
+    ["export"],
+)
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "json.md"
+FREE = {"trained", "calibration", "tar"}  # fields whose content has no fixed fields
+
+
+def fields(content: Any) -> set[str]:
+    """The names of all fields in a document."""
+    if isinstance(content, list):
+        return set().union(*map(fields, content))
+    if not isinstance(content, dict):
+        return set()
+    return set(content).union(*(fields(content[name]) for name in content.keys() - FREE))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The JSON on stdout, all of whose fields are documented."""
+        content = json.loads(self.out)
+        assert fields(content) <= set(re.findall(r"`(\w+)`", PAGE.read_text("utf-8")))
+        return content
+
+
+Run: TypeAlias = Callable[..., Result]
+
+
+@pytest.fixture
+def bare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs a command in an empty folder, with a facebank of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIEN_FACEBANK", str(tmp_path / "facebank.db"))
+    monkeypatch.setenv("COLUMNS", "100")
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object) -> Result:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Result(int(end.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def mien(bare: Run, model_file: Path) -> Run:
+    """Runs a command that looks at pictures of colours, each a face."""
+    asking = {"enroll", "identify", "compare"}
+    fake = ("--model", model_file, "--detector", "whole")
+
+    def run(*arguments: object) -> Result:
+        return bare(*arguments, *(fake if arguments[0] in asking else ()))
+
+    return run
+
+
+@pytest.fixture
+def people(tmp_path: Path, mien: Run) -> Path:
+    """A folder of two people, who are enrolled."""
+    folder = tmp_path / "people"
+    save_photo(folder / "Anna/1.png", ANNA)
+    save_photo(folder / "Anna/2.png", ANNA, shade=9)
+    save_photo(folder / "Bert B/1.png", BERT)
+    assert mien("enroll", folder).code == 0
+    return folder
+
+
+def is_a_sentence(text: str) -> bool:
+    """Whether it is one line that does not look like a program's."""
+    return text.count("\n") == 1 and "Error" not in text and len(text) > 20
+
+
+def test_the_version(bare: Run) -> None:
+    assert bare("--version") == Result(0, f"mien {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+def test_help_has_an_example_of_the_command(bare: Run, command: list[str]) -> None:
+    result = bare(*command, "--help")
+    assert result.code == 0
+    words = " ".join(result.out.split())
+    assert f"Example: mien {' '.join(command)}" in words if command else "Exit codes: 0" in words
+    assert bare(*command, "-h") == result
+
+
+def test_the_defaults_that_help_shows_are_the_packages() -> None:
+    assert DEFAULT_MODEL == DEFAULT
+    assert DEFAULT_DETECTOR in DETECTORS
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(bare: Run, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_MIEN_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "mien ide")
+    monkeypatch.setenv("COMP_WORDS", "mien ide")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    result = bare()
+    assert "identify" in result.out
+    assert "compare" not in result.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("wave",),
+        ("compare", "one.jpg"),
+        ("identify",),
+        ("identify", "x.jpg", "--threshold", "2"),
+        ("identify", "x.jpg", "--limit", "0"),
+        ("identify", "x.jpg", "--min-face", "3"),
+        ("people", "wave"),
+    ],
+)
+def test_wrong_usage_is_2(bare: Run, arguments: tuple[str, ...]) -> None:
+    result = bare(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert "Usage: mien" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("enroll", "gone"), "gone is no"),
+        (("identify", "gone.jpg"), "gone.jpg does not exist"),
+        (("identify", "*.png"), "*.png does not exist"),
+        (("identify", "text.jpg", "--json", "--json-lines"), "give one of them"),
+        (("compare", "text.jpg", "text.jpg"), "text.jpg is not a JPEG"),
+        (("people",), "make one with mien enroll FOLDER"),
+        (("people", "--facebank", "text.jpg"), "text.jpg is not a facebank"),
+        (("evaluate", "nothing", "pairs.txt"), "no model 'nothing'"),
+        (("evaluate", "text.jpg", "pairs.txt"), "text.jpg is not a mien model"),
+        (("calibrate", "nothing", "."), "no model 'nothing'"),
+        (("benchmark", "detect", "gone"), "gone does not exist"),
+        (("export", "text.jpg", "x.onnx", "--calibration", "text.jpg"), "text.jpg is not what"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_2(
+    mien: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "text.jpg").write_text("this is no picture, no facebank and no model")
+    result = mien(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err
+    assert is_a_sentence(result.err)
+
+
+def test_enroll_says_what_became_of_the_photos(mien: Run, people: Path) -> None:
+    (people / "Anna/1.png").unlink()
+    save_photo(people / "Cleo/1.png", STRANGER)
+    (people / "Cleo/bad.jpg").write_text("no picture")
+    result = mien("enroll", people)
+    assert result.code == 3
+    assert result.out == (
+        f"1 photo added, 2 kept, 1 removed: 3 people in {people.parent}/facebank.db\n"
+    )
+    assert f"skipped {people}/Cleo/bad.jpg" in result.err
+    assert "skipped 1 photo\n" in result.err
+
+
+def test_enroll_as_json(mien: Run, people: Path) -> None:
+    (people / "Anna/bad.jpg").write_text("no picture")
+    result = mien("enroll", people, "--json")
+    assert result.code == 3
+    skipped = result.document.pop("skipped")
+    document = json.loads(result.out)
+    del document["skipped"]
+    assert document == {
+        "facebank": str(people.parent / "facebank.db"),
+        "model_id": MeanColours.model_id,
+        "people": 2,
+        "added": 0,
+        "kept": 3,
+        "removed": 0,
+    }
+    assert skipped[0]["path"] == str(people / "Anna/bad.jpg")
+    assert "is not a JPEG" in skipped[0]["reason"]
+
+
+def test_another_models_facebank_is_refused_until_it_is_rebuilt(
+    mien: Run, people: Path, tmp_path: Path
+) -> None:
+    with Facebank.create("other.db", model_id="other-0123", dim=4):
+        pass
+    at = ("--facebank", "other.db")
+    for command in (("enroll", people), ("identify", people)):
+        refused = mien(*command, *at)
+        assert refused.code == 2
+        assert "mien enroll FOLDER --rebuild" in refused.err
+        assert is_a_sentence(refused.err)
+    assert mien("enroll", people, *at, "--rebuild").code == 0
+    assert mien("identify", people, *at).code == 0
+
+
+def test_the_facebank_is_the_options_else_the_environments_else_the_users(
+    mien: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mien("people", "--facebank", "gone.db").code == 2
+    assert "Anna" in mien("people").out
+    monkeypatch.setenv("MIEN_FACEBANK", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home" / "data"))
+    assert mien("enroll", people).code == 0
+    (facebank,) = (tmp_path / "home").rglob("facebank.db")
+    assert facebank.parent.name == "mien"
+
+
+def test_identify_prints_a_row_for_each_face(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/b.png", BERT, shade=5)
+    save_photo(tmp_path / "in/s.png", STRANGER)
+    result = mien("identify", "in")
+    assert (result.code, result.err) == (0, "")
+    heading, bert, stranger = result.out.splitlines()
+    assert heading.split() == ["PERSON", "SCORE", "SIZE", "PHOTO"]
+    assert re.fullmatch(r"Bert B   (1.00|0.9\d)   32    in/b.png", bert)
+    assert re.fullmatch(r"unknown  -?0.\d\d  +32    in/s.png", stranger)
+
+
+def test_identify_as_json(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/a.png", ANNA)
+    (tmp_path / "in/bad.jpg").write_text("no picture")
+    save_photo(tmp_path / "in/s.png", STRANGER)
+    result = mien("identify", "in", "--json", "--threshold", "0.95")
+    assert result.code == 3
+    document = result.document
+    assert document["threshold"] == 0.95
+    assert document["model_id"] == MeanColours.model_id
+    assert [photo["path"] for photo in document["photos"]] == ["in/a.png", "in/s.png"]
+    anna, stranger = (photo["faces"][0] for photo in document["photos"])
+    assert anna["person"] == "Anna"
+    assert anna["score"] > 0.95
+    assert anna["box"] == [0, 0, 32, 32]
+    assert len(anna["points"]) == 5
+    assert stranger["person"] is None
+    assert document["skipped"][0]["path"] == "in/bad.jpg"
+    assert "[0.0, 0.0, 32.0, 32.0]" in result.out  # on one line
+
+
+def test_identify_as_json_lines(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/a.png", ANNA)
+    (tmp_path / "in/bad.jpg").write_text("no picture")
+    save_photo(tmp_path / "in/s.png", STRANGER)
+    result = mien("identify", "in", "--json-lines")
+    assert result.code == 3
+    anna, bad, stranger = map(json.loads, result.out.splitlines())
+    assert anna["faces"][0]["person"] == "Anna"
+    assert bad.keys() == {"path", "reason"}
+    assert stranger["faces"][0]["person"] is None
+
+
+def test_one_bad_photo_among_many_is_reported_and_counted(
+    mien: Run, people: Path, tmp_path: Path
+) -> None:
+    for number in range(30):
+        save_photo(tmp_path / f"in/{number:02}.png", ANNA)
+    (tmp_path / "in/07.png").write_bytes((tmp_path / "in/08.png").read_bytes()[:90])
+    result = mien("identify", "in")
+    assert result.code == 3
+    assert result.out.count("Anna") == 29
+    assert "skipped in/07.png is truncated" in result.err
+    assert result.err.endswith("skipped 1 photo\n")
+
+
+def test_update_learns_what_has_come_into_the_folders(
+    mien: Run, people: Path, tmp_path: Path
+) -> None:
+    save_photo(people / "Cleo/1.png", STRANGER)
+    save_photo(tmp_path / "s.png", STRANGER)
+    assert "unknown" in mien("identify", "s.png").out
+    (people / "Anna/bad.jpg").write_text("no picture")
+    result = mien("identify", "s.png", "--update")
+    assert "Cleo" in result.out
+    assert result.code == 3
+    assert "bad.jpg" in result.err
+
+
+def test_saved_copies_of_one_name_stay_apart_and_spare_the_photos(
+    mien: Run, people: Path, tmp_path: Path
+) -> None:
+    photos = [
+        save_photo(tmp_path / "in" / name, seed)
+        for seed, name in enumerate(("1.png", "a/1.png", "b/1.webp", "b/1.png", "b/2.gif"))
+    ]
+    before = {photo: photo.read_bytes() for photo in photos}
+    result = mien("identify", "in", "--save", "in", "--json")  # into the same folder
+    assert result.code == 0
+    saved = [Path(photo["saved"]) for photo in result.document["photos"]]
+    assert sorted(str(path.relative_to("in")) for path in saved) == [
+        "1.mien.png",
+        "a/1.mien.png",
+        "b/1.mien.png",
+        "b/1.webp.mien.jpg",
+        "b/2.gif.mien.jpg",
+    ]
+    assert {photo: photo.read_bytes() for photo in photos} == before
+    for photo, copy in zip(result.document["photos"], saved, strict=True):
+        assert read(copy).shape == (photo["height"], photo["width"], 3)
+        assert (read(copy) != read(photo["path"])).any()
+
+
+def test_photos_from_anywhere_are_saved_below_one_folder(
+    mien: Run, people: Path, tmp_path: Path
+) -> None:
+    save_photo(tmp_path / "x/1.png", 1)
+    save_photo(tmp_path / "y/z/1.png", 2)
+    (tmp_path / "w").mkdir()
+    result = mien("identify", "w/../x/1.png", tmp_path / "y/z", "--save", "out")
+    assert result.code == 0
+    assert {str(path) for path in Path("out").rglob("*.png")} == {
+        "out/x/1.mien.png",
+        "out/y/z/1.mien.png",
+    }
+
+
+def test_a_copy_is_never_written_over_a_photo(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/1.png", ANNA)
+    assert mien("identify", "in", "--save", "in").code == 0
+    again = mien("identify", "in", "--save", "in")  # the copies are among the photos now
+    assert again.code == 2
+    assert "in/1.mien.png is among the photos" in again.err
+    assert again.out == ""
+
+
+def test_a_photo_without_a_face_is_copied_too(
+    bare: Run, model_file: Path, people: Path, tmp_path: Path
+) -> None:
+    save_photo(tmp_path / "grey.png", ANNA, faces=0)
+    result = bare("identify", "grey.png", "--save", "out", "--model", model_file)
+    assert result.code == 0
+    assert "no face" in result.out
+    assert (read("out/grey.mien.png") == read("grey.png")).all()
+
+
+def test_a_photo_whose_copy_cannot_be_written_stops_none_of_the_others(
+    bare: Run, model_file: Path, people: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    Pillow.new("RGB", (70_000, 13)).save(tmp_path / "in/1.bmp")
+    save_photo(tmp_path / "in/2.png", ANNA, faces=0)
+    result = bare("identify", "in", "--save", "out", "--model", model_file)
+    assert result.code == 3
+    assert "in/1.bmp" in result.err
+    assert [path.name for path in Path("out").iterdir()] == ["2.mien.png"]
+
+
+def test_a_full_or_forbidden_disk_is_said(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "1.png", ANNA)
+    (tmp_path / "file").touch()
+    result = mien("identify", "1.png", "--save", "file")
+    assert result.code == 2
+    assert "cannot be written" in result.err
+    assert is_a_sentence(result.err)
+
+
+def test_identify_warns_where_nobody_is_known(mien: Run, tmp_path: Path) -> None:
+    save_photo(tmp_path / "1.png", ANNA)
+    with Facebank.create(tmp_path / "facebank.db", model_id=MeanColours.model_id, dim=12):
+        pass
+    result = mien("identify", "1.png")
+    assert result.code == 0
+    assert "nobody is in" in result.err
+
+
+def test_names_and_files_of_any_letters(mien: Run, tmp_path: Path) -> None:
+    names = ["José 王.Jr", "مريم", "a  b"]
+    for seed, name in enumerate(names):
+        save_photo(tmp_path / "people" / name / "1.png", seed)
+    assert mien("enroll", "people").code == 0
+    assert [person["person"] for person in mien("people", "--json").document["people"]] == sorted(
+        names
+    )
+    shutil.copy(tmp_path / "people/مريم/1.png", tmp_path / "\x1b[31m\n.png")
+    bytes_only = "bytes" if sys.platform == "darwin" else os.fsdecode(b"\xff")
+    shutil.copy(tmp_path / "people/مريم/1.png", tmp_path / f"{bytes_only}.png")
+    result = mien("identify", "*.png")
+    assert result.code == 0
+    assert result.out.count("مريم") == 2
+    assert "\x1b" not in result.out
+    assert len(result.out.splitlines()) == 3
+    paths = [photo["path"] for photo in mien("identify", "*.png", "--json").document["photos"]]
+    assert all(Path(path).is_file() for path in paths)
+
+
+def test_a_name_with_a_slash_is_refused(mien: Run, people: Path) -> None:
+    result = mien("people", "rename", "Anna", "../Anna")
+    assert result.code == 2
+    assert is_a_sentence(result.err)
+
+
+def test_compare(mien: Run, tmp_path: Path) -> None:
+    save_photo(tmp_path / "a.png", ANNA)
+    save_photo(tmp_path / "b.png", BERT)
+    same = mien("compare", "a.png", "a.png")
+    assert same == Result(0, "the same person: score 1.000, threshold 0.900\n", "")
+    different = mien("compare", "a.png", "b.png")
+    assert different.code == 1
+    assert different.out.startswith("different people: score ")
+    score = float(different.out.split()[3].rstrip(","))
+    lenient = mien("compare", "a.png", "b.png", "--threshold", score - 0.01, "--json")
+    assert lenient.code == 0
+    document = lenient.document
+    assert document.pop("score") == pytest.approx(score, abs=1e-3)
+    assert document == {
+        "same": True,
+        "threshold": pytest.approx(score - 0.01),
+        "model_id": MeanColours.model_id,
+        "faces": [1, 1],
+    }
+
+
+def test_compare_says_when_there_are_several_faces(
+    bare: Run, model_file: Path, demo_photos: Path
+) -> None:
+    several, one = demo_photos / "t1.jpg", demo_photos / "astronaut.png"
+    result = bare("compare", several, one, "--model", model_file)
+    assert f"{several} shows 6 faces: the largest was compared" in result.err
+    assert str(one) not in result.err
+
+
+def test_compare_names_the_photo_without_a_face(
+    bare: Run, model_file: Path, tmp_path: Path
+) -> None:
+    save_photo(tmp_path / "black.png", ANNA, faces=0)
+    result = bare("compare", "black.png", "black.png", "--model", model_file)
+    assert result.code == 2
+    assert "no face was found in the first photo" in result.err
+
+
+def test_people_lists_them(mien: Run, people: Path) -> None:
+    expected = "PHOTOS  PERSON\n2       Anna\n1       Bert B\n"
+    assert mien("people") == mien("people", "list") == Result(0, expected, "")
+    assert mien("people", "--json").document == {
+        "facebank": str(people.parent / "facebank.db"),
+        "people": [{"person": "Anna", "photos": 2}, {"person": "Bert B", "photos": 1}],
+    }
+
+
+def test_people_lists_photos(mien: Run, people: Path) -> None:
+    heading, *rows = mien("people", "photos", "Anna").out.splitlines()
+    assert heading.split() == ["ID", "ADDED", "SIZE", "PHOTO"]
+    assert [row.split()[-1] for row in rows] == [
+        str(people / "Anna/1.png"),
+        str(people / "Anna/2.png"),
+    ]
+    document = mien("people", "photos", "Anna", "--json").document
+    assert document["person"] == "Anna"
+    assert [photo["sha256"][:12] for photo in document["photos"]] == [
+        row.split()[0] for row in rows
+    ]
+    unknown = mien("people", "photos", "Zoe")
+    assert unknown.code == 2
+    assert "Zoe" in unknown.err
+
+
+def test_people_can_be_renamed_and_merged(mien: Run, people: Path) -> None:
+    renamed = mien("people", "rename", "Bert B", "Bert")
+    assert (renamed.code, renamed.out) == (0, "Bert B is called Bert now and has 1 photo\n")
+    refused = mien("people", "rename", "Bert", "Anna")
+    assert refused.code == 2
+    assert "--merge" in refused.err
+    merged = mien("people", "rename", "Bert", "Anna", "--merge", "--json")
+    assert merged.document == {"person": "Anna", "photos": 3}
+
+
+def test_people_are_deleted_only_after_a_yes(mien: Run, people: Path) -> None:
+    refused = mien("people", "delete", "Anna")
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    assert "Anna" in mien("people").out
+    deleted = mien("people", "delete", "Anna", "--yes")
+    assert (deleted.code, deleted.out) == (0, "deleted Anna and 2 photos\n")
+    assert f"mien enroll {people} would add them again" in deleted.err
+    assert mien("people").out == "PHOTOS  PERSON\n1       Bert B\n"
+
+
+@pytest.mark.parametrize("name", ["Anna/1.png", "1.png", "{people}/Anna/1.png", "{id}"])
+def test_a_photo_is_deleted_by_its_path_or_id(mien: Run, people: Path, name: str) -> None:
+    first, second = mien("people", "photos", "Anna", "--json").document["photos"]
+    name = name.format(people=people, id=first["sha256"][:12])
+    result = mien("people", "delete", "Anna", "--photo", name, "--yes", "--json")
+    assert result.document == {"person": "Anna", "deleted": 1, "photos": 1}
+    left = mien("people", "photos", "Anna", "--json").document["photos"]
+    assert [photo["sha256"] for photo in left] == [second["sha256"]]
+
+
+@pytest.mark.parametrize("name", ["9.png", "", "ab"])
+def test_a_photo_that_is_not_theirs_is_not_deleted(mien: Run, people: Path, name: str) -> None:
+    result = mien("people", "delete", "Anna", "--photo", name, "--yes")
+    assert result.code == 2
+    assert is_a_sentence(result.err)
+    assert "2       Anna" in mien("people").out
+
+
+def test_evaluate(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    for seed in range(4):
+        for number in (1, 2):
+            name = f"P{seed}"
+            save_photo(tmp_path / f"{name}/{name}_000{number}.png", seed, shade=5 * number)
+    lines = ["4", *(f"P{i} 1 2" for i in range(4)), *(f"P{i} 1 P{(i + 1) % 4} 2" for i in range(4))]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    command = ("evaluate", model_file, "pairs.txt", "--detector", "whole")
+    result = bare(*command)
+    assert result.code == 0
+    assert re.search(r"^accuracy +100.00% ± 0.00% \(4 folds, dealt in turn\)$", result.out, re.M)
+    pytest.importorskip("matplotlib")
+    document = bare(*command, "--roc", "roc.png", "--json").document
+    assert document["accuracy"] == 1
+    assert document["pairs"] == 8
+    assert document["roc"] == "roc.png"
+    assert read("roc.png").shape[1] > 500
+
+
+def test_calibrate(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    for seed in range(20):
+        for number in range(2):
+            save_photo(tmp_path / f"people/{seed}/{number}.png", seed, shade=4 * number)
+    (tmp_path / "people/0/bad.jpg").write_text("no picture")
+    command = ("calibrate", model_file, "people", "--fmr", "0.05", "--detector", "whole")
+    result = bare(*command)
+    assert result.code == 3
+    heading, row = result.out.splitlines()
+    assert heading.split("  ")[0] == "FALSE MATCHES"
+    assert row.split()[0] == "0.05"
+    document = bare(*command, "--json").document
+    assert document["chosen"]["fmr"] == 0.05
+    assert document["people"] == 20
+    assert document["skipped"][0]["path"].endswith("bad.jpg")
+
+
+def test_models_lists_what_ships(bare: Run) -> None:
+    document = bare("models", "--json").document
+    heading, *rows = bare("models").out.splitlines()
+    assert heading.split()[0] == "MODEL"
+    assert [row.split()[0] for row in rows] == [model["name"] for model in document["models"]]
+
+
+def test_benchmark_detect(bare: Run, demo_photos: Path) -> None:
+    result = bare("benchmark", "detect", demo_photos / "t1.jpg", "--json")
+    assert result.code == 0
+    assert result.document["faces"] == 6
+    assert result.document["missed"] == []
+
+
+def test_training_says_what_it_needs(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from mien.cli import main;"
+        " main(['train', '.', '--teacher', 'x.onnx', '--out', 'run'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "pip install 'mien[train]'" in result.stderr
+    assert is_a_sentence(result.stderr)
+
+
+def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "mien", *map(str, arguments)]
+    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, **options)
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_closed_pipe_is_quiet(mien: Run, people: Path, model_file: Path, lines: int) -> None:
+    command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
+    process = start(*command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait(60)
+
+
+def test_an_interruption_is_quiet_and_130(mien: Run, people: Path, model_file: Path) -> None:
+    for number in range(3000):
+        shutil.copy(people / "Anna/1.png", people / f"Anna/x{number}.png")
+    command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
+    process = start(*command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # it is at work
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+
+
+def on_a_terminal(*arguments: object, typed: str = "") -> tuple[int, str]:
+    """The exit code of a command on a terminal, and what was to be seen there."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.pop("NO_COLOR", None)
+        os.environ.update(TERM="xterm-256color", COLUMNS="120")
+        os.execv(sys.executable, [sys.executable, "-m", "mien", *map(str, arguments)])
+    os.write(terminal, typed.encode())
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # Linux's way to say that the other end is closed
+            part = b""
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_colours_and_bars_are_for_terminals(mien: Run, people: Path, model_file: Path) -> None:
+    fake = ("--model", model_file, "--detector", "whole")
+    code, shown = on_a_terminal("identify", people, *fake)
+    assert code == 0
+    assert "\x1b[1mPERSON" in shown
+    _, shown = on_a_terminal("enroll", people, *fake)
+    assert "enrolling" in shown
+    plain = mien("enroll", people)
+    assert "\x1b" not in plain.out + plain.err
+    assert "enrolling" not in plain.err
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 1), ("n\n", 1, 2)])
+def test_deleting_asks_on_a_terminal(
+    mien: Run, people: Path, answer: str, code: int, left: int
+) -> None:
+    ended, shown = on_a_terminal("people", "delete", "Anna", typed=answer)
+    assert ended == code
+    assert "Delete Anna and 2 photos" in shown
+    assert len(mien("people", "--json").document["people"]) == left

@@ -1,0 +1,64 @@
+"""What the package says it offers is there, and nothing else is said."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mien
+
+SOURCE = ast.parse(Path(mien.__file__).read_text("utf-8"))
+
+
+def for_type_checkers() -> dict[str, str]:
+    """The names that the package imports for type checkers, and from where."""
+    (block,) = (node for node in SOURCE.body if isinstance(node, ast.If))
+    imported = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imported for alias in node.names}
+
+
+def test_all_is_sorted_and_is_what_type_checkers_see() -> None:
+    assert mien.__all__ == sorted(mien.__all__)
+    assert set(mien.__all__) == set(for_type_checkers())
+
+
+@pytest.mark.parametrize("name", mien.__all__)
+def test_a_name_is_the_one_of_its_file(name: str) -> None:
+    found = getattr(mien, name)
+    assert found is getattr(importlib.import_module(for_type_checkers()[name]), name)
+    assert inspect.isfunction(found) or inspect.isclass(found)
+    assert found.__doc__
+
+
+def test_dir_names_them_all() -> None:
+    assert set(mien.__all__) <= set(dir(mien))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'recognise'"):
+        mien.recognise  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import mien.compare",
+        "from mien.compare import Comparison",
+        "import mien; mien.compare; from mien.compare import Comparison",
+    ],
+)
+def test_a_verb_is_a_function_whatever_was_imported_before(before: str) -> None:
+    code = f"{before}; import mien; assert mien.compare.__name__ == 'compare', mien.compare"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_star_import_brings_what_all_says() -> None:
+    namespace: dict[str, object] = {}
+    exec("from mien import *", namespace)
+    assert set(mien.__all__) <= set(namespace)

@@ -1,0 +1,78 @@
+"""The house keeps itself: imports point downwards, and torch stays out of recognition."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "mien"
+LAYERS = [  # a file imports only from rows above its own, or from its own folder
+    {"types", "errors"},
+    {"images", "align", "draw", "metrics", "index", "losses", "runtime"},
+    {"backbones", "detect", "data", "plots", "teacher"},
+    {"checkpoint"},
+    {"embed", "facebank"},
+    {"model"},
+    {"train", "evaluate", "enroll", "identify", "compare", "calibrate", "export", "benchmark"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MAY_IMPORT_TORCH = {"losses", "backbones", "data", "teacher", "checkpoint", "train", "export"}
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if not path.stem.startswith("__main")]
+
+
+def part(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module or name that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is relative"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) != "__init__"], ids=part)
+def test_imports_point_down(path: Path) -> None:
+    here = part(path)
+    for line, name in imports(path):
+        package, _, rest = name.partition(".")
+        there = rest.partition(".")[0]
+        if package == "mien" and there not in (here, "__version__"):
+            assert LEVEL[there] < LEVEL[here], f"{path}:{line}: {here} imports {there}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=part)
+def test_torch_is_for_training(path: Path) -> None:
+    if part(path) not in MAY_IMPORT_TORCH:
+        wanted = [name for _, name in imports(path) if name.split(".")[0] in ("torch", "onnx")]
+        assert not wanted
+
+
+def loaded(code: str) -> set[str]:
+    """The packages that are loaded after some code has run."""
+    code += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(out.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import mien", {"numpy", "cv2", "PIL", "onnxruntime", "typer"}),
+        ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime"}),
+        ("import mien.facebank", {"cv2", "PIL", "onnxruntime"}),
+        ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer"}),
+        ("import mien.evaluate", {"torch", "matplotlib"}),
+    ],
+)
+def test_heavy_packages_wait_until_they_are_used(code: str, absent: set[str]) -> None:
+    assert not loaded(code) & absent

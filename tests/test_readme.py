@@ -1,0 +1,75 @@
+"""The README keeps its word: its commands print what it shows, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import readme
+
+from mien.cli import app
+from mien.model import shipped
+
+TEXT = readme.README.read_text("utf-8")
+NUMBER = re.compile(r"(-?\d+\.\d+)")
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two texts are the same, but for what another processor rounds otherwise."""
+    parts, others = NUMBER.split(one), NUMBER.split(other)
+    return len(parts) == len(others) and all(
+        float(a) == pytest.approx(float(b), abs=0.02) if NUMBER.fullmatch(a) else a == b
+        for a, b in zip(parts, others, strict=True)
+    )
+
+
+def test_its_commands_print_what_it_shows(demo_photos: Path, tmp_path: Path) -> None:
+    if not shipped():
+        pytest.skip("no model ships with this tree")
+    readme.prepare(tmp_path)
+    steps = list(readme.shown(TEXT))
+    assert len(steps) > 5
+    for step in steps:
+        printed = readme.run(step.command, tmp_path)
+        assert alike(printed, step.output.strip("\n")), (
+            f"{step.label} prints this; make readme puts it into the README:\n{printed}"
+        )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("a 0.50", "a 0.51", True),
+        ("a 0.50", "a 0.55", False),
+        ("a 0.50", "b 0.50", False),
+        ("a 0.50", "a 0.50 0.50", False),
+        ("3 people", "4 people", False),
+    ],
+)
+def test_numbers_may_differ_a_little_and_words_not(one: str, other: str, expected: bool) -> None:
+    assert alike(one, other) is expected
+
+
+def test_it_names_every_command() -> None:
+    names = [str(command.name) for command in app.registered_commands]
+    names += [str(group.name) for group in app.registered_groups]
+    assert all(f"`mien {name}" in TEXT for name in names)
+
+
+@pytest.mark.parametrize("page", [readme.README, *(readme.ROOT / "docs").glob("*.md")], ids=str)
+def test_its_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text):
+        target = "".join(link)
+        if not target.startswith("http"):
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def test_its_file_tree_is_the_packages() -> None:
+    tree = TEXT.split("```\nmien/\n")[1].split("\ndemo.py")[0]
+    here = {path.name for path in (readme.ROOT / "mien").iterdir()}
+    here -= {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+    named = set(re.findall(r"[a-z]+(?:\.py|(?=/))", tree))
+    listed_elsewhere = {"exact.py", "mtcnn.py", "whole.py", "seesaw.py", "docs"}
+    assert named - listed_elsewhere == here
