@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from mien.backbones.blocks import SplitConv
 from mien.checkpoint import Checkpoint
 from mien.embed import Card, canary_crop
-from mien.errors import BadModel
+from mien.errors import BadInput, BadModel
 from mien.images import write_atomically
 from mien.runtime import session
 
@@ -85,9 +85,10 @@ def export(
         path: where to write; ends with .onnx.
         name: the model's name, the first part of its identity.
         threshold: the cosine from which two faces are taken for one person.
-        calibration: where that threshold comes from.
+        calibration: where that threshold comes from, as `Calibration.to_json` gives it.
 
     Raises:
+        BadInput: the calibration is another model's.
         BadModel: the file does not compute what the network does.
         CannotWrite: the disk is full, read-only or forbidden.
     """
@@ -98,9 +99,15 @@ def export(
     digest = hashlib.sha256()
     for key, tensor in sorted(checkpoint.weights.items()):
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
+    model_id = f"{name}-{digest.hexdigest()[:12]}"
+    if calibration and calibration["model_id"] != model_id:
+        raise BadInput(
+            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
+            "run mien calibrate with this one"
+        )
     card = Card(
         name=name,
-        model_id=f"{name}-{digest.hexdigest()[:12]}",
+        model_id=model_id,
         dim=expected.shape[1],
         threshold=threshold,
         calibration=calibration or {},

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: E402
 from mien.backbones import BACKBONES  # noqa: E402
 from mien.checkpoint import Checkpoint  # noqa: E402
 from mien.embed import Card, OnnxEmbedder  # noqa: E402
-from mien.errors import BadModel  # noqa: E402
+from mien.errors import BadInput, BadModel  # noqa: E402
 from mien.export import export, fold  # noqa: E402
 
 
@@ -104,6 +104,15 @@ def test_weights_that_changed_on_the_disk_are_noticed(
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(BadModel, match="no longer computes"):
         OnnxEmbedder(path)
+
+
+def test_the_threshold_of_another_model(
+    exported: tuple[Path, Card, Checkpoint], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.onnx"
+    with pytest.raises(BadInput, match="the calibration is of other-0, and this is small-"):
+        export(exported[2], path, name="small", threshold=0.4, calibration={"model_id": "other-0"})
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a" * 50])

@@ -87,7 +87,8 @@ def train(
             f"{entry['crops_per_second']:.0f} crops a second"
         )
 
-    last = run(config, out, MTCNN(), console.progress, report)
+    # Photos to learn from are often crops of faces already, and small.
+    last = run(config, out, MTCNN(min_face=30), console.progress, report)
     if as_json:
         console.document({"checkpoint": str(last)})
     else:
@@ -136,6 +137,7 @@ def _read_calibration(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_bytes(path))
         float(content["chosen"]["threshold"])
+        str(content["model_id"])
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is not what mien calibrate --json prints: run it again") from error
     return {key: value for key, value in content.items() if key != "skipped"}
