@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,15 +131,18 @@ def export(
 
 
 def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
-    program = torch.onnx.export(
-        network,
-        (crops,),
-        input_names=["crops"],
-        output_names=["embeddings"],
-        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-        dynamo=True,
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, to torch
+        program = torch.onnx.export(
+            network,
+            (crops,),
+            input_names=["crops"],
+            output_names=["embeddings"],
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     proto = program.model_proto
     del proto.metadata_props[:]

@@ -111,7 +111,9 @@ def _detector(name: str) -> Detector:
 def _threshold(card: Card, given: float | None) -> float:
     threshold = card.threshold if given is None else given
     if threshold is None:
-        raise BadInput(f"{card.name} has no threshold yet; give one, or set it by mien calibrate")
+        raise BadInput(
+            f"{card.name} has no threshold yet; give --threshold, or export it with --calibration"
+        )
     if not -1.0 <= threshold <= 1.0:
         raise BadInput(f"the threshold is a cosine in [-1, 1], not {threshold}")
     return threshold
