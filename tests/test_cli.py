@@ -40,6 +40,7 @@ COMMANDS = (
     ["calibrate"],
     ["models"],
     ["benchmark", "detect"],
+    ["benchmark", "embed"],
     ["train"],
     ["export"],
 )
@@ -595,6 +596,19 @@ def test_benchmark_detect(bare: Run, demo_photos: Path) -> None:
     assert result.code == 0
     assert result.document["faces"] == 6
     assert result.document["missed"] == []
+
+
+def test_benchmark_embed(bare: Run, model_file: Path) -> None:
+    once = ("--batch", 2, "--threads", 1, "--turns", 1)
+    (speed,) = bare("benchmark", "embed", model_file, *once, "--json").document["speeds"]
+    assert (speed["model"], speed["batch"], speed["threads"]) == (model_file.stem, 2, 1)
+    assert speed["ratio"] == 1
+    assert 0 < speed["fastest"] == speed["milliseconds"] == speed["slowest"]
+    assert model_file.stem in bare("benchmark", "embed", model_file, *once).out
+
+    wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
+    assert wrong.code == 2
+    assert "does not take one float32 picture" in wrong.err
 
 
 def test_training_says_what_it_needs(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ _add(app, "evaluate", measure.evaluate, "mien evaluate mien-small lfw/pairs.txt"
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
 _add(app, "models", measure.models, "mien models", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
+_add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
 _add(app, "train", make.train, "mien train photos --teacher teacher.onnx --out run", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(

@@ -187,5 +187,54 @@ def benchmark_detect(
     console.leave(skipped)
 
 
+def benchmark_embed(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", show_default="all that ship", help="Models to time."),
+    ] = None,
+    *,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Another network in ONNX to time in the same run."),
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Crops in a run; may be repeated.")
+    ] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Processors; may be repeated.")
+    ] = None,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Measure networks: milliseconds a crop, and how much faster than the first."""
+    from dataclasses import asdict
+
+    from mien.benchmark.embed import speeds
+    from mien.model import model_file, shipped
+
+    measured = speeds(
+        [model_file(name) for name in models or shipped()],
+        beside or (),
+        batches=batch or (1, 8, 32),
+        threads=threads or (1, 2),
+        turns=turns,
+    )
+    if as_json:
+        console.document({"turns": turns, "speeds": [asdict(speed) for speed in measured]})
+        return
+    rows = [
+        (
+            speed.model,
+            str(speed.batch),
+            str(speed.threads),
+            f"{speed.milliseconds:.2f}",
+            f"{speed.fastest:.2f} to {speed.slowest:.2f}",
+            f"{speed.ratio:.2f}",
+        )
+        for speed in measured
+    ]
+    console.table([("MODEL", "BATCH", "THREADS", "MS A CROP", "RANGE", "RATIO"), *rows])
+
+
 def _percent(rate: float | None) -> str:
     return "too few pairs to tell" if rate is None else f"{rate:.2%}"
