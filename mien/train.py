@@ -83,7 +83,8 @@ def train(
         report: is told of every tenth step: step, stage, loss, crops_per_second, ...
 
     Raises:
-        BadInput: no usable photo, or the folder holds a run of another configuration.
+        BadInput: no usable photo, a teacher whose blocks do not fit, or the folder holds a run of
+            another configuration.
         BadModel: the teacher or the checkpoint cannot be used.
         CannotWrite: the disk is full or read-only.
     """
@@ -93,8 +94,11 @@ def train(
     torch.manual_seed(config.seed)
     teacher = Teacher(Path(config.teacher), scaling=config.teacher_scaling, threads=config.threads)
     crops = gather(config.photos, out / "crops", detector, progress)
-    network = BACKBONES[config.backbone](dim=config.dim).train()
-    variances = _variances(config, crops, teacher)
+    network = BACKBONES[config.backbone](dim=config.dim)
+    sample = teacher(crops[np.linspace(0, len(crops) - 1, 128).astype(int), 8:-8, 8:-8])
+    _require_fit(config, network, sample)
+    variances = [channel_variance(feature) for feature in (*sample.features, sample.embeddings)]
+    network.train()
     last = out / "last.safetensors"
     start, optimizer = 0, _optimizer(network, config)
     if last.is_file():
@@ -188,11 +192,27 @@ def _tensor(crops: Crops) -> Tensor:
     return x.sub_(127.5).div_(127.5)
 
 
-def _variances(config: TrainConfig, crops: Crops, teacher: Teacher) -> list[Tensor]:
-    """Of the channels of every feature, and of the embedding last."""
-    sample = crops[np.linspace(0, len(crops) - 1, 128).astype(int), 8:-8, 8:-8]
-    lesson = teacher(sample)
-    return [channel_variance(feature) for feature in (*lesson.features, lesson.embeddings)]
+def _require_fit(config: TrainConfig, network: Any, lesson: Lesson) -> None:
+    """Raises BadInput unless the network's blocks give what the teacher's do, shape by shape."""
+    network.eval()
+    with torch.inference_mode():
+        features, embeddings = _outputs(network, torch.zeros(1, 3, SIZE, SIZE))
+    ours = [tuple(y.shape[1:]) for y in (*features, embeddings)]
+    theirs = [tuple(y.shape[1:]) for y in (*lesson.features, lesson.embeddings)]
+    if ours != theirs:
+        raise BadInput(
+            f"{config.backbone} with {config.dim} numbers has other blocks than {config.teacher}; "
+            "give a teacher whose blocks have the same shapes"
+        )
+
+
+def _outputs(network: Any, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What each block gives, and the embeddings."""
+    features, y = [], network.stem(x)
+    for block in network.blocks:
+        y = block(y)
+        features.append(y)
+    return features, network.head(y)
 
 
 def _losses(
@@ -205,14 +225,12 @@ def _losses(
 ) -> dict[str, Tensor]:
     if step < config.block_steps:
         return _block_losses(network, lesson, x, variances)
-    features, y = [], network.stem(x)
-    for block in network.blocks:
-        y = block(y)
-        features.append(y)
-    embeddings = network.head(y)
+    features, embeddings = _outputs(network, x)
     distances = [
         feature_distance(student, teacher, variance)
-        for student, teacher, variance in zip(features, lesson.features, variances, strict=False)
+        for student, teacher, variance in zip(
+            features, lesson.features, variances[:-1], strict=True
+        )
     ]
     return {
         "features": config.feature_weight * torch.stack(distances).mean(),

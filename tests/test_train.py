@@ -78,6 +78,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(config: TrainConfig, tmp_pat
         run(replace(config, seed=1), tmp_path / "b")
 
 
+def test_a_teacher_that_does_not_fit(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="seesaw_shuffle with 64 numbers has other blocks than"):
+        run(replace(config, dim=64), tmp_path)
+    other = Path(config.teacher).with_name("mobilefacenet-webface600k.onnx")
+    with pytest.raises(BadInput, match="same shapes"):
+        run(replace(config, teacher=str(other), dim=512), tmp_path / "other")
+
+
 def test_the_teacher_shows_every_block(data: Path) -> None:
     teacher = Teacher(data / "teacher" / "mobilefacenet-ms1m.onnx")
     lesson = teacher(np.zeros((2, 112, 112, 3), np.uint8))
