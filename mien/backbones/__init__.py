@@ -1,5 +1,36 @@
 """Networks from a crop to an embedding.  A new one is a file here and a line in the table."""
 
-from mien.backbones.seesaw import seesaw_share, seesaw_shuffle
+from collections.abc import Callable
 
-BACKBONES = {build.__name__: build for build in (seesaw_share, seesaw_shuffle)}
+from mien.backbones.ir import IR, ir_50, ir_100, ir_152, ir_se_50, ir_se_100, ir_se_152
+from mien.backbones.mobileface import MobileFaceNet, mobileface
+from mien.backbones.seesaw import (
+    SeesawFaceNet,
+    seesaw_dw_v1,
+    seesaw_dw_v2,
+    seesaw_share,
+    seesaw_shuffle,
+)
+from mien.backbones.slim import slim_seesaw, slim_seesaw_7, slim_seesaw_28
+
+Network = IR | MobileFaceNet | SeesawFaceNet
+
+BACKBONES: dict[str, Callable[..., Network]] = {
+    build.__name__: build
+    for build in (
+        mobileface,
+        seesaw_share,
+        seesaw_shuffle,
+        seesaw_dw_v1,
+        seesaw_dw_v2,
+        slim_seesaw,
+        slim_seesaw_28,
+        slim_seesaw_7,
+        ir_50,
+        ir_100,
+        ir_152,
+        ir_se_50,
+        ir_se_100,
+        ir_se_152,
+    )
+}

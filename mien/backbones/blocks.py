@@ -22,10 +22,10 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
 def conv_bn(
     in_channels: int, out_channels: int, kernel: int, *, activation: str, **kwargs: Any
 ) -> nn.Sequential:
-    """A convolution without bias, batch norm and an activation; padded to keep the size."""
-    kwargs.setdefault("padding", kernel // 2)
+    """A convolution, batch norm and an activation; without bias and padded to keep the size."""
+    kwargs = {"padding": kernel // 2, "bias": False, **kwargs}
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, bias=False, **kwargs),
+        nn.Conv2d(in_channels, out_channels, kernel, **kwargs),
         nn.BatchNorm2d(out_channels),
         ACTIVATIONS[activation](out_channels),
     )
@@ -81,16 +81,51 @@ class SplitConv(nn.Module):
 class SqueezeExcite(nn.Module):
     """Weighs each channel by what the whole map holds (Hu et al., arXiv 1709.01507)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self, channels: int, *, reduction: int = 4, activation: str = "prelu", bias: bool = True
+    ) -> None:
         super().__init__()
-        self.squeeze = nn.Linear(channels, channels // 4)
-        self.activation = nn.PReLU(channels // 4)
-        self.excite = nn.Linear(channels // 4, channels)
+        squeezed = channels // reduction
+        self.squeeze = nn.Linear(channels, squeezed, bias=bias)
+        self.activation = ACTIVATIONS[activation](squeezed)
+        self.excite = nn.Linear(squeezed, channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.excite(self.activation(self.squeeze(x.mean((2, 3)))))  # (N, C)
         weighed: Tensor = x * weight.sigmoid()[:, :, None, None]
         return weighed
+
+
+def mobile_stem(channels: int, activation: str) -> nn.Sequential:
+    """MobileFaceNet's begin: (N, 3, 112, 112) -> (N, channels, 56, 56)."""
+    return nn.Sequential(
+        conv_bn(3, channels, 3, activation=activation, stride=2),
+        conv_bn(channels, channels, 3, activation=activation, groups=channels),
+    )
+
+
+def mobile_stages(
+    block: Callable[[int, int, int, int], nn.Module],
+    *,
+    widths: tuple[int, int] = (64, 128),
+    repeats: tuple[int, int, int] = (4, 6, 2),
+) -> nn.Sequential:
+    """MobileFaceNet's middle: (N, widths[0], 56, 56) -> (N, widths[1], 7, 7).
+
+    Args:
+        block: makes one of (in_channels, out_channels, expanded, stride).
+        widths: channels at 28 x 28, and at 14 x 14 and 7 x 7.
+        repeats: blocks of stride 1 at 28, at 14 and at 7, after one of stride 2 each.
+    """
+    narrow, wide = widths
+    return nn.Sequential(
+        block(narrow, narrow, 2 * narrow, 2),
+        *(block(narrow, narrow, 2 * narrow, 1) for _ in range(repeats[0])),
+        block(narrow, wide, 2 * wide, 2),
+        *(block(wide, wide, 2 * wide, 1) for _ in range(repeats[1])),
+        block(wide, wide, 4 * wide, 2),
+        *(block(wide, wide, 2 * wide, 1) for _ in range(repeats[2])),
+    )
 
 
 def embedding_head(in_channels: int, dim: int, activation: str) -> nn.Sequential:

@@ -1,13 +1,16 @@
 """SeesawFaceNets (Zhang, 2019, arXiv 1908.09124): inverted residuals with unevenly split 1x1s.
 
-| network                | parameters 128 / 512 | MACs    |
-|------------------------|----------------------|---------|
-| share, shuffle         | 1.173 M / 1.370 M    | 145.6 M |
+| network        | parameters 128 / 512 | MACs    |
+|----------------|----------------------|---------|
+| share, shuffle | 1.173 M / 1.370 M    | 145.6 M |
+| DW v1, v2      | 4.050 M / 4.247 M    | 526.3 M |
 
 MACs are those of the split convolutions, as published.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,6 +20,8 @@ from mien.backbones.blocks import (
     SqueezeExcite,
     conv_bn,
     embedding_head,
+    mobile_stages,
+    mobile_stem,
 )
 
 
@@ -32,6 +37,8 @@ class SeesawBlock(nn.Module):
             last on the way down.
         activation: a name in `ACTIVATIONS`.
         squeeze_excite: whether channels are weighed after the depthwise convolution.
+        shortcut: what a block of stride 2 adds.  "none", "conv": a 1x1 of its input at stride 2,
+            or "pool": a 1x1 of its input's 2x2 maxima.
     """
 
     def __init__(
@@ -44,11 +51,13 @@ class SeesawBlock(nn.Module):
         mixing: str,
         activation: str,
         squeeze_excite: bool,
+        shortcut: str = "none",
     ) -> None:
         super().__init__()
         if mixing not in ("share", "shuffle"):
             raise ValueError(f"mixing must be 'share' or 'shuffle', not {mixing!r}")
-        self.residual = stride == 1 and in_channels == out_channels
+        if shortcut not in ("none", "conv", "pool"):
+            raise ValueError(f"shortcut must be 'none', 'conv' or 'pool', not {shortcut!r}")
         self.up = nn.Sequential(
             SplitConv(in_channels, expanded, shuffled=mixing == "shuffle"),
             nn.BatchNorm2d(expanded),
@@ -62,10 +71,19 @@ class SeesawBlock(nn.Module):
             SplitConv(expanded, out_channels, quarter_first=mixing == "shuffle"),
             nn.BatchNorm2d(out_channels),
         )
+        self.shortcut: nn.Module | None = None
+        if stride == 1 and in_channels == out_channels:
+            self.shortcut = nn.Identity()
+        elif stride == 2 and shortcut == "conv":
+            self.shortcut = conv_bn(in_channels, out_channels, 1, activation=activation, stride=2)
+        elif stride == 2 and shortcut == "pool":
+            self.shortcut = nn.Sequential(
+                nn.MaxPool2d(2), conv_bn(in_channels, out_channels, 1, activation=activation)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.down(self.attention(self.depthwise(self.up(x))))
-        return x + y if self.residual else y
+        return y if self.shortcut is None else self.shortcut(x) + y
 
 
 class SeesawFaceNet(nn.Module):
@@ -73,16 +91,20 @@ class SeesawFaceNet(nn.Module):
 
     Args:
         dim: numbers in an embedding.
-        mixing, activation, squeeze_excite: of every block, see `SeesawBlock`.
+        widths, repeats: channels and blocks of the stages, see `mobile_stages`.
+        mixing, activation, squeeze_excite, shortcut: of every block, see `SeesawBlock`.
     """
 
     def __init__(
         self,
         *,
         dim: int = 128,
+        widths: tuple[int, int] = (64, 128),
+        repeats: tuple[int, int, int] = (4, 6, 2),
         mixing: str = "shuffle",
         activation: str = "silu",
         squeeze_excite: bool = True,
+        shortcut: str = "none",
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -96,32 +118,33 @@ class SeesawFaceNet(nn.Module):
                 mixing=mixing,
                 activation=activation,
                 squeeze_excite=squeeze_excite,
+                shortcut=shortcut,
             )
 
-        self.stem = nn.Sequential(
-            conv_bn(3, 64, 3, activation=activation, stride=2),
-            conv_bn(64, 64, 3, activation=activation, groups=64),
-        )
-        self.blocks = nn.Sequential(
-            block(64, 64, 128, 2),
-            *(block(64, 64, 128, 1) for _ in range(4)),
-            block(64, 128, 256, 2),
-            *(block(128, 128, 256, 1) for _ in range(6)),
-            block(128, 128, 512, 2),
-            *(block(128, 128, 256, 1) for _ in range(2)),
-        )
-        self.head = embedding_head(128, dim, activation)
+        self.stem = mobile_stem(widths[0], activation)
+        self.blocks = mobile_stages(block, widths=widths, repeats=repeats)
+        self.head = embedding_head(widths[1], dim, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(self.blocks(self.stem(x)))
         return out
 
 
-def seesaw_share(**kwargs: bool | int | str) -> SeesawFaceNet:
+def seesaw_share(**kwargs: Any) -> SeesawFaceNet:
     """Seesaw-shareFaceNet: 1.17 M parameters, 146 M MACs at 128."""
-    return SeesawFaceNet(mixing="share", **kwargs)  # type: ignore[arg-type]
+    return SeesawFaceNet(mixing="share", **kwargs)
 
 
-def seesaw_shuffle(**kwargs: bool | int | str) -> SeesawFaceNet:
+def seesaw_shuffle(**kwargs: Any) -> SeesawFaceNet:
     """Seesaw-shuffleFaceNet: 1.17 M parameters, 146 M MACs at 128."""
-    return SeesawFaceNet(mixing="shuffle", **kwargs)  # type: ignore[arg-type]
+    return SeesawFaceNet(mixing="shuffle", **kwargs)
+
+
+def seesaw_dw_v1(**kwargs: Any) -> SeesawFaceNet:
+    """DW-SeesawFaceNet V1, deeper and wider: 4.05 M parameters, 526 M MACs at 128."""
+    return SeesawFaceNet(widths=(96, 192), repeats=(8, 12, 4), shortcut="conv", **kwargs)
+
+
+def seesaw_dw_v2(**kwargs: Any) -> SeesawFaceNet:
+    """DW-SeesawFaceNet V2, whose shortcuts pool: 4.05 M parameters, 526 M MACs at 128."""
+    return SeesawFaceNet(widths=(96, 192), repeats=(8, 12, 4), shortcut="pool", **kwargs)
