@@ -1,0 +1,157 @@
+"""InsightFace's verification sets, `lfw.bin` and its like, read without running what they ask for.
+
+They are pickles, which may call anything; most were written by Python 2.  Only the operations that
+lists of bytes need are known here, every name stands for an inert value, and whatever else a file
+asks for is refused and named.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import BadInput
+
+_NAMES = {
+    "builtins.bytes",
+    "builtins.bytearray",
+    "_codecs.encode",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+}
+_OPERATIONS = """
+    MARK STOP PROTO FRAME GLOBAL STACK_GLOBAL INST REDUCE BUILD MEMOIZE
+    GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT
+    NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1
+    STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
+    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
+    LIST EMPTY_LIST APPEND APPENDS TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3
+"""
+_MALFORMED = (  # what unpickling raises where a file is no pickle
+    *(pickle.UnpicklingError, struct.error, EOFError, AttributeError, LookupError),
+    *(TypeError, ValueError, OverflowError),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """Pairs of photos: photos 2 i and 2 i + 1 are pair i."""
+
+    images: list[bytes]  # 2 N encoded pictures, most often JPEG of 112 x 112
+    same: NDArray[np.bool_]  # (N,) whether both show one person
+
+
+def read(path: str | Path) -> Verification:
+    """The photos and pairs of a verification set.
+
+    Raises:
+        BadInput: the file does not exist, is not such a set, or asks for anything more than lists
+            of bytes and bools.
+    """
+    path = Path(path)
+    try:
+        file = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return _verification(_Unpickler(file, encoding="bytes").load())
+    except BadInput as error:
+        raise BadInput(f"{path} is not a verification set: {error}") from error
+    except _MALFORMED as error:
+        raise BadInput(f"{path} is not a verification set, or it is cut off") from error
+
+
+def _verification(content: object) -> Verification:
+    match content:
+        case [list() | tuple() as images, list() | tuple() as same]:
+            pass
+        case _:
+            raise BadInput("it must hold a list of pictures and a list of bools")
+    if not same or len(images) != 2 * len(same):
+        raise BadInput(f"{len(images)} pictures are not two for each of {len(same)} pairs")
+    for place, one in enumerate(same):
+        if one not in (0, 1) or not isinstance(one, int):
+            raise BadInput(f"pair {place} is neither same nor different")
+    return Verification([_image(*item) for item in enumerate(images)], np.array(same, np.bool_))
+
+
+def _image(place: int, value: object) -> bytes:
+    if isinstance(value, _Array):
+        value = value.content
+    if not isinstance(value, bytes) or not value:
+        raise BadInput(f"picture {place} is not bytes")
+    return value
+
+
+# The one written in Python: its table of operations can be cut down, and the places of its memo
+# are a dict, where C's are an array that a few bytes of a file can make fill the memory.
+class _Unpickler(pickle._Unpickler):
+    dispatch: ClassVar = {
+        code: pickle._Unpickler.dispatch[code]
+        for code in (getattr(pickle, name)[0] for name in _OPERATIONS.split())
+    }
+
+    def find_class(self, module: str, name: str) -> _Name:
+        full = f"{module}.{name}"
+        modern = full.replace("__builtin__.", "builtins.").replace("numpy._core.", "numpy.core.")
+        if modern not in _NAMES:
+            raise BadInput(f"it asks for {full[:80]!r}, which is refused; fetch it from its source")
+        return _Name(modern)
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A name in a pickle.  Calling it does what its owner does with bytes, and nothing else."""
+
+    name: str
+
+    def __call__(self, *args: object) -> object:
+        match self.name, args:
+            case "builtins.bytes" | "builtins.bytearray", ():
+                return b""
+            case "builtins.bytes" | "builtins.bytearray", (bytes() as content,):
+                return content
+            case (
+                "_codecs.encode" | "builtins.bytearray",
+                (str() as text, "latin1" | "latin-1" | b"latin1" | b"latin-1"),
+            ):
+                return text.encode("latin1")
+            case "numpy.dtype", ("u1" | "b1" | b"u1" | b"b1" as kind, *_):
+                return _Kind(str(kind, "ascii") if isinstance(kind, bytes) else kind)
+            case "numpy.core.multiarray._reconstruct", (_Name("numpy.ndarray"), *_):
+                return _Array()
+            case "numpy.core.multiarray.scalar", (_Kind("b1"), bytes() as content):
+                return content != b"\0"
+        raise BadInput(f"it asks {self.name} for more than bytes or bools, which is refused")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Stands for a numpy dtype of one byte, which has no byte order to set."""
+
+    name: str
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class _Array:
+    """Stands for a numpy array of bytes."""
+
+    __slots__ = ("content",)
+
+    def __setstate__(self, state: object) -> None:
+        match state:
+            case (_, (int() as size,), _Kind("u1"), _, bytes() as content) if size == len(content):
+                self.content = content
+            case _:
+                raise BadInput("it holds an array that is not one row of uint8")
