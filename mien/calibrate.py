@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien import images
 from mien.errors import BadInput, NoFace
 from mien.metrics import threshold_at_fmr
-from mien.types import Embeddings, Face, Image, Progress, Scores, silent
+from mien.types import Embeddings, Face, Image, Progress, Scores, largest_face, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 # False matches that a rate must rest on: with 30 it is within 30 % at 90 % confidence, if pairs are
@@ -178,6 +178,5 @@ def _embed_largest(model: Model, path: Path) -> NDArray[np.float32]:
     faces = model.detect(image)
     if not faces:
         raise NoFace(f"{path} shows no face")
-    largest = max(faces, key=lambda face: face.size)
-    row: NDArray[np.float32] = model.embed(image, [largest])[0]
+    row: NDArray[np.float32] = model.embed(image, [largest_face(faces)])[0]
     return row

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.errors import NoFace
 from mien.model import Model
-from mien.types import Image
+from mien.types import Image, largest_face
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +53,4 @@ def _largest(
         raise NoFace(
             f"no face was found in the {which} photo: use one that shows it from the front"
         )
-    largest = max(faces, key=lambda face: face.size)
-    return model.embed(image, [largest], mirror=mirror)[0], len(faces)
+    return model.embed(image, [largest_face(faces)], mirror=mirror)[0], len(faces)

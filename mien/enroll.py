@@ -18,7 +18,7 @@ from mien import images
 from mien.errors import BadInput, NoFace
 from mien.facebank import Facebank, Photo, person_name
 from mien.model import Model
-from mien.types import Embeddings, Progress, silent
+from mien.types import Embeddings, Progress, largest_face, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def _look(picture: _Picture, model: Model, largest: bool) -> tuple[Photo, Embedd
         raise NoFace("no face was found in it: use a photo that shows the face from the front")
     if len(faces) > 1 and not largest:
         raise NoFace(f"{len(faces)} faces were found in it: crop it to one, or use --largest")
-    face = max(faces, key=lambda face: face.size)
+    face = largest_face(faces)
     photo = Photo(
         picture.person,
         hashlib.sha256(data).hexdigest(),

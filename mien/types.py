@@ -42,6 +42,11 @@ class Face:
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
+def largest_face(faces: Sequence[Face]) -> Face:
+    """The face that takes most of a picture; there must be one."""
+    return max(faces, key=lambda face: face.size)
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """The person a face was taken for."""

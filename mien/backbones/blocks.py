@@ -36,8 +36,8 @@ class SplitConv(nn.Module):
 
     The published code slices its input, convolves the parts and joins them again.  Here both
     kernels are set into one matrix that is zero elsewhere, and one dense convolution does it all:
-    1.6 times the arithmetic and less than half the time, since nothing is copied.  A shuffle of
-    the output's channels is a reordering of that matrix's rows and costs nothing.
+    1.6 times the arithmetic in less time, since nothing is copied.  A shuffle of the output's
+    channels is a reordering of that matrix's rows and costs nothing.
 
     Args:
         in_channels, out_channels: multiples of 4.

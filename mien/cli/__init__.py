@@ -78,11 +78,6 @@ app.add_typer(
 app.add_typer(_benchmark, name="benchmark", help="Measure the parts.", rich_help_panel=_MEASURE)
 
 
-@_benchmark.callback()
-def _several() -> None:
-    """Keep `detect` a word of its own: Typer drops the name of an only command."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, this process's by default, and exit."""
     if isinstance(sys.stdout, io.TextIOWrapper):

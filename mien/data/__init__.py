@@ -1,1 +1,1 @@
-"""What models learn from and are measured on: lists of pairs, crops with labels."""
+"""What models learn from and are measured on: lists of pairs, crops, InsightFace's files."""

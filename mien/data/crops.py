@@ -1,4 +1,4 @@
-"""Aligned crops of a collection of photos, as arrays on disk that training maps into memory.
+"""Aligned crops of a collection of photos, as arrays on disk, made once for a run.
 
 A folder of shards `crops-0000.npy`, each (N, 128, 128, 3) uint8 RGB: the usual 112 x 112 crop with
 a margin of 8, so that training can shift it.  Each shard is written whole or not at all, so what
@@ -19,7 +19,7 @@ import numpy as np
 from mien.align import SIZE, crop
 from mien.errors import BadInput, MienError, NoFace
 from mien.images import read, walk, write_atomically
-from mien.types import Crops, Detector, Image, Progress
+from mien.types import Crops, Detector, Image, Progress, largest_face
 
 MARGIN = 8
 SHARD = 1000  # photos
@@ -28,7 +28,7 @@ SHARD = 1000  # photos
 def gather(
     photos: Iterable[str | Path], folder: Path, detector: Detector, progress: Progress
 ) -> Crops:
-    """The aligned largest face of every photo, (N, 128, 128, 3), mapped from `folder`.
+    """The aligned largest face of every photo, (N, 128, 128, 3), kept in `folder`.
 
     Args:
         photos: files and folders.
@@ -58,7 +58,7 @@ def gather(
         for _ in part:
             path = next(seen)
             try:
-                kept.append(_largest_face(path, detector))
+                kept.append(_aligned(path, detector))
             except MienError as error:
                 skipped[str(path)] = str(error)
         side = SIZE + 2 * MARGIN
@@ -78,9 +78,9 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f"crops-{number:04d}.npy"
 
 
-def _largest_face(path: Path, detector: Detector) -> Image:
+def _aligned(path: Path, detector: Detector) -> Image:
     image = read(path)
     faces = detector(image)
     if not faces:
         raise NoFace(f"{path} shows no face")
-    return crop(image, max(faces, key=lambda face: face.size).points, margin=MARGIN)
+    return crop(image, largest_face(faces).points, margin=MARGIN)
