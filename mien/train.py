@@ -1,9 +1,9 @@
 """The verb that trains: photos and a teacher in, a checkpoint out.
 
 Two stages.  First every block of the network learns, each by itself and all at once, to do what
-the teacher's block in its place does to the teacher's own features; every pixel is a lesson, so a
-thousand steps do what a million photos of embeddings alone would.  Then the whole network learns
-to give the teacher's embedding, from pictures worse than the teacher's.
+the teacher's block in its place does to the teacher's own features; every pixel is a lesson, so
+few photos teach much.  Then the whole network learns to give the teacher's embedding, from
+pictures worse than the teacher's.
 
 A run is a folder: `config.json`, `crops/`, `last.safetensors`, `log.jsonl`.  Steps are drawn from
 (seed, step), so a run that was killed goes on as if it had not been.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +40,7 @@ from mien.losses.distil import (
     feature_distance,
     relational_distance,
 )
-from mien.teacher import Lesson, Teacher
+from mien.teacher import INPUTS, Lesson, Teacher
 from mien.types import Crops, Detector, Progress
 
 WARMUP = 50  # steps in which the rate rises
@@ -83,16 +83,18 @@ def train(
         report: is told of every tenth step: step, stage, loss, crops_per_second, ...
 
     Raises:
-        BadInput: no usable photo, a teacher whose blocks do not fit, or the folder holds a run of
-            another configuration.
+        BadInput: no such network or scaling, no usable photo, a teacher whose blocks do not fit,
+            or the folder holds a run of another configuration.
         BadModel: the teacher or the checkpoint cannot be used.
         CannotWrite: the disk is full or read-only.
     """
-    _claim(out, config)
+    _require(config.backbone, BACKBONES, "network")
+    _require(config.teacher_scaling, INPUTS, "scaling of a teacher's input")
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(1)  # its threads would fight with torch's
     torch.manual_seed(config.seed)
     teacher = Teacher(Path(config.teacher), scaling=config.teacher_scaling, threads=config.threads)
+    _claim(out, config)
     crops = gather(config.photos, out / "crops", detector, progress)
     network = BACKBONES[config.backbone](dim=config.dim)
     sample = teacher(crops[np.linspace(0, len(crops) - 1, 128).astype(int), 8:-8, 8:-8])
@@ -136,6 +138,11 @@ def train(
         if done % config.save_every == 0 or done == config.block_steps + config.steps:
             _save(last, network, optimizer, config, done, len(crops))
     return last
+
+
+def _require(name: str, table: Iterable[str], what: str) -> None:
+    if name not in table:
+        raise BadInput(f"there is no {what} {name!r}; use one of: {', '.join(table)}")
 
 
 def _claim(out: Path, config: TrainConfig) -> None:

@@ -78,6 +78,16 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(config: TrainConfig, tmp_pat
         run(replace(config, seed=1), tmp_path / "b")
 
 
+def test_mistakes_claim_no_folder(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no network 'resnet'; use one of: mobileface"):
+        run(replace(config, backbone="resnet"), tmp_path / "run")
+    with pytest.raises(BadInput, match="'bgr'; use one of: imagenet, half"):
+        run(replace(config, teacher_scaling="bgr"), tmp_path / "run")
+    with pytest.raises(BadModel, match="not an ONNX file"):
+        run(replace(config, teacher="gone.onnx"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_teacher_that_does_not_fit(config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="seesaw_shuffle with 64 numbers has other blocks than"):
         run(replace(config, dim=64), tmp_path)
