@@ -15,8 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pyarrow import fs
 
 from mien.errors import BadInput
 from mien.images import write_atomically
+from mien.types import Progress, silent
 
 FORMAT = 1
 NO_LABEL = -1
@@ -47,6 +48,15 @@ class Record:
     label: int  # NO_LABEL where nobody knows whose
     source: str  # where it comes from, for people to read
     side: int  # of the picture, in pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What should have become a record, and why it did not."""
+
+    path: str
+    kind: str  # in a word or two, to be counted
+    reason: str
 
 
 class Shards:
@@ -132,7 +142,7 @@ class Shards:
         digest = Digest(self.names)
         for (file, sha256), start in zip(self._shards, self._bounds.tolist(), strict=False):
             rows = self._rows(file)
-            end = start + len(rows["label"])
+            end = start + rows.num_rows
             labels = self.labels[start:end]
             if hash_of(rows) != sha256 or not np.array_equal(rows["label"].to_numpy(), labels):
                 raise self._damaged(f"{file} is not what was written")
@@ -208,7 +218,7 @@ def shard_name(number: int) -> str:
 
 
 def write_shard(
-    folder: Path, number: int, records: Sequence[Record], skipped: Sequence[tuple[str, str]]
+    folder: Path, number: int, records: Sequence[Record], skipped: Sequence[Skip]
 ) -> None:
     """Leave a shard in a folder, whole or not at all.
 
@@ -216,7 +226,7 @@ def write_shard(
         folder: the data set's.
         number: the shard's, from 0.
         records: its rows.
-        skipped: what should have been rows, and why it is none.
+        skipped: what should have been rows.
 
     Raises:
         CannotWrite: the disk is full or read-only.
@@ -224,51 +234,72 @@ def write_shard(
     columns = [[getattr(record, name) for record in records] for name in _COLUMNS.names]
     arrays = [pa.array(c, field.type) for c, field in zip(columns, _COLUMNS, strict=True)]
     rows = pa.RecordBatch.from_arrays(arrays, schema=_COLUMNS)
-    notes = {"sha256": hash_of(rows), "skipped": json.dumps(list(skipped))}
+    notes = {"sha256": hash_of(rows), "skipped": json.dumps([astuple(skip) for skip in skipped])}
     _write(folder / shard_name(number), rows.replace_schema_metadata(notes))
 
 
-def finish(folder: Path, shards: int, names: Sequence[str], report: dict[str, Any]) -> Shards:
-    """Join a number of shards into a data set, and read it once to be sure.
+def has_shard(folder: Path, number: int) -> bool:
+    """Whether a shard has been made."""
+    return (folder / shard_name(number)).is_file()
+
+
+def finish(
+    folder: Path,
+    shards: int,
+    names: Sequence[str],
+    report: Callable[[NDArray[np.int64], list[Skip]], dict[str, Any]],
+    progress: Progress = silent,
+) -> Shards:
+    """Join all shards into a data set, reading each once to be sure.
 
     Args:
         folder: the data set's.
         shards: how many there are.
         names: of the people, by label.
-        report: what else `prepare.json` shall tell.
+        report: what else `prepare.json` shall tell, of the labels and what the shards skipped.
+        progress: shows how far it is.
 
     Raises:
         BadInput: a shard is missing or damaged.
         CannotWrite: the disk is full or read-only.
     """
-    digest, entries, labels, sides = Digest(names), [], [], []
-    for number in range(shards):
+    digest = Digest(names)
+    entries: list[dict[str, Any]] = []
+    skipped: list[Skip] = []
+    labels, sides = [np.empty(0, np.int64)], [np.empty(0, np.int16)]
+    for number in progress(range(shards), "Checking"):
         file = shard_name(number)
         try:
             rows = _rows(_open(str(folder), file))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise BadInput(
-                f"{folder / file} cannot be read ({error}): delete it and prepare again"
-            ) from error
-        sha256 = rows.schema.metadata[b"sha256"].decode()
-        if hash_of(rows) != sha256:
-            raise BadInput(f"{folder / file} is damaged: delete it and prepare again")
+            sha256 = rows.schema.metadata[b"sha256"].decode()
+            skips = json.loads(rows.schema.metadata[b"skipped"])
+            sound = hash_of(rows) == sha256
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _bad_shard(folder / file) from error
+        if not sound:
+            raise _bad_shard(folder / file)
         digest.add(rows)
-        entries.append({"file": file, "records": len(rows["label"]), "sha256": sha256})
+        entries.append({"file": file, "records": rows.num_rows, "sha256": sha256})
         labels.append(np.array(rows["label"]))
         sides.append(np.array(rows["side"]))
-    index = {"label": np.concatenate(labels), "side": np.concatenate(sides)}
-    _write(folder / "index.arrow", pa.RecordBatch.from_pydict(index))
+        skipped += [Skip(*skip) for skip in skips]
+    label, side = np.concatenate(labels), np.concatenate(sides)
+    index = pa.RecordBatch.from_pydict({"label": label, "side": side})
+    _write(folder / "index.arrow", index)
     write_atomically(folder / "people.json", json.dumps(list(names), indent=0).encode())
-    whole = {"format": FORMAT, "digest": digest.value(), **report, "shards": entries}
+    whole = {
+        "format": FORMAT,
+        "digest": digest.value(),
+        "records": len(label),
+        **report(label, skipped),
+        "shards": entries,
+    }
     write_atomically(folder / "prepare.json", json.dumps(whole, indent=1).encode())
     return Shards(folder)
 
 
-def skipped_of(folder: Path, number: int) -> list[tuple[str, str]]:
-    """What was left out of a shard, and why."""
-    notes = _rows(_open(str(folder), shard_name(number))).schema.metadata
-    return [(source, why) for source, why in json.loads(notes[b"skipped"])]
+def _bad_shard(path: Path) -> BadInput:
+    return BadInput(f"{path} is damaged: delete it and prepare again")
 
 
 def _write(path: Path, rows: pa.RecordBatch) -> None:
