@@ -17,7 +17,8 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"backbones", "detect", "data", "plots", "teacher"},
     {"checkpoint"},
     {"embed", "facebank"},
-    {"model"},
+    {"model", "protocol"},
+    {"report"},
     {"train", "evaluate", "enroll", "identify", "compare", "calibrate", "export", "benchmark"},
     {"cli"},
 ]
@@ -71,7 +72,7 @@ def loaded(code: str) -> set[str]:
         ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime"}),
         ("import mien.facebank", {"cv2", "PIL", "onnxruntime"}),
         ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer"}),
-        ("import mien.evaluate", {"torch", "matplotlib"}),
+        ("import mien.evaluate, mien.report", {"torch", "matplotlib", "jinja2", "onnxruntime"}),
     ],
 )
 def test_heavy_packages_wait_until_they_are_used(code: str, absent: set[str]) -> None:

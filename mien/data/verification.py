@@ -1,12 +1,15 @@
-"""InsightFace's verification sets, `lfw.bin` and its like, read without running what they ask for.
+"""Verification sets: aligned crops in pairs, and whether each pair is one person.
 
-They are pickles, which may call anything; most were written by Python 2.  Only the operations that
-lists of bytes need are known here, every name stands for an inert value, and whatever else a file
-asks for is refused and named.
+Two forms are read.  InsightFace's files, `lfw.bin` and its like, are pickles, which may call
+anything; most were written by Python 2.  Only the operations that lists of bytes need are known
+here, every name stands for an inert value, and whatever else a file asks for is refused and named.
+A folder holds the same as pictures, with the list `pairs.csv`: a line `first,second,same`, then one
+line for each pair, the names of two pictures and 1 or 0.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import pickle
 import struct
@@ -17,7 +20,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.align import SIZE
 from mien.errors import BadInput
+from mien.images import decode, read_bytes
+from mien.types import Crops, Image
+
+LIST = "pairs.csv"
+HEADING = ["first", "second", "same"]
 
 _NAMES = {
     "builtins.bytes",
@@ -43,45 +52,101 @@ _MALFORMED = (  # what unpickling raises where a file is no pickle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verification:
-    """Pairs of photos: photos 2 i and 2 i + 1 are pair i."""
+class VerificationSet:
+    """Pairs of crops: pictures 2 i and 2 i + 1 are pair i."""
 
+    name: str  # the file's or folder's, such as lfw.bin
     images: list[bytes]  # 2 N encoded pictures, most often JPEG of 112 x 112
     same: NDArray[np.bool_]  # (N,) whether both show one person
 
+    def batches(self, size: int) -> list[range]:
+        """The numbers of all pictures, so many at a time."""
+        places = range(len(self.images))
+        return [places[start : start + size] for start in places[::size]]
 
-def read(path: str | Path) -> Verification:
-    """The photos and pairs of a verification set.
+    def crops(self, places: range) -> Crops:
+        """Some of the pictures, (n, 112, 112, 3).
+
+        Raises:
+            BadInput: one is damaged or has another size.
+        """
+        return np.stack([self._crop(place) for place in places])
+
+    def _crop(self, place: int) -> Image:
+        name = f"picture {place} of {self.name}"
+        image = decode(self.images[place], name)
+        height, width, _ = image.shape
+        if (height, width) != (SIZE, SIZE):
+            raise BadInput(
+                f"{name} has {width} x {height} pixels: "
+                f"a verification set holds aligned faces of {SIZE} x {SIZE}"
+            )
+        return image
+
+
+def find(path: str | Path) -> list[Path]:
+    """The sets that a path stands for: itself, or those right inside a folder; maybe none."""
+    path = Path(path)
+    return [path] if _is_set(path) else sorted(filter(_is_set, path.glob("*")))
+
+
+def _is_set(path: Path) -> bool:
+    return path.suffix.lower() == ".bin" if path.is_file() else (path / LIST).is_file()
+
+
+def read(path: str | Path) -> VerificationSet:
+    """The pictures and pairs of a verification set, a file or a folder.
 
     Raises:
-        BadInput: the file does not exist, is not such a set, or asks for anything more than lists
-            of bytes and bools.
+        BadInput: it does not exist, is not such a set, or asks for anything more than lists of
+            bytes and bools.
     """
     path = Path(path)
+    images, same = _read_folder(path) if path.is_dir() else _read_pickle(path)
+    return VerificationSet(path.name, images, np.array(same, np.bool_))
+
+
+def _read_folder(path: Path) -> tuple[list[bytes], list[int]]:
+    text = read_bytes(path / LIST).decode("utf-8-sig", errors="replace")
+    heading, *rows = [row for row in csv.reader(text.splitlines()) if row] or [[]]
+    if heading != HEADING or not rows:
+        raise BadInput(f"{path / LIST} must begin with {','.join(HEADING)} and go on with pairs")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(HEADING) or row[2] not in ("0", "1"):
+            raise BadInput(
+                f"{path / LIST} has {','.join(row)[:80]!r} as pair {number}: "
+                "expected two names of pictures and 1 or 0"
+            )
+    files = {name: read_bytes(path / name) for row in rows for name in row[:2]}
+    return [files[name] for row in rows for name in row[:2]], [int(row[2]) for row in rows]
+
+
+def _read_pickle(path: Path) -> tuple[list[bytes], list[int]]:
+    content = io.BytesIO(read_bytes(path))
     try:
-        file = io.BytesIO(path.read_bytes())
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        return _verification(_Unpickler(file, encoding="bytes").load())
+        return _pairs(_Unpickler(content, encoding="bytes").load())
     except BadInput as error:
         raise BadInput(f"{path} is not a verification set: {error}") from error
     except _MALFORMED as error:
-        raise BadInput(f"{path} is not a verification set, or it is cut off") from error
+        raise BadInput(
+            f"{path} is not a verification set, or it is cut off: copy it again"
+        ) from error
 
 
-def _verification(content: object) -> Verification:
+def _pairs(content: object) -> tuple[list[bytes], list[int]]:
     match content:
-        case [list() | tuple() as images, list() | tuple() as same]:
+        case [list() | tuple() as images, list() | tuple() | _Array() as same]:
             pass
         case _:
             raise BadInput("it must hold a list of pictures and a list of bools")
+    if isinstance(same, _Array):
+        same = list(same.content)
     if not same or len(images) != 2 * len(same):
         raise BadInput(f"{len(images)} pictures are not two for each of {len(same)} pairs")
     for place, one in enumerate(same):
         if one not in (0, 1) or not isinstance(one, int):
             raise BadInput(f"pair {place} is neither same nor different")
-    return Verification([_image(*item) for item in enumerate(images)], np.array(same, np.bool_))
+    return [_image(*item) for item in enumerate(images)], list(same)
 
 
 def _image(place: int, value: object) -> bytes:
@@ -145,13 +210,13 @@ class _Kind:
 
 
 class _Array:
-    """Stands for a numpy array of bytes."""
+    """Stands for a numpy array of bytes or bools."""
 
     __slots__ = ("content",)
 
     def __setstate__(self, state: object) -> None:
         match state:
-            case (_, (int() as size,), _Kind("u1"), _, bytes() as content) if size == len(content):
+            case (_, (int() as size,), _Kind(), _, bytes() as content) if size == len(content):
                 self.content = content
             case _:
-                raise BadInput("it holds an array that is not one row of uint8")
+                raise BadInput("it holds an array that is not one row of uint8 or bool")
