@@ -22,7 +22,7 @@ from mien.model import Model
 from mien.protocol import BATCH, Evaluation, Identification, Verification
 from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, silent
 
-MAX_PHOTOS = 10_000  # of people: all their pairs are 50 million, and take some gigabytes
+MAX_PHOTOS = 10_000  # of people: all their pairs are 50 million, and take 4 GB
 
 
 def evaluate(

@@ -18,7 +18,8 @@ from mien.metrics import Roc
 _INK, _GREY, _PALE = "#222222", "#8a8a8a", "#e4e4e4"
 _COLOURS = ("#1f5fa8", "#c8641b", "#2f8a57", "#8a4f9e", "#b23a48", "#5b6770", "#a88a1f", "#2a9aa8")
 _DASHES = ("-", "--", ":", "-.")  # after the last colour, the first again in another dash
-_LINES_INSIDE = 6
+_LINES_INSIDE = 6  # of a legend
+_PIXELS = 2000  # more than a picture is wide
 _BIN = 0.02  # of score, in a histogram
 
 
@@ -29,8 +30,7 @@ def roc(curves: Mapping[str, Roc], title: str) -> bytes:
     lowest = min(curve.tmr[curve.fmr <= left].max() for curve in curves.values())
     bottom = min(np.floor(10 * lowest) / 10, 0.9)
     for style, (name, curve) in zip(_styles(), curves.items(), strict=False):
-        seen = curve.fmr >= _one_false_match(curve)  # to its left nothing is known
-        axes.step(curve.fmr[seen], curve.tmr[seen], where="post", label=name, **style)
+        axes.plot(*_seen(curve), label=name, **style)
     _rates(axes.xaxis, left=min(left, 0.1))
     axes.set_ylim(bottom, 1 + (1 - bottom) / 50)  # the line at 1 is seen whole
     axes.yaxis.set_major_formatter(_percent)
@@ -43,12 +43,11 @@ def det(curves: Mapping[str, Roc], title: str) -> bytes:
     """The detection error trade-off: missed matches against false ones, both on log scales."""
     figure, axes = _canvas(title)
     left = min(_one_false_match(curve) for curve in curves.values())
-    missed = {name: 1 - curve.tmr for name, curve in curves.items()}
-    lowest = min((rates[rates > 1e-12].min(initial=1) for rates in missed.values()), default=1)
+    missed = [1 - curve.tmr for curve in curves.values()]
+    lowest = min(rates[rates > 1e-12].min(initial=1) for rates in missed)
     for style, (name, curve) in zip(_styles(), curves.items(), strict=False):
-        seen = curve.fmr >= _one_false_match(curve)
-        rates = np.maximum(missed[name][seen], lowest / 10)  # none is below the picture
-        axes.step(curve.fmr[seen], rates, where="post", label=name, **style)
+        rates, matched = _seen(curve)
+        axes.plot(rates, np.maximum(1 - matched, lowest / 10), label=name, **style)
     axes.plot(
         [1e-9, 1], [1e-9, 1], color=_GREY, linewidth=0.8, linestyle=":", label="as many of both"
     )
@@ -102,6 +101,15 @@ def cmc(curves: Mapping[str, NDArray[np.float64]], title: str) -> bytes:
     axes.set_xlabel("rank: people in the answer, best first")
     axes.set_ylabel("searches whose person is among them")
     return _png(figure, axes, "lower right")
+
+
+def _seen(curve: Roc) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False and true-match rates to draw: from one false match on, before which nothing is known.
+
+    A curve of millions of steps has the same picture as one of as many as there are pixels.
+    """
+    rates = np.geomspace(_one_false_match(curve), 1, _PIXELS)
+    return rates, curve.tmr[np.searchsorted(curve.fmr, rates, side="right") - 1]
 
 
 def _one_false_match(curve: Roc) -> float:

@@ -100,9 +100,8 @@ def test_other_endings(found: list[Evaluation], tmp_path: Path, name: str) -> No
         report.write(tmp_path / name, found)
 
 
-def test_without_jinja(
-    found: list[Evaluation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_a_package(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=r"pip install 'mien\[evaluate\]'"):
-        report.write(tmp_path / "report.html", found)
+        report.require(None)

@@ -179,7 +179,8 @@ def test_crops_are_rgb_and_of_one_size(lfw: Path) -> None:
     found = verification.read(lfw)
     assert [list(batch) for batch in found.batches(3)] == [[0, 1, 2], [3]]
     crops = found.crops(range(1, 3))
-    assert (crops.shape, crops.dtype) == ((2, 112, 112, 3), np.uint8)
+    assert crops.shape == (2, 112, 112, 3)
+    assert crops.dtype == np.uint8
     assert crops[:, 0, 0].tolist() == [[60, 20, 200], [90, 20, 200]]
     with pytest.raises(BadInput, match=r"picture 3 of lfw.bin is not a JPEG"):
         found.crops(range(2, 4))

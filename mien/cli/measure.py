@@ -78,11 +78,12 @@ def evaluate(
     from mien.images import write_atomically
     from mien.model import load
 
-    if report:
-        page.require_ending(report)
-    networks = [load(model, detector=detector, threshold=threshold) for model in models]
+    if report or pictures:
+        page.require(report)
+    first = load(models[0], detector=detector, threshold=threshold)
+    others = [load(name, detector=first.detector, threshold=threshold) for name in models[1:]]
     found = measure(
-        networks,
+        [first, *others],
         on,
         photos=photos,
         mirrors=_MIRRORS[mirror],
@@ -91,9 +92,10 @@ def evaluate(
     )
     if report:
         page.write(report, found)
-    for one in page.by_set(found).values() if pictures else ():
-        for picture in page.pictures(one):
-            write_atomically(pictures / picture.name, picture.png)
+    if pictures:
+        for some in page.by_set(found).values():
+            for picture in page.pictures(some):
+                write_atomically(pictures / picture.name, picture.png)
     skipped = console.note_skipped(found[0].skipped)
     if as_json:
         written = {"report": report, "pictures": pictures}
@@ -137,11 +139,17 @@ def _say_one(one: Evaluation) -> None:
 
 
 def _say_side_by_side(found: list[Evaluation]) -> None:
-    rows = [("SET", "MODEL", "MIRROR", "ACCURACY", "FAR 0.01", "0.001", "0.0001", "EER", "RANK 1")]
+    fars = (1e-2, 1e-3, 1e-4)
+    rows: list[tuple[str, ...]] = [
+        (
+            *("SET", "MODEL", "MIRROR", "ACCURACY"),
+            *(f"TAR@{far:g}" for far in fars),
+            *("EER", "RANK 1"),
+        )
+    ]
     for one in found:
-        told, folds = one.verification, one.verification.by_fold
-        rates = [told.tar[1e-2], told.tar[1e-3], told.tar[1e-4], told.eer]
-        rates.append(one.identification.rank[1] if one.identification else None)
+        told, folds, who = one.verification, one.verification.by_fold, one.identification
+        rates = [*(told.tar[far] for far in fars), told.eer, who.rank[1] if who else None]
         rows.append(
             (
                 one.set,
@@ -152,7 +160,7 @@ def _say_side_by_side(found: list[Evaluation]) -> None:
             )
         )
     console.table(rows)
-    console.note("FAR: true-accept rate at this false-accept rate; -: no such figure, or too few")
+    console.note("TAR@: true-accept rate at this false-accept rate; -: not measured, or too few")
 
 
 def calibrate(

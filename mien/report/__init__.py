@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from mien import __version__, metrics, plots
@@ -56,11 +57,9 @@ def write(path: str | Path, evaluations: Sequence[Evaluation]) -> None:
         CannotWrite: see `mien.images.write_atomically`.
     """
     path = Path(path)
-    require_ending(path)
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingExtra("A report", "evaluate") from error
+    require(path)
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -85,10 +84,16 @@ def write(path: str | Path, evaluations: Sequence[Evaluation]) -> None:
     write_atomically(path, page.encode())
 
 
-def require_ending(path: Path) -> None:
-    """Raise BadInput if a page's file is of no kind that there is; it takes minutes to fill."""
-    if path.suffix not in _ENDINGS:
+def require(path: Path | None) -> None:
+    """Raise before the measuring what would be raised after it: see `write`.
+
+    Args:
+        path: of the page; None where only pictures are wanted.
+    """
+    if path and path.suffix not in _ENDINGS:
         raise BadInput(f"{path} must end in {' or '.join(_ENDINGS)} to be a report: rename it")
+    if not all(map(find_spec, ("jinja2", "matplotlib"))):
+        raise MissingExtra("A report", "evaluate")
 
 
 def by_set(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
