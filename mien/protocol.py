@@ -113,20 +113,26 @@ class Evaluation:
 
 
 def verify(
-    embed: Embed, pairs: VerificationSet, *, mirror: bool = False, progress: Progress = silent
+    embed: Embed,
+    pairs: VerificationSet,
+    *,
+    mirror: bool = False,
+    batch: int = BATCH,
+    progress: Progress = silent,
 ) -> Verification:
     """How well a network tells the pairs of a set apart.
 
     Args:
-        embed: takes (N, 112, 112, 3) RGB crops and gives (N, D) unit vectors; N is at most 32.
+        embed: takes (N, 112, 112, 3) RGB crops and gives (N, D) unit vectors.
         pairs: what `mien.data.verification.read` gives.
         mirror: average each embedding with that of the mirrored crop.
+        batch: the most crops that `embed` is given at a time.
         progress: is given what there is to do.
 
     Raises:
         BadInput: a picture of the set that cannot be used, or fewer than two pairs of each kind.
     """
-    batches = progress(pairs.batches(BATCH), pairs.name)
+    batches = progress(pairs.batches(batch), pairs.name)
     (embeddings,) = embed_all([embed], map(pairs.crops, batches), [mirror])
     return verification(embeddings[0::2], embeddings[1::2], pairs.same, name=pairs.name)
 
