@@ -48,9 +48,7 @@ def det(curves: Mapping[str, Roc], title: str) -> bytes:
     for style, (name, curve) in zip(_styles(), curves.items(), strict=False):
         rates, matched = _seen(curve)
         axes.plot(rates, np.maximum(1 - matched, lowest / 10), label=name, **style)
-    axes.plot(
-        [1e-9, 1], [1e-9, 1], color=_GREY, linewidth=0.8, linestyle=":", label="as many of both"
-    )
+    axes.plot([1e-9, 1], [1e-9, 1], color=_GREY, linewidth=0.8, linestyle=":", label="both equal")
     _rates(axes.xaxis, left=min(left, 0.1))
     _rates(axes.yaxis, left=min(lowest, 0.1))
     axes.set_xlabel("false-match rate: two people taken for one")

@@ -64,6 +64,14 @@ def test_one_file_of_html(found: list[Evaluation], tmp_path: Path) -> None:
     assert "<th>TAR at FAR 0.1</th><td>100.00 % (2 false)</td>" in text  # 24
     assert "<th>rank 1</th><td>100.00 %</td>" in text
     assert "<th>rank 5</th><td>too few to tell</td>" in text
+    assert "<dt>rank</dt>" in text
+
+
+def test_what_is_not_shown_is_not_explained(found: list[Evaluation], tmp_path: Path) -> None:
+    report.write(tmp_path / "report.html", found[:1])
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "<dt>accuracy</dt>" in text
+    assert "<dt>rank</dt>" not in text
 
 
 def test_markdown_with_its_pictures_beside(found: list[Evaluation], tmp_path: Path) -> None:

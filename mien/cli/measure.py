@@ -110,7 +110,7 @@ def evaluate(
 
 def _say_one(one: Evaluation) -> None:
     told, folds, own, who = one.verification, one.verification.by_fold, one.own, one.identification
-    rows = [("MODEL", one.model_id)]
+    rows = [("MODEL", one.model_id + (" + mirror" if one.mirror else ""))]
     if folds:
         count = f"{len(folds.accuracy)} folds{', dealt in turn' if told.dealt else ''}"
         rows.append(("accuracy", f"{folds.mean:.2%} ± {folds.std:.2%} ({count})"))

@@ -74,10 +74,19 @@ def write(path: str | Path, evaluations: Sequence[Evaluation]) -> None:
     if path.suffix == ".md":
         for picture in (picture for _, _, drawn in sets for picture in drawn):
             write_atomically(folder / picture.name, picture.png)
+    tables = [table(some) for _, some, _ in sets]
+    shown = [row[0] for rows in tables for row in rows]
     page = pages.get_template("page" + path.suffix).render(
-        sets=[(name, _words(some[0]), table(some), drawn) for name, some, drawn in sets],
+        sets=[
+            (name, _words(some[0]), rows, drawn)
+            for (name, some, drawn), rows in zip(sets, tables, strict=True)
+        ],
         summary=summary(evaluations),
-        figures=FIGURES,
+        figures={
+            figure: meaning
+            for figure, meaning in FIGURES.items()
+            if any(name.startswith(figure) for name in shown)
+        },
         folder=folder.name,
         version=__version__,
     )
