@@ -248,7 +248,7 @@ def test_sets_of_a_folder(tmp_path: Path) -> None:
         paint_set(tmp_path / name)
     model = colours()
     reports = evaluate([model], tmp_path)
-    assert [one.set for one in reports] == ["agedb_30.bin", "lfw.bin"]
+    assert [one.set for one in reports] == ["agedb_30", "lfw"]
     for one in reports:
         folds = one.verification.by_fold
         assert folds is not None
@@ -256,7 +256,7 @@ def test_sets_of_a_folder(tmp_path: Path) -> None:
         assert one.verification.tar[0.1] == 1
     assert model.detector.pictures == 0  # type: ignore[attr-defined]  # they are crops already
     (one,) = evaluate([model], tmp_path / "lfw.bin")
-    assert one.set == "lfw.bin"
+    assert one.set == "lfw"
 
 
 def test_people(tmp_path: Path) -> None:

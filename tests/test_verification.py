@@ -182,52 +182,64 @@ def test_crops_are_rgb_and_of_one_size(lfw: Path) -> None:
     assert crops.shape == (2, 112, 112, 3)
     assert crops.dtype == np.uint8
     assert crops[:, 0, 0].tolist() == [[60, 20, 200], [90, 20, 200]]
-    with pytest.raises(BadInput, match=r"picture 3 of lfw.bin is not a JPEG"):
+    with pytest.raises(BadInput, match=r"picture 3 of lfw is not a JPEG"):
         found.crops(range(2, 4))
     lfw.write_bytes(pickle.dumps(([png(10), png(60, side=96)], [True]), 2))
-    with pytest.raises(BadInput, match=r"picture 1 of lfw.bin has 96 x 96 pixels"):
+    with pytest.raises(BadInput, match=r"picture 1 of lfw has 96 x 96 pixels"):
         verification.read(lfw).crops(range(2))
 
 
-def write_folder(folder: Path, listed: str) -> Path:
+def write_folder(folder: Path, same: object) -> Path:
+    """A set in the original's layout, of four pictures."""
     folder.mkdir()
-    for shade in (1, 2, 3):
-        (folder / f"{shade}.png").write_bytes(png(shade))
-    (folder / "pairs.csv").write_text(listed)
+    for place in range(4):
+        (folder / f"{place:05d}.png").write_bytes(png(10 * place))
+    np.save(folder.parent / f"{folder.name}_list.npy", np.array(same))
     return folder
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "lfw", "first,second,same\n1.png,2.png,1\n\n1.png,3.png,0\n")
-    found = verification.read(folder)
-    assert (found.name, found.same.tolist()) == ("lfw", [True, False])
-    assert found.crops(range(4))[:, 0, 0, 0].tolist() == [1, 2, 1, 3]
+    found = verification.read(write_folder(tmp_path / "v1.0", [True, False]))
+    assert (found.name, found.same.tolist()) == ("v1.0", [True, False])
+    assert found.crops(range(4))[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
 
 
 @pytest.mark.parametrize(
-    ("listed", "message"),
+    ("same", "message"),
     [
-        ("", "must begin with first,second,same"),
-        ("1.png,2.png,1\n", "must begin with"),
-        ("first,second,same\n", "go on with pairs"),
-        ("first,second,same\n1.png,2.png,yes\n", "'1.png,2.png,yes' as pair 1"),
-        ("first,second,same\n1.png,2.png,1\n1.png,0\n", "'1.png,0' as pair 2"),
-        ("first,second,same\n1.png,9.png,1\n", r"9.png does not exist"),
+        ([True], "has 4 pictures, not two for each of 1 pairs"),
+        ([], "float64 of"),
+        ([[True, False]], "must be a row of bools"),
+        (["yes", "no"], "must be a row of bools"),
+        ([None, True], "is not a list of bools"),  # a pickle
     ],
 )
-def test_a_folder_that_cannot_be_used(tmp_path: Path, listed: str, message: str) -> None:
+def test_a_folder_that_cannot_be_used(tmp_path: Path, same: object, message: str) -> None:
+    folder = write_folder(tmp_path / "lfw", same)
     with pytest.raises(BadInput, match=message):
-        verification.read(write_folder(tmp_path / "lfw", listed))
+        verification.read(folder)
+
+
+def test_a_folder_whose_list_is_cut_off(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "lfw", [True, False])
+    whole = (tmp_path / "lfw_list.npy").read_bytes()
+    for size in (0, 5, 20, len(whole) - 1):
+        (tmp_path / "lfw_list.npy").write_bytes(whole[:size])
+        with pytest.raises(BadInput, match=r"lfw_list.npy is not a list of bools, or it is cut"):
+            verification.read(folder)
 
 
 def test_sets_of_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "lfw.bin").touch()
-    (tmp_path / "train.rec").touch()
-    folder = write_folder(tmp_path / "agedb_30", "")
+    for name in ("lfw.bin", "train.rec"):
+        (tmp_path / name).touch()
+    folder = write_folder(tmp_path / "agedb_30", [True, False])
+    (tmp_path / "imgs").mkdir()
     assert verification.find(tmp_path) == [folder, tmp_path / "lfw.bin"]
     assert verification.find(folder) == [folder]
     assert verification.find(tmp_path / "lfw.bin") == [tmp_path / "lfw.bin"]
     assert verification.find(tmp_path / "train.rec") == verification.find(tmp_path / "no") == []
+    (tmp_path / "agedb_30.bin").touch()
+    assert verification.find(tmp_path) == [tmp_path / "agedb_30.bin", tmp_path / "lfw.bin"]
 
 
 WHOLE = [pickle.dumps((PHOTOS, [True, np.bool_(False)]), p) for p in range(6)] + PYTHON_2

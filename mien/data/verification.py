@@ -3,13 +3,12 @@
 Two forms are read.  InsightFace's files, `lfw.bin` and its like, are pickles, which may call
 anything; most were written by Python 2.  Only the operations that lists of bytes need are known
 here, every name stands for an inert value, and whatever else a file asks for is refused and named.
-A folder holds the same as pictures, with the list `pairs.csv`: a line `first,second,same`, then one
-line for each pair, the names of two pictures and 1 or 0.
+In the original's layout, which `mien prepare` can write, a set is a folder `lfw` of pictures in the
+order of their names, and `lfw_list.npy` beside it: of each pair, whether it is one person.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import pickle
 import struct
@@ -18,15 +17,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
 from mien.align import SIZE
 from mien.errors import BadInput
-from mien.images import decode, read_bytes
+from mien.images import EXTENSIONS, decode, read_bytes
 from mien.types import Crops, Image
-
-LIST = "pairs.csv"
-HEADING = ["first", "second", "same"]
 
 _NAMES = {
     "builtins.bytes",
@@ -55,7 +52,7 @@ _MALFORMED = (  # what unpickling raises where a file is no pickle
 class VerificationSet:
     """Pairs of crops: pictures 2 i and 2 i + 1 are pair i."""
 
-    name: str  # the file's or folder's, such as lfw.bin
+    name: str  # such as lfw
     images: list[bytes]  # 2 N encoded pictures, most often JPEG of 112 x 112
     same: NDArray[np.bool_]  # (N,) whether both show one person
 
@@ -85,13 +82,29 @@ class VerificationSet:
 
 
 def find(path: str | Path) -> list[Path]:
-    """The sets that a path stands for: itself, or those right inside a folder; maybe none."""
+    """The sets that a path stands for: itself, or those right inside a folder; maybe none.
+
+    Where a folder holds a set in both forms, it is the file.
+    """
     path = Path(path)
-    return [path] if _is_set(path) else sorted(filter(_is_set, path.glob("*")))
+    if _is_set(path):
+        return [path]
+    found: dict[str, Path] = {}
+    for inside in sorted(filter(_is_set, path.glob("*")), key=lambda one: (one.is_dir(), one)):
+        found.setdefault(_name(inside), inside)
+    return [found[name] for name in sorted(found)]
 
 
 def _is_set(path: Path) -> bool:
-    return path.suffix.lower() == ".bin" if path.is_file() else (path / LIST).is_file()
+    return path.suffix.lower() == ".bin" if path.is_file() else _list(path).is_file()
+
+
+def _list(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}_list.npy"
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
 
 
 def read(path: str | Path) -> VerificationSet:
@@ -103,25 +116,23 @@ def read(path: str | Path) -> VerificationSet:
     """
     path = Path(path)
     images, same = _read_folder(path) if path.is_dir() else _read_pickle(path)
-    return VerificationSet(path.name, images, np.array(same, np.bool_))
+    return VerificationSet(_name(path), images, np.array(same, np.bool_))
 
 
-def _read_folder(path: Path) -> tuple[list[bytes], list[int]]:
-    text = read_bytes(path / LIST).decode("utf-8-sig", errors="replace")
-    heading, *rows = [row for row in csv.reader(text.splitlines()) if row] or [[]]
-    if heading != HEADING or not rows:
-        raise BadInput(f"{path / LIST} must begin with {','.join(HEADING)} and go on with pairs")
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(HEADING) or row[2] not in ("0", "1"):
-            raise BadInput(
-                f"{path / LIST} has {','.join(row)[:80]!r} as pair {number}: "
-                "expected two names of pictures and 1 or 0"
-            )
-    files = {name: read_bytes(path / name) for row in rows for name in row[:2]}
-    return [files[name] for row in rows for name in row[:2]], [int(row[2]) for row in rows]
+def _read_folder(path: Path) -> tuple[list[bytes], list[bool]]:
+    try:
+        same = read_array(io.BytesIO(read_bytes(_list(path))), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BadInput(f"{_list(path)} is not a list of bools, or it is cut off") from error
+    if same.ndim != 1 or same.dtype != np.bool_:
+        raise BadInput(f"{_list(path)} is {same.dtype} of {same.shape}: it must be a row of bools")
+    photos = sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS)
+    if not len(same) or len(photos) != 2 * len(same):
+        raise BadInput(f"{path} has {len(photos)} pictures, not two for each of {len(same)} pairs")
+    return [read_bytes(photo) for photo in photos], same.tolist()
 
 
-def _read_pickle(path: Path) -> tuple[list[bytes], list[int]]:
+def _read_pickle(path: Path) -> tuple[list[bytes], list[bool]]:
     content = io.BytesIO(read_bytes(path))
     try:
         return _pairs(_Unpickler(content, encoding="bytes").load())
@@ -133,7 +144,7 @@ def _read_pickle(path: Path) -> tuple[list[bytes], list[int]]:
         ) from error
 
 
-def _pairs(content: object) -> tuple[list[bytes], list[int]]:
+def _pairs(content: object) -> tuple[list[bytes], list[bool]]:
     match content:
         case [list() | tuple() as images, list() | tuple() | _Array() as same]:
             pass
@@ -146,7 +157,7 @@ def _pairs(content: object) -> tuple[list[bytes], list[int]]:
     for place, one in enumerate(same):
         if one not in (0, 1) or not isinstance(one, int):
             raise BadInput(f"pair {place} is neither same nor different")
-    return [_image(*item) for item in enumerate(images)], list(same)
+    return [_image(*item) for item in enumerate(images)], list(map(bool, same))
 
 
 def _image(place: int, value: object) -> bytes:

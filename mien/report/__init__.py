@@ -36,7 +36,7 @@ _ENDINGS = (".html", ".md")
 class Picture:
     """A drawing of one set's figures."""
 
-    name: str  # such as lfw.bin-roc.png
+    name: str  # such as lfw-roc.png
     alt: str  # what it shows, in words
     png: bytes
 
