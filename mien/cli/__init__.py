@@ -61,7 +61,13 @@ _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
 _add(_people, "delete", people.delete, "mien people delete 'Jane Doe' --photo blurred.jpg")
-_add(app, "evaluate", measure.evaluate, "mien evaluate mien-small lfw/pairs.txt", _MEASURE)
+_add(
+    app,
+    "evaluate",
+    measure.evaluate,
+    "mien evaluate mien-small mine.onnx lfw/pairs.txt --report report.html",
+    _MEASURE,
+)
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
 _add(app, "models", measure.models, "mien models", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
