@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from mien.backbones.blocks import SplitConv
+from mien.backbones.blocks import DepthwiseBranches, SplitConv
 from mien.checkpoint import Checkpoint
 from mien.embed import Card, canary_crop
 from mien.errors import BadInput, BadModel
@@ -47,6 +47,8 @@ class _Deployed(nn.Module):
 
 def fold(module: nn.Module) -> nn.Module:
     """Turns every linear run of layers into one convolution or linear layer, in place."""
+    if isinstance(module, DepthwiseBranches):
+        return module.folded()
     for name, child in module.named_children():
         setattr(module, name, fold(child))
     if isinstance(module, SplitConv):

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # SiLU is what the SeesawFaceNet code calls h_swish: it multiplies by a true sigmoid.
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
-    "silu": lambda channels: nn.SiLU(inplace=True),
+    "silu": lambda channels: nn.SiLU(),  # in place it would copy its input, for the gradient
     "relu": lambda channels: nn.ReLU(inplace=True),
-    "hard_swish": lambda channels: nn.Hardswish(inplace=True),
+    "hard_swish": lambda channels: nn.Hardswish(),
     "prelu": nn.PReLU,
     "linear": lambda channels: nn.Identity(),
 }
@@ -76,6 +77,42 @@ class SplitConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.dense()[:, :, None, None])
+
+
+class DepthwiseBranches(nn.Module):
+    """A 3x3 depthwise convolution that learns as a sum: 3x3, 1x1 and, at stride 1, the input.
+
+    Each has its batch norm; `folded` is the one convolution that they are once they have learned.
+    Vasu et al., MobileOne, arXiv 2206.04040.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            conv_bn(channels, channels, kernel, activation="linear", stride=stride, groups=channels)
+            for kernel in (3, 1)
+        )
+        if stride == 1:
+            self.branches.append(nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = self.branches
+        y: Tensor = first(x)
+        for branch in others:
+            y = y + branch(x)
+        return y
+
+    def folded(self) -> nn.Conv2d:
+        """The same function in evaluation."""
+        whole, point = (fuse_conv_bn_eval(conv, norm) for conv, norm, _ in self.branches[:2])  # type: ignore[misc]
+        with torch.no_grad():
+            whole.weight += F.pad(point.weight, [1, 1, 1, 1])
+            whole.bias += point.bias
+            for norm in self.branches[2:]:
+                scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+                whole.weight[:, 0, 1, 1] += scale
+                whole.bias += norm.bias - norm.running_mean * scale
+        return whole
 
 
 class SqueezeExcite(nn.Module):
