@@ -74,6 +74,12 @@ def _dense_conv(split: SplitConv) -> nn.Conv2d:
     return conv.eval()
 
 
+def graph(network: nn.Module) -> bytes:
+    """An ONNX file of what a network computes, without a card; the network is folded by it."""
+    content: bytes = _graph(network).SerializeToString()
+    return content
+
+
 def export(
     checkpoint: Checkpoint,
     path: Path,
@@ -118,7 +124,7 @@ def export(
         trained={"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained},
         canary=[round(float(value), 6) for value in expected[0]],
     )
-    proto = _to_onnx(_Deployed(fold(network)).eval(), torch.from_numpy(crops))
+    proto = _graph(network)
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
     content = proto.SerializeToString()
     exported = session(content, otherwise=f"{path} would not run; use another version of torch")
@@ -130,6 +136,11 @@ def export(
         )
     write_atomically(path, content)
     return card
+
+
+def _graph(network: nn.Module) -> onnx.ModelProto:
+    crops = torch.from_numpy(_crops_to_compare())
+    return _to_onnx(_Deployed(fold(network)).eval(), crops)
 
 
 def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:

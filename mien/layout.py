@@ -49,11 +49,9 @@ def layouts(device: torch.device) -> list[Layout]:
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return torch.backends.mkldnn.is_available() and bool(
-            torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        )
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return False
 
 

@@ -13,16 +13,27 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors"},
-    {"images", "align", "draw", "metrics", "index", "losses", "runtime"},
-    {"backbones", "detect", "data", "plots", "teacher"},
+    {"images", "align", "draw", "metrics", "index", "losses", "networks", "runtime"},
+    {"backbones", "detect", "data", "plots", "layout", "teacher"},
     {"checkpoint"},
     {"embed", "facebank"},
     {"model"},
-    {"train", "evaluate", "enroll", "identify", "compare", "calibrate", "export", "benchmark"},
+    {"train", "prepare", "evaluate", "enroll", "identify", "compare", "calibrate", "export"},
+    {"benchmark"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY_IMPORT_TORCH = {"losses", "backbones", "data", "teacher", "checkpoint", "train", "export"}
+MAY_IMPORT_TORCH = {
+    "losses",
+    "backbones",
+    "data",
+    "teacher",
+    "checkpoint",
+    "train",
+    "export",
+    "layout",
+    "benchmark",
+}
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if not path.stem.startswith("__main")]
 
 

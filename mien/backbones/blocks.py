@@ -88,31 +88,35 @@ class DepthwiseBranches(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(
+        self.wide, self.point = (
             conv_bn(channels, channels, kernel, activation="linear", stride=stride, groups=channels)
             for kernel in (3, 1)
         )
-        if stride == 1:
-            self.branches.append(nn.BatchNorm2d(channels))
+        self.identity = nn.BatchNorm2d(channels) if stride == 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        first, *others = self.branches
-        y: Tensor = first(x)
-        for branch in others:
-            y = y + branch(x)
-        return y
+        y: Tensor = self.wide(x) + self.point(x)
+        return y if self.identity is None else y + self.identity(x)
 
     def folded(self) -> nn.Conv2d:
         """The same function in evaluation."""
-        whole, point = (fuse_conv_bn_eval(conv, norm) for conv, norm, _ in self.branches[:2])  # type: ignore[misc]
+        branches: list[Any] = [self.wide, self.point]
+        wide, point = (fuse_conv_bn_eval(branch[0], branch[1]) for branch in branches)
         with torch.no_grad():
-            whole.weight += F.pad(point.weight, [1, 1, 1, 1])
-            whole.bias += point.bias
-            for norm in self.branches[2:]:
-                scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-                whole.weight[:, 0, 1, 1] += scale
-                whole.bias += norm.bias - norm.running_mean * scale
-        return whole
+            wide.weight += F.pad(point.weight, [1, 1, 1, 1])
+            wide.bias += point.bias
+            if self.identity is not None:
+                scale, shift = _affine(self.identity)
+                wide.weight[:, 0, 1, 1] += scale
+                wide.bias += shift
+        conv: nn.Conv2d = wide
+        return conv
+
+
+def _affine(norm: Any) -> tuple[Tensor, Tensor]:
+    """What batch norm multiplies with and adds in evaluation, each (C,)."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
 
 
 class SqueezeExcite(nn.Module):

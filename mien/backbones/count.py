@@ -17,7 +17,7 @@ def multiply_adds(network: nn.Module, size: tuple[int, int] = (112, 112)) -> int
     """Multiplications of convolutions and linear layers for one picture of (H, W).
 
     A split convolution counts for its two parts, as published, though it runs as a dense one.
-    The network must be on the meta device, where nothing is computed.
+    The network is run once, or on the meta device as if it were.
     """
     counts: list[int] = []
 
@@ -29,8 +29,9 @@ def multiply_adds(network: nn.Module, size: tuple[int, int] = (112, 112)) -> int
             counts.append(module.weight.numel() * pixels)
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
-    training = network.training
-    network.eval()(torch.zeros(1, 3, *size, device="meta"))
+    training, device = network.training, next(network.parameters()).device
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, 3, *size, device=device))
     network.train(training)
     for hook in hooks:
         hook.remove()

@@ -2,14 +2,15 @@
 
 | network     | parameters 128 / 512 | MACs   |
 |-------------|----------------------|--------|
-| seesaw_tiny | PPP                  | MMM M |
+| seesaw_tiny | 0.507 M / 0.705 M    | 66.1 M |
 
-Every layer is a convolution and a ReLU at most once it is exported; no activation needs a sigmoid,
-nothing is sliced, joined or weighed, and the channels are multiples of 16, as vector units are
-wide.  Two ideas go where they pay.  Where the pixels are many and multiply-adds cost, blocks squeeze
-their channels before the depthwise convolution, as those of Slim-CNN (arXiv 1907.02157).  Where
-they are few and weights cost, blocks expand them, by 1x1s that are split as unevenly as in
-SeesawFaceNets (arXiv 1908.09124).  The maps at the end of each stage are MobileFaceNet's.
+Once it is exported, it is convolutions and ReLUs only: no activation needs a sigmoid, nothing is
+sliced, joined or weighed, and channels come in 16s, as vector units are wide.  Two ideas go where
+they pay.  Where the pixels are many and multiply-adds cost, blocks squeeze their channels before
+the depthwise convolution, as those of Slim-CNN do (arXiv 1907.02157).  Where the pixels are few
+and weights cost, blocks expand them, by 1x1s split as unevenly as in SeesawFaceNets (arXiv
+1908.09124).  The map is halved twice at once, since a layer at 56 x 56 costs four at 28 x 28.  The
+maps at the end of each stage are MobileFaceNet's, so that one can teach the other.
 """
 
 from __future__ import annotations
@@ -99,5 +100,5 @@ class TinyFaceNet(nn.Module):
 
 
 def seesaw_tiny(**kwargs: Any) -> TinyFaceNet:
-    """A third of MobileFaceNet's time or less: PPP M parameters, MMM M MACs at 128."""
+    """A third of MobileFaceNet's time or less: 0.51 M parameters, 66 M MACs at 128."""
     return TinyFaceNet(**kwargs)

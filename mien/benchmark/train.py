@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mien.backbones import BACKBONES
 from mien.backbones.blocks import SplitConv
 from mien.backbones.seesaw import SeesawBlock
+from mien.errors import BadInput
 from mien.layout import Layout, layouts, step_seconds
 
 PEER = "published seesaw_shuffle"
@@ -52,7 +53,13 @@ def rates(
         threads: processors to use.
         turns: steps of each, after one that is not counted; all take one in turn.
         device: of torch.
+
+    Raises:
+        BadInput: no such network.
     """
+    for name in networks:
+        if name not in BACKBONES:
+            raise BadInput(f"there is no network {name!r}; use one of: {', '.join(BACKBONES)}")
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     place = torch.device(device)
@@ -95,14 +102,14 @@ def _rate(name: str, layout: Layout, taken: np.ndarray, peer: np.ndarray) -> Rat
 
 def published(network: nn.Module) -> nn.Module:
     """The same network with the same weights, as the authors' code formulates it."""
-    network = deepcopy(network)
-    for parent in list(network.modules()):
+    peer = deepcopy(network)
+    for parent in list(peer.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, SeesawBlock):
                 setattr(parent, name, PublishedBlock(child))
             elif isinstance(child, nn.SiLU):
                 setattr(parent, name, Swish())
-    return network
+    return peer.train(network.training)
 
 
 class Swish(nn.Module):
@@ -120,7 +127,7 @@ class PublishedSplit(nn.Module):
         parts = (split.quarter, split.rest) if split.quarter_first else (split.rest, split.quarter)
         self.sizes = [weight.shape[1] for weight in parts]
         self.parts = nn.ModuleList()
-        outputs = split.order.argsort().split([len(weight) for weight in parts])
+        outputs = torch.split(split.order.argsort(), [len(weight) for weight in parts])
         for weight, places in zip(parts, outputs, strict=True):
             conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
             conv.weight = nn.Parameter(weight.detach()[:, :, None, None].clone())
@@ -130,7 +137,7 @@ class PublishedSplit(nn.Module):
             self.parts.append(nn.Sequential(conv, part_norm, activation()))
 
     def forward(self, x: Tensor) -> Tensor:
-        pieces = x.split(self.sizes, 1)
+        pieces = torch.split(x, self.sizes, 1)
         return torch.cat([part(y) for part, y in zip(self.parts, pieces, strict=True)], 1)
 
 
@@ -146,13 +153,13 @@ class PublishedBlock(nn.Module):
         assert isinstance(up_norm, nn.BatchNorm2d)
         assert isinstance(down_norm, nn.BatchNorm2d)
         self.up = PublishedSplit(up, up_norm, Swish)
-        self.depthwise = nn.Sequential(*block.depthwise[:2], Swish())
+        self.depthwise = nn.Sequential(block.depthwise[0], block.depthwise[1], Swish())
         self.attention = block.attention
         self.down = PublishedSplit(down, down_norm, nn.Identity)
         self.shortcut = block.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.up(x)
+        y: Tensor = self.up(x)
         n, c, h, w = y.shape
         y = y.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
         y = self.down(self.attention(self.depthwise(y)))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mien.cli import console
+from mien.cli.extra import needs_extra
 from mien.cli.options import Json
-from mien.errors import BadInput, MissingExtra
+from mien.errors import BadInput
 
 
 def train(
@@ -58,7 +57,7 @@ def train(
 
     What is not given is as in mien.train.TrainConfig.
     """
-    with _needs_extra("Training"):
+    with needs_extra("Training"):
         from mien.train import TrainConfig
         from mien.train import train as run
     from mien.detect.mtcnn import MTCNN
@@ -113,7 +112,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Make a model's file of a checkpoint."""
-    with _needs_extra("Exporting"):
+    with needs_extra("Exporting"):
         from mien import checkpoint as checkpoints
         from mien.export import export as write
 
@@ -141,13 +140,3 @@ def _read_calibration(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is not what mien calibrate --json prints: run it again") from error
     return {key: value for key, value in content.items() if key != "skipped"}
-
-
-@contextmanager
-def _needs_extra(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("mien"):
-            raise
-        raise MissingExtra(what, "train") from error
