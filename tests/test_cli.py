@@ -41,13 +41,15 @@ COMMANDS = (
     ["models"],
     ["benchmark", "detect"],
     ["benchmark", "embed"],
+    ["benchmark", "train"],
     ["train"],
     ["export"],
 )
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
-FREE = {"trained", "calibration", "tar", "rank", "tpir"}  # fields whose content has no fixed fields
+# Fields whose content has no fixed fields.
+FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published"}
 
 
 def fields(content: Any) -> set[str]:
@@ -636,7 +638,47 @@ def test_models_lists_what_ships(bare: Run) -> None:
     document = bare("models", "--json").document
     heading, *rows = bare("models").out.splitlines()
     assert heading.split()[0] == "MODEL"
-    assert [row.split()[0] for row in rows] == [model["name"] for model in document["models"]]
+    blank = rows.index("")
+    assert [row.split()[0] for row in rows[:blank]] == [m["name"] for m in document["models"]]
+    assert [row.split()[0] for row in rows[blank + 2 :]] == [
+        n["name"] for n in document["networks"]
+    ]
+    (small,) = (model for model in document["models"] if model["name"] == "mien-small")
+    (network,) = (n for n in document["networks"] if "mien-small" in n["models"])
+    assert network["ours"] == small["lfw"]
+
+
+def test_models_are_listed_without_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from mien.cli import main; main({arguments})"
+    for arguments, code_, word in (
+        (["models"], 0, "seesaw_shuffle"),
+        (["models", "--slim"], 2, "pip install 'mien[train]'"),
+    ):
+        command = [sys.executable, "-c", code.format(arguments=arguments)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == code_
+        assert word in result.stdout + result.stderr
+
+
+def test_the_slim_options(bare: Run) -> None:
+    pytest.importorskip("torch")
+    first, *options = bare("models", "--slim", "--json").document["networks"]
+    assert first["name"] == "seesaw_shuffle"
+    assert options[0]["arguments"] == {"filters": 32, "downsample": "conv"}
+    assert options[0]["macs"] > 2 * first["macs"]
+    assert bare("models", "--slim").out.splitlines()[2].startswith("A1 ")
+
+
+def test_benchmark_train(bare: Run) -> None:
+    pytest.importorskip("torch")
+    once = ("benchmark", "train", "seesaw_tiny", "--batch", 2, "--turns", 1)
+    document = bare(*once, "--json").document
+    assert (document["batch"], document["threads"], document["turns"]) == (2, 1, 1)
+    assert {rate["network"] for rate in document["rates"]} >= {"seesaw_tiny"}
+    assert "seesaw_tiny" in bare(*once).out
+    wrong = bare("benchmark", "train", "no_such_network")
+    assert wrong.code == 2
+    assert "there is no network 'no_such_network'" in wrong.err
 
 
 def test_benchmark_detect(bare: Run, demo_photos: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import console, make, measure, people, prepare, recognise, train
+from mien.cli import console, make, measure, networks, people, prepare, recognise, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -69,9 +69,10 @@ _add(
     _MEASURE,
 )
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
-_add(app, "models", measure.models, "mien models", _MEASURE)
+_add(app, "models", networks.models, "mien models --speed", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
+_add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
