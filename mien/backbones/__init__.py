@@ -13,7 +13,7 @@ from mien.backbones.seesaw import (
     seesaw_shuffle,
     seesaw_shuffle_mobi,
 )
-from mien.backbones.slim import slim_seesaw, slim_seesaw_7, slim_seesaw_28
+from mien.backbones.slim import slim_seesaw, slim_seesaw_7, slim_seesaw_28, slim_seesaw_stage
 from mien.backbones.tiny import TinyFaceNet, seesaw_tiny
 
 Network = IR | MobileFaceNet | SeesawFaceNet | TinyFaceNet
@@ -32,6 +32,7 @@ BACKBONES: dict[str, Callable[..., Network]] = {
         slim_seesaw,
         slim_seesaw_28,
         slim_seesaw_7,
+        slim_seesaw_stage,
         ir_50,
         ir_100,
         ir_152,

@@ -75,7 +75,7 @@ def _go(run: Run, out: Path, report: Report) -> Path:
     last = out / "last.safetensors"
     run.begin(checkpoint.load(last) if last.is_file() else None, out)
     first, began, before = run.step, time.monotonic(), run.seconds
-    sets = [read(path) for path in run.config.validate for path in find(path)]
+    sets = [read(found) for path in run.config.validate for found in find(path)]
     every = max(1, round(run.config.validate_every * len(run.pictures) / run.config.batch))
     log = folder.Log(out, first) if ranks.rank() == 0 else None
     batches = run.batches()
@@ -102,10 +102,7 @@ def _go(run: Run, out: Path, report: Report) -> Path:
             if stop and not done:
                 raise KeyboardInterrupt
     if log:
-        results = {
-            key: log.entries[-1][key] for key in ("loss", "validation") if key in log.entries[-1]
-        }
-        folder.write_record(out, run.config, run.facts(), results)
+        folder.write_record(out, run.config, run.facts(), log.entries[-1])
         draw_training(log.entries, out / "training.png")
         log.close()
     return last
