@@ -41,6 +41,8 @@ COMMANDS = (
     ["models"],
     ["benchmark", "detect"],
     ["benchmark", "embed"],
+    ["benchmark", "data"],
+    ["prepare"],
     ["train"],
     ["export"],
 )
