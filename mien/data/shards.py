@@ -35,6 +35,7 @@ NO_LABEL = -1
 _OPEN_FILES = 512  # mapped shards that a process keeps; systems often allow 1024 files
 _OPEN_URLS = 8  # the same where each takes its size in memory
 _WINDOW = 4  # shards among which an order in windows shuffles; workers hold them all
+_DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 _COLUMNS = pa.schema(
     {"image": pa.large_binary(), "label": pa.int64(), "source": pa.string(), "side": pa.int16()}
 )
@@ -85,16 +86,16 @@ class Shards:
     def __init__(self, folder: str | Path) -> None:
         self._root = str(folder)
         self.report = self._read_report()
-        self.digest = self.report["digest"]
-        self._shards = tuple((shard["file"], shard["sha256"]) for shard in self.report["shards"])
-        counts = [shard["records"] for shard in self.report["shards"]]
-        self._bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         try:
+            self.digest = self.report["digest"]
+            entries = self.report["shards"]
+            self._shards = tuple((entry["file"], entry["sha256"]) for entry in entries)
+            self._bounds = np.cumsum([0, *(entry["records"] for entry in entries)])
             self.names = tuple(_json(self._root, "people.json"))
-            index = _rows(_read(self._root, "index.arrow"))
+            index = _rows(_open(self._root, "index.arrow"))
             self.labels = index["label"].to_numpy()
             self.sides = index["side"].to_numpy()
-        except (ValueError, KeyError, OSError) as error:
+        except _DAMAGED as error:
             raise self._damaged(str(error)) from error
         if len(self.labels) != self._bounds[-1]:
             raise self._damaged("its index is of another length")
@@ -162,7 +163,7 @@ class Shards:
             raise BadInput(
                 f"{self._root} holds no finished data set: run mien prepare again to finish it"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _DAMAGED as error:
             raise self._damaged(f"prepare.json cannot be read, {error}") from error
         return report
 
@@ -171,13 +172,13 @@ class Shards:
         keep = _kept_url if _is_url(self._root) else _kept_file
         try:
             return keep(self._root, file, sha256, os.getpid())
-        except (OSError, pa.ArrowInvalid, KeyError) as error:
+        except _DAMAGED as error:
             raise self._damaged(f"{file} cannot be read, {error}") from error
 
     def _rows(self, file: str) -> pa.RecordBatch:
         try:
             return _rows(_open(self._root, file))
-        except (OSError, pa.ArrowInvalid) as error:
+        except _DAMAGED as error:
             raise self._damaged(f"{file} cannot be read, {error}") from error
 
     def _damaged(self, why: str) -> BadInput:
@@ -274,7 +275,7 @@ def finish(
             sha256 = rows.schema.metadata[b"sha256"].decode()
             skips = json.loads(rows.schema.metadata[b"skipped"])
             sound = hash_of(rows) == sha256
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _DAMAGED as error:
             raise _bad_shard(folder / file) from error
         if not sound:
             raise _bad_shard(folder / file)
@@ -329,9 +330,11 @@ def _open(root: str, file: str) -> pa.NativeFile:
     return system.open_input_file(f"{folder}/{file}")
 
 
-def _rows(file: pa.NativeFile | pa.Buffer) -> pa.RecordBatch:
+def _rows(file: pa.NativeFile) -> pa.RecordBatch:
     """The one batch of a file; what a mapped file holds is not copied."""
-    return pa.ipc.open_file(file).get_batch(0)
+    rows = pa.ipc.open_file(file).get_batch(0)
+    rows.validate(full=True)  # places in damaged files may point anywhere
+    return rows
 
 
 # By process, because what one has opened is not for another that it forks; by hash, because a
