@@ -288,7 +288,10 @@ def _aligned(path: Path, detector: Detector) -> Image:
     faces = detector(image)
     if not faces:
         raise NoFace(f"{path} shows no face")
-    return crop(image, largest_face(faces).points, margin=MARGIN)
+    try:
+        return crop(image, largest_face(faces).points, margin=MARGIN)
+    except ValueError as error:
+        raise NoFace(f"{path} shows nothing that can be aligned: {error}") from error
 
 
 def _encoded(image: Image) -> bytes:

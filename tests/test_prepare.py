@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -266,6 +267,26 @@ def test_a_person_without_photos_and_a_photo_without_a_person(tmp_path: Path, ou
     assert reasons(shards)[0].endswith("lies beside the folders of people: put it into one")
 
 
+def test_points_that_fix_no_face(tmp_path: Path, out: Path) -> None:
+    class Degenerate(SquareFaces):
+        def __call__(self, image: Image) -> list[Face]:
+            (face,) = super().__call__(image)
+            spread = float(image[0, 0, 0] != image[-1, -1, -1])
+            return [Face(face.box, face.points * np.float32(spread), face.confidence)]
+
+    photo(tmp_path / "in/good.png", 1, kind="PNG")
+    plain = cv2.imencode(".png", np.full((50, 50, 3), 9, np.uint8))[1].tobytes()
+    (tmp_path / "in/plain.png").write_bytes(plain)
+    shards = prepare([tmp_path / "in"], out, detector=Degenerate)
+    assert (len(shards), kinds(shards)) == (1, {"no face": 1})
+
+
+def test_a_folder_above_the_people_is_refused(tmp_path: Path, out: Path) -> None:
+    people(tmp_path / "set/images")
+    with pytest.raises(BadInput, match=r"if those are people, give .*images"):
+        prepare([tmp_path / "set"], out)
+
+
 def test_one_person_with_one_photo(tmp_path: Path, out: Path) -> None:
     photo(tmp_path / "people/Anna/1.jpg", 1)
     shards = prepare([tmp_path / "people"], out, aligned=True)
@@ -412,8 +433,6 @@ def test_a_damaged_shard_is_found_at_the_end(tmp_path: Path, out: Path) -> None:
 
 
 def test_a_disk_that_is_full(tmp_path: Path, out: Path) -> None:
-    import resource
-
     source = emore(tmp_path / "emore", insightface(PHOTOS))
 
     def work() -> None:

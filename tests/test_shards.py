@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,8 +99,6 @@ def test_a_copy_is_the_same(tmp_path: Path) -> None:
 
 
 def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
-    import resource
-
     for number in range(700):
         write_shard(tmp_path, number, RECORDS[:1], [])
     finish(tmp_path, 700, NAMES, lambda labels, skipped: {})
@@ -164,4 +163,12 @@ def test_no_changed_byte_of_content_goes_unseen(tmp_path: Path, file: str) -> No
             continue
         assert changed.images(range(25)) == images  # it was padding or a note
         assert changed.labels.tolist() == shards.labels.tolist()
+        assert changed.sides.tolist() == shards.sides.tolist()
         assert changed.names == shards.names
+
+
+def test_a_shard_of_another_length_is_damage(tmp_path: Path) -> None:
+    shards = make(tmp_path)
+    (tmp_path / "shard-00003.arrow").rename(tmp_path / "shard-00000.arrow")
+    with pytest.raises(BadInput, match="it has 3 rows, not 10"):
+        shards.images([5])

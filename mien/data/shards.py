@@ -89,8 +89,8 @@ class Shards:
         try:
             self.digest = self.report["digest"]
             entries = self.report["shards"]
-            self._shards = tuple((entry["file"], entry["sha256"]) for entry in entries)
-            self._bounds = np.cumsum([0, *(entry["records"] for entry in entries)])
+            self._shards = tuple((e["file"], e["records"], e["sha256"]) for e in entries)
+            self._bounds = np.cumsum([0, *(records for _, records, _ in self._shards)])
             self.names = tuple(_json(self._root, "people.json"))
             index = _rows(_open(self._root, "index.arrow"))
             self.labels = index["label"].to_numpy()
@@ -141,11 +141,13 @@ class Shards:
             BadInput: anything is not as it was when the set was finished.
         """
         digest = Digest(self.names)
-        for (file, sha256), start in zip(self._shards, self._bounds.tolist(), strict=False):
-            rows = self._rows(file)
-            end = start + rows.num_rows
-            labels = self.labels[start:end]
-            if hash_of(rows) != sha256 or not np.array_equal(rows["label"].to_numpy(), labels):
+        for (file, records, sha256), start in zip(self._shards, self._bounds, strict=False):
+            rows, part = self._rows(file), slice(start, start + records)
+            same = all(
+                np.array_equal(rows[name].to_numpy(), column[part])
+                for name, column in (("label", self.labels), ("side", self.sides))
+            )
+            if not same or hash_of(rows) != sha256:
                 raise self._damaged(f"{file} is not what was written")
             digest.add(rows)
         if digest.value() != self.digest:
@@ -168,10 +170,10 @@ class Shards:
         return report
 
     def _pictures(self, shard: int) -> pa.LargeBinaryArray:
-        file, sha256 = self._shards[shard]
+        file, *content = self._shards[shard]
         keep = _kept_url if _is_url(self._root) else _kept_file
         try:
-            return keep(self._root, file, sha256, os.getpid())
+            return keep(self._root, file, *content, os.getpid())
         except _DAMAGED as error:
             raise self._damaged(f"{file} cannot be read, {error}") from error
 
@@ -202,9 +204,10 @@ class Digest:
 
 
 def hash_of(rows: pa.RecordBatch) -> str:
-    """The hash of a shard's content: labels, pictures, sources."""
+    """The hash of a shard's content."""
     content = hashlib.sha256(b"".join(_hashes(rows)))
-    content.update(json.dumps(rows["source"].to_pylist()).encode())
+    rest = [rows["source"].to_pylist(), rows["side"].to_pylist()]
+    content.update(json.dumps(rest).encode())
     return content.hexdigest()
 
 
@@ -340,10 +343,19 @@ def _rows(file: pa.NativeFile) -> pa.RecordBatch:
 # By process, because what one has opened is not for another that it forks; by hash, because a
 # folder may be prepared again.
 @lru_cache(_OPEN_FILES)
-def _kept_file(root: str, file: str, sha256: str, process: int) -> pa.LargeBinaryArray:
-    return _rows(_open(root, file))["image"]
+def _kept_file(
+    root: str, file: str, records: int, sha256: str, process: int
+) -> pa.LargeBinaryArray:
+    return _images(root, file, records)
 
 
 @lru_cache(_OPEN_URLS)
-def _kept_url(root: str, file: str, sha256: str, process: int) -> pa.LargeBinaryArray:
-    return _rows(_open(root, file))["image"]
+def _kept_url(root: str, file: str, records: int, sha256: str, process: int) -> pa.LargeBinaryArray:
+    return _images(root, file, records)
+
+
+def _images(root: str, file: str, records: int) -> pa.LargeBinaryArray:
+    images = _rows(_open(root, file))["image"]
+    if len(images) != records:
+        raise ValueError(f"it has {len(images)} rows, not {records}")
+    return images
