@@ -61,7 +61,7 @@ class Skip:
 
 
 class Shards:
-    """A prepared data set, which may lie in a folder or at a URL that pyarrow knows (s3, gs, ...).
+    """A prepared data set, in a folder or at a URL that pyarrow knows (s3://, gs://, ...).
 
     An instance may be pickled and shared with forked processes: each opens the shards for itself,
     when it first needs them.
@@ -184,7 +184,9 @@ class Shards:
             raise self._damaged(f"{file} cannot be read, {error}") from error
 
     def _damaged(self, why: str) -> BadInput:
-        return BadInput(f"{self._root} is damaged ({why}): copy or prepare it again")
+        return BadInput(
+            f"{self._root} is damaged or out of reach ({why}): copy or prepare it again"
+        )
 
 
 class Digest:
