@@ -42,6 +42,8 @@ COMMANDS = (
     ["benchmark", "detect"],
     ["benchmark", "embed"],
     ["benchmark", "train"],
+    ["benchmark", "data"],
+    ["prepare"],
     ["train"],
     ["export"],
 )
@@ -784,3 +786,34 @@ def test_deleting_asks_on_a_terminal(
     assert ended == code
     assert "Delete Anna and 2 photos" in shown
     assert len(mien("people", "--json").document["people"]) == left
+
+
+def test_prepare(bare: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="preparing needs the extra data")
+    for name in ("Anna", "Bert"):
+        save_photo(tmp_path / f"in/{name}/1.png", ANNA)
+        Pillow.new("RGB", (112, 112), "red").save(tmp_path / f"in/{name}/2.png")
+    (tmp_path / "people.txt").write_text("Anna\n")
+    prepare = ("prepare", "in", "--aligned", "--people", "people.txt", "--out", "data")
+    result = bare(*prepare)
+    assert result.code == 3
+    assert re.search(r"^1 record +of 1 people\n1 skipped +size\nsha256 ", result.out, re.M)
+    assert "skipped in/Anna/1.png is 32 x 32" in result.err
+    assert "1 person with one picture" in result.err
+    document = bare(*prepare, "--json", "--original-layout").document
+    assert (document["out"], document["records"], document["people"]) == ("data", 1, 1)
+    assert (tmp_path / "data/imgs/0/0.png").is_file()
+    assert bare("prepare", "--check", "data").code == 0
+    (tmp_path / "data/shard-00000.arrow").write_bytes(b"")
+    damaged = bare("prepare", "--check", "data")
+    assert (damaged.code, damaged.out) == (2, "")
+    assert is_a_sentence(damaged.err)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("in",), ("--out", "data"), ("in", "--out", "a", "--check", "b")]
+)
+def test_prepare_takes_sources_and_a_folder_or_only_checks(
+    bare: Run, arguments: tuple[str, ...]
+) -> None:
+    assert bare("prepare", *arguments).code == 2
