@@ -41,13 +41,14 @@ COMMANDS = (
     ["models"],
     ["benchmark", "detect"],
     ["benchmark", "embed"],
+    ["benchmark", "photo"],
     ["train"],
     ["export"],
 )
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
-FREE = {"trained", "calibration", "tar"}  # fields whose content has no fixed fields
+FREE = {"trained", "calibration", "tar", "stages"}  # fields whose content has no fixed fields
 
 
 def fields(content: Any) -> set[str]:
@@ -609,6 +610,19 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
     assert wrong.code == 2
     assert "does not take one float32 picture" in wrong.err
+
+
+def test_benchmark_photo(bare: Run, model_file: Path, demo_photos: Path) -> None:
+    alone = (demo_photos / "t1.jpg", "--model", model_file, "--alone", "--turns", 1)
+    (way,) = bare("benchmark", "photo", *alone, "--size", "640x480", "--json").document["ways"]
+    assert (way["name"], way["width"], way["height"]) == ("mien", 640, 480)
+    assert (way["photos"], way["faces"], way["missed"]) == (1, 6, 0)
+    assert sum(way["stages"].values()) == pytest.approx(way["milliseconds"])
+    assert way["ratio"] is None
+
+    wrong = bare("benchmark", "photo", *alone, "--size", "640")
+    assert wrong.code == 2
+    assert "is no size" in wrong.err
 
 
 def test_training_says_what_it_needs(tmp_path: Path) -> None:
