@@ -1,9 +1,7 @@
 """From a checkpoint to the one file that recognises: ONNX with its recipe inside.
 
 The graph takes crops as they are, (N, 112, 112, 3) uint8 RGB, and gives unit vectors, (N, D)
-float32.  Batch norm is folded into the convolution before it, and each split 1x1 becomes one
-dense 1x1, so that a runtime sees plain convolutions only.  What is written is run on the same
-crops as the network, and refused where they differ.
+float32.  What is written is run on the same crops as the network, and refused where they differ.
 """
 
 from __future__ import annotations
@@ -21,19 +19,18 @@ import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from mien.backbones.blocks import SplitConv
 from mien.checkpoint import Checkpoint
 from mien.embed import Card, canary_crop
 from mien.errors import BadInput, BadModel
+from mien.export.fold import as_published, fold
 from mien.images import write_atomically
 from mien.runtime import session
 
 TOLERANCE = 1e-4  # largest difference of any coordinate between the network and its file
 
 
-class _Deployed(nn.Module):
+class Deployed(nn.Module):
     """uint8 crops in, unit vectors out, around a network that takes [-1, 1]."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -45,33 +42,6 @@ class _Deployed(nn.Module):
         return F.normalize(self.network(x))
 
 
-def fold(module: nn.Module) -> nn.Module:
-    """Turns every linear run of layers into one convolution or linear layer, in place."""
-    for name, child in module.named_children():
-        setattr(module, name, fold(child))
-    if isinstance(module, SplitConv):
-        return _dense_conv(module)
-    if isinstance(module, nn.Sequential):
-        layers: list[nn.Module] = []
-        for layer in module:
-            before = layers[-1] if layers else None
-            if isinstance(before, nn.Conv2d) and isinstance(layer, nn.BatchNorm2d):
-                layers[-1] = fuse_conv_bn_eval(before, layer)
-            elif isinstance(before, nn.Linear) and isinstance(layer, nn.BatchNorm1d):
-                layers[-1] = fuse_linear_bn_eval(before, layer)
-            elif not isinstance(layer, nn.Identity):
-                layers.append(layer)
-        return nn.Sequential(*layers)
-    return module
-
-
-def _dense_conv(split: SplitConv) -> nn.Conv2d:
-    weight = split.dense().detach()[:, :, None, None]
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
-    conv.weight = nn.Parameter(weight)
-    return conv.eval()
-
-
 def export(
     checkpoint: Checkpoint,
     path: Path,
@@ -79,6 +49,7 @@ def export(
     name: str,
     threshold: float | None = None,
     calibration: dict[str, Any] | None = None,
+    published: bool = False,
 ) -> Card:
     """Writes a model file and returns what it says of itself.
 
@@ -88,6 +59,7 @@ def export(
         name: the model's name, the first part of its identity.
         threshold: the cosine from which two faces are taken for one person.
         calibration: where that threshold comes from, as `Calibration.to_json` gives it.
+        published: leave the network as its papers have it, slower, to compare with.
 
     Raises:
         BadInput: the calibration is another model's.
@@ -95,9 +67,9 @@ def export(
         CannotWrite: the disk is full, read-only or forbidden.
     """
     network = checkpoint.build()
-    crops = _crops_to_compare()
+    crops = crops_to_compare()
     with torch.inference_mode():
-        expected = _Deployed(network)(torch.from_numpy(crops)).numpy()
+        expected = Deployed(network)(torch.from_numpy(crops)).numpy()
     digest = hashlib.sha256()
     for key, tensor in sorted(checkpoint.weights.items()):
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
@@ -116,7 +88,8 @@ def export(
         trained={"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained},
         canary=[round(float(value), 6) for value in expected[0]],
     )
-    proto = _to_onnx(_Deployed(fold(network)).eval(), torch.from_numpy(crops))
+    form = as_published(network) if published else fold(network)
+    proto = _to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
     content = proto.SerializeToString()
     exported = session(content, otherwise=f"{path} would not run; use another version of torch")
@@ -154,6 +127,6 @@ def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
     return proto
 
 
-def _crops_to_compare() -> np.ndarray[Any, np.dtype[np.uint8]]:
+def crops_to_compare() -> np.ndarray[Any, np.dtype[np.uint8]]:
     noise = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
     return np.concatenate([canary_crop(), noise])
