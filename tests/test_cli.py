@@ -190,6 +190,7 @@ def test_wrong_usage_is_2(bare: Run, arguments: tuple[str, ...]) -> None:
         (("evaluate", "text.jpg", "pairs.txt"), "text.jpg is not a mien model"),
         (("calibrate", "nothing", "."), "no model 'nothing'"),
         (("benchmark", "detect", "gone"), "gone does not exist"),
+        (("export", "text.jpg", "x.onnx", "--to", "onnx-int8"), "go together"),
         (("export", "text.jpg", "x.onnx", "--calibration", "text.jpg"), "text.jpg is not what"),
     ],
 )

@@ -26,6 +26,7 @@ from mien.errors import BadInput, BadModel
 from mien.export.fold import as_published, fold
 from mien.images import write_atomically
 from mien.runtime import session
+from mien.types import Crops, Embeddings
 
 TOLERANCE = 1e-4  # largest difference of any coordinate between the network and its file
 
@@ -68,8 +69,7 @@ def export(
     """
     network = checkpoint.build()
     crops = crops_to_compare()
-    with torch.inference_mode():
-        expected = Deployed(network)(torch.from_numpy(crops)).numpy()
+    expected = embed_all(Deployed(network), crops)
     digest = hashlib.sha256()
     for key, tensor in sorted(checkpoint.weights.items()):
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
@@ -89,7 +89,7 @@ def export(
         canary=[round(float(value), 6) for value in expected[0]],
     )
     form = as_published(network) if published else fold(network)
-    proto = _to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
+    proto = to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
     content = proto.SerializeToString()
     exported = session(content, otherwise=f"{path} would not run; use another version of torch")
@@ -103,7 +103,15 @@ def export(
     return card
 
 
-def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
+def embed_all(network: nn.Module, crops: Crops) -> Embeddings:
+    """What a network gives for crops."""
+    with torch.inference_mode():
+        vectors: Embeddings = network(torch.from_numpy(crops)).numpy()
+    return vectors
+
+
+def to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
+    """The network as ONNX, for any number of crops like these."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, to torch
@@ -127,6 +135,7 @@ def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
     return proto
 
 
-def crops_to_compare() -> np.ndarray[Any, np.dtype[np.uint8]]:
+def crops_to_compare() -> Crops:
+    """Four crops, the canary first."""
     noise = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
     return np.concatenate([canary_crop(), noise])

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mien.embed import Card, canary_crop
+from mien.embed import Card, OnnxEmbedder, canary_crop
 from mien.errors import BadInput, BadModel
 from mien.images import write_atomically
-from mien.protobuf import metadata
 from mien.runtime import one_to_one
 from mien.types import Crops
 
@@ -31,7 +30,9 @@ FEWEST = 32  # crops from which scales mean something
 LIKE = 0.9  # the least mean cosine between a face's vectors of both files
 
 
-def to_int8(model: Path, out: Path, crops: Crops) -> Card:
+def to_int8(
+    model: Path, out: Path, crops: Crops, *, calibration: dict[str, Any] | None = None
+) -> Card:
     """Writes the model once more, in 8 bits, and returns what it says of itself.
 
     Args:
@@ -39,21 +40,25 @@ def to_int8(model: Path, out: Path, crops: Crops) -> Card:
         out: where to write; ends with .onnx.
         crops: aligned faces of as many people and pictures as can be had, some hundreds.
 
+        calibration: where the threshold comes from, as `Calibration.to_json` gives it of this file.
+
     Raises:
-        BadInput: there are too few crops.
+        BadInput: there are too few crops, or the calibration is another model's.
         BadModel: the model is none of ours, or the file does not compute what it does.
         CannotWrite: the disk is full, read-only or forbidden.
     """
     if len(crops) < FEWEST:
         raise BadInput(f"{len(crops)} faces are too few to set scales by: give {FEWEST} or more")
-    content = model.read_bytes()
-    card = Card(**json.loads(metadata(content)["mien"]))
+    content, card = model.read_bytes(), OnnxEmbedder(model).card
+    model_id = f"{card.model_id}-int8"
+    if calibration and calibration["model_id"] != model_id:
+        raise BadInput(f"the calibration is of {calibration['model_id']}, and this is {model_id}")
     card = replace(
         card,
         name=f"{card.name}-int8",
-        model_id=f"{card.model_id}-int8",
-        threshold=None,
-        calibration={},
+        model_id=model_id,
+        threshold=calibration["chosen"]["threshold"] if calibration else None,
+        calibration=calibration or {},
         precision="int8",
     )
     proto = _quantised(content, crops)
