@@ -48,7 +48,13 @@ COMMANDS = (
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
-FREE = {"trained", "calibration", "tar", "stages"}  # fields whose content has no fixed fields
+FREE = {
+    "trained",
+    "calibration",
+    "tar",
+    "stages",
+    "parts",
+}  # fields whose content has no fixed fields
 
 
 def fields(content: Any) -> set[str]:
@@ -607,6 +613,12 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     assert speed["ratio"] == 1
     assert 0 < speed["fastest"] == speed["milliseconds"] == speed["slowest"]
     assert model_file.stem in bare("benchmark", "embed", model_file, *once).out
+
+    assert speed["macs"] is None  # it convolves nothing
+    (entry,) = bare("benchmark", "embed", model_file, *once, "--profile", "--json").document[
+        "accounts"
+    ]
+    assert sum(entry["parts"].values()) == pytest.approx(1)
 
     wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
     assert wrong.code == 2

@@ -62,7 +62,7 @@ def train(
 
     What is not given is as in mien.train.TrainConfig.
     """
-    with _needs_extra("Training"):
+    with needs_extra("Training"):
         from mien.train import TrainConfig
         from mien.train import train as run
     from mien.detect.mtcnn import MTCNN
@@ -137,7 +137,7 @@ def export(
     """
     if (to == "onnx-int8") != bool(calibrate):
         raise BadInput("--to onnx-int8 and --calibrate PHOTOS go together: give both or neither")
-    with _needs_extra("Exporting"):
+    with needs_extra("Exporting"):
         from mien import checkpoint as checkpoints
         from mien.export import export as write
         from mien.export import to_int8
@@ -205,7 +205,7 @@ def _read_calibration(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _needs_extra(what: str) -> Iterator[None]:
+def needs_extra(what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:

@@ -140,8 +140,9 @@ def _ncnn(network: Deployed, path: Path) -> Run:
     def run(crops: Crops) -> Embeddings:
         planes = np.ascontiguousarray(crops[0].transpose(2, 0, 1).astype(np.float32))
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(planes))
-        vector = np.array(extractor.extract("out0")[1])
+        extractor.input("in0", ncnn.Mat(planes).clone())  # ncnn keeps no hold of what it is lent
+        _, out = extractor.extract("out0")
+        vector = np.array(out)
         unit: Embeddings = (vector / np.linalg.norm(vector))[None].astype(np.float32)
         return unit
 

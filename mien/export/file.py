@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mien.backbones import BACKBONES
 from mien.checkpoint import Checkpoint
 from mien.embed import Card, canary_crop
 from mien.errors import BadInput, BadModel
@@ -101,6 +102,30 @@ def export(
         )
     write_atomically(path, content)
     return card
+
+
+def export_by_chance(
+    name: str, path: Path, *, activation: str | None = None, published: bool = False
+) -> Card:
+    """Writes a network that has learnt nothing, to be timed.
+
+    Args:
+        name: of the network in `mien.backbones`.
+        path: where to write; ends with .onnx.
+        activation: in place of the network's own.
+        published: see `export`.
+
+    Raises:
+        KeyError: there is no such network or activation.
+    """
+    args = {} if activation is None else {"activation": activation}
+    torch.manual_seed(0)
+    network = BACKBONES[name](**args)
+    with torch.inference_mode():
+        network(torch.randn(4, 3, 112, 112))  # batch norms that are not the identity
+    return export(
+        Checkpoint(name, args, network.state_dict()), path, name=path.stem, published=published
+    )
 
 
 def embed_all(network: nn.Module, crops: Crops) -> Embeddings:
