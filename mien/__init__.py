@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         NoFace,
         UnknownPerson,
     )
-    from mien.evaluate import Report, evaluate
+    from mien.evaluate import evaluate
     from mien.facebank import Facebank
     from mien.identify import Seen, Skipped, identify
     from mien.images import read, walk, write
     from mien.model import Model, load
+    from mien.protocol import Evaluation, Identification, Verification, verify
     from mien.types import Face, Frame, Match, Sighting
 
 __version__ = "0.1.0"
@@ -40,20 +41,22 @@ __all__ = [
     "CannotWrite",
     "Comparison",
     "Enrolment",
+    "Evaluation",
     "Face",
     "Facebank",
     "FacebankMismatch",
     "Frame",
+    "Identification",
     "Match",
     "MienError",
     "MissingExtra",
     "Model",
     "NoFace",
-    "Report",
     "Seen",
     "Sighting",
     "Skipped",
     "UnknownPerson",
+    "Verification",
     "annotate",
     "calibrate",
     "compare",
@@ -63,6 +66,7 @@ __all__ = [
     "load",
     "read",
     "rebuild",
+    "verify",
     "walk",
     "write",
 ]
@@ -83,11 +87,12 @@ _FILES = {  # where each name is; they are imported when they are first asked fo
         "NoFace",
         "UnknownPerson",
     ),
-    "evaluate": ("Report", "evaluate"),
+    "evaluate": ("evaluate",),
     "facebank": ("Facebank",),
     "identify": ("Seen", "Skipped", "identify"),
     "images": ("read", "walk", "write"),
     "model": ("Model", "load"),
+    "protocol": ("Evaluation", "Identification", "Verification", "verify"),
     "types": ("Face", "Frame", "Match", "Sighting"),
 }
 _FILE_OF = {name: file for file, names in _FILES.items() for name in names}

@@ -10,32 +10,19 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from mien import images
-from mien.errors import BadInput, NoFace
-from mien.metrics import threshold_at_fmr
-from mien.types import Embeddings, Face, Image, Progress, Scores, largest_face, silent
+from mien.data import people
+from mien.data.crops import largest
+from mien.errors import BadInput
+from mien.metrics import ERRORS_TO_TRUST, threshold_at_fmr
+from mien.model import Model
+from mien.protocol import genuine_scores, impostor_scores
+from mien.types import Progress, Scores, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
-# False matches that a rate must rest on: with 30 it is within 30 % at 90 % confidence, if pairs are
-# independent (Doddington et al., The NIST speaker recognition evaluation, 2000).
-ERRORS_TO_TRUST = 30
-BLOCK = 1024  # rows of the score matrix at a time
-
-
-class Model(Protocol):
-    """What a threshold is for."""
-
-    @property
-    def model_id(self) -> str: ...
-
-    def detect(self, image: Image) -> list[Face]: ...
-
-    def embed(self, image: Image, faces: list[Face]) -> Embeddings: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,58 +78,31 @@ def calibrate(
     """
     if not 0 < fmr < 1:
         raise BadInput(f"the false-match rate must lie between 0 and 1, not {fmr}")
-    person_of, skipped = _people(Path(folder))
+    person_of, skipped = people.photos(folder)
     _require_pairs(person_of.values(), fmr, folder)  # before the long part
     rows = {}
     for path in progress(list(person_of), "calibrating"):
         try:
-            rows[path] = _embed_largest(model, path)
+            rows[path] = model.embedder(largest(path, model.detector)[None])[0]
         except BadInput as error:
             skipped[path] = str(error)
-    people = [person_of[path] for path in rows]
-    _require_pairs(people, fmr, folder)
+    whose = [person_of[path] for path in rows]
+    _require_pairs(whose, fmr, folder)
     embeddings = np.array(list(rows.values()), np.float32)
-    impostors = impostor_scores(embeddings, people)
-    genuine = genuine_scores(embeddings, people)
+    impostors = impostor_scores(embeddings, whose)
+    genuine = genuine_scores(embeddings, whose)
     trusted = [rate for rate in FMRS if len(impostors) * rate >= ERRORS_TO_TRUST]
     return Calibration(
         model_id=model.model_id,
         chosen=_operating_point(impostors, genuine, fmr),
         table=tuple(_operating_point(impostors, genuine, rate) for rate in trusted),
         source=Path(folder).resolve().name,
-        people=len(set(people)),
-        photos=len(people),
+        people=len(set(whose)),
+        photos=len(whose),
         impostor_pairs=len(impostors),
         genuine_pairs=len(genuine),
         skipped=tuple(skipped.items()),
     )
-
-
-def impostor_scores(embeddings: Embeddings, people: ArrayLike) -> Scores:
-    """The cosines of all pairs of two different people, each pair once, in no stated order.
-
-    Takes 8 bytes a pair: 20,000 photos make 1.6 GB.
-
-    Args:
-        embeddings: (N, D) unit vectors.
-        people: (N,) whose they are, any values that can be compared.
-    """
-    return _pair_scores(embeddings, np.asarray(people), same=False)
-
-
-def genuine_scores(embeddings: Embeddings, people: ArrayLike) -> Scores:
-    """The cosines of all pairs of one person; otherwise as `impostor_scores`."""
-    return _pair_scores(embeddings, np.asarray(people), same=True)
-
-
-def _pair_scores(embeddings: Embeddings, people: NDArray[Any], *, same: bool) -> Scores:
-    parts = [np.empty(0, np.float32)]
-    for top in range(0, len(people), BLOCK):
-        rows = slice(top, top + BLOCK)
-        scores = embeddings[rows] @ embeddings[top:].T  # (block, N - top): each pair once
-        wanted = (people[rows, None] == people[None, top:]) == same
-        parts.append(scores[np.triu(wanted, k=1)])
-    return np.concatenate(parts)
 
 
 def _operating_point(impostors: Scores, genuine: Scores, fmr: float) -> OperatingPoint:
@@ -151,32 +111,11 @@ def _operating_point(impostors: Scores, genuine: Scores, fmr: float) -> Operatin
     return OperatingPoint(fmr=fmr, threshold=threshold, tmr=tmr)
 
 
-def _people(folder: Path) -> tuple[dict[Path, str], dict[Path, str]]:
-    """Whose each photo is, and why others are nobody's."""
-    person_of, skipped = {}, {}
-    for path in images.walk([folder]):
-        person, *rest = path.relative_to(folder).parts or ("",)
-        if rest:
-            person_of[path] = person
-        else:
-            skipped[path] = f"{path} lies in no person's folder"
-    return person_of, skipped
-
-
-def _require_pairs(people: Collection[str], fmr: float, folder: str | Path) -> None:
-    count = len(people)
-    pairs = (count**2 - sum(n**2 for n in Counter(people).values())) // 2
+def _require_pairs(whose: Collection[str], fmr: float, folder: str | Path) -> None:
+    count = len(whose)
+    pairs = (count**2 - sum(n**2 for n in Counter(whose).values())) // 2
     if pairs * fmr < ERRORS_TO_TRUST:
         raise BadInput(
             f"{folder} gives {pairs} pairs of two people and a false-match rate of {fmr:g} needs "
             f"{ERRORS_TO_TRUST / fmr:.0f}: add folders of people with photos, or allow a higher one"
         )
-
-
-def _embed_largest(model: Model, path: Path) -> NDArray[np.float32]:
-    image = images.read(path)
-    faces = model.detect(image)
-    if not faces:
-        raise NoFace(f"{path} shows no face")
-    row: NDArray[np.float32] = model.embed(image, [largest_face(faces)])[0]
-    return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,18 @@ def canary_crop() -> Crops:
     wave = row[:, None, None] * 7 + row[None, :, None] * 13 + np.arange(3, dtype=np.uint32) * 61
     checks = (row[:, None, None] // 16 + row[None, :, None] // 16) % 2 * 90
     return ((wave // 3 + checks) % 256).astype(np.uint8)[None]
+
+
+def views(
+    embed: Callable[[Crops], Embeddings], crops: Crops, mirrors: Sequence[bool]
+) -> list[Embeddings]:
+    """The embeddings of crops for each way: as they are, or the mean with the mirrored crops'."""
+    plain = embed(crops)
+    if not any(mirrors):
+        return [plain for _ in mirrors]
+    total = plain + embed(np.ascontiguousarray(crops[:, :, ::-1]))
+    mean = total / np.linalg.norm(total, axis=1, keepdims=True)
+    return [mean if mirror else plain for mirror in mirrors]
 
 
 class OnnxEmbedder:

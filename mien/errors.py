@@ -7,6 +7,7 @@
     ├── BadFacebank         not a facebank, or a damaged one
     │   └── FacebankMismatch    its vectors were made by another model
     ├── BadModel            not a model file of ours, or a damaged one
+    ├── RunStopped          a training run cannot go on; what it has saved is intact
     ├── CannotWrite         the disk is full, read-only or forbidden
     └── MissingExtra        an optional dependency is not installed
 
@@ -41,6 +42,10 @@ class FacebankMismatch(BadFacebank):
 
 class BadModel(MienError):
     """Not a model file of ours, or a damaged one."""
+
+
+class RunStopped(MienError):
+    """A training run that cannot go on; what it has saved is intact."""
 
 
 class CannotWrite(MienError):

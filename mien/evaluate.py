@@ -1,189 +1,158 @@
-"""How good a model is at telling people apart: a list of pairs to accuracy and error rates.
+"""How good a model is at telling people apart: photos to accuracy and error rates.
 
-Owns the protocol: which face of a photo counts, what happens where none is found, how thresholds
-are chosen.  The protocol is that of Labeled Faces in the Wild, View 2 (Huang et al., 2007).
+Owns what is done with each kind of photos: which face of a photo counts, and what happens where
+none is found.  A list of pairs follows Labeled Faces in the Wild, View 2 (Huang et al., 2007).
+The figures are those of `mien.protocol`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mien import images, metrics, plots
-from mien.data import pairs as pair_lists
+from mien import images, metrics, protocol
+from mien.align import crop
+from mien.data import crops, pairs, people, verification
 from mien.data.pairs import Pairs
 from mien.errors import BadInput
-from mien.types import Embeddings, Face, Image, Progress, silent
+from mien.model import Model
+from mien.protocol import BATCH, Evaluation, Identification, Verification
+from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, silent
 
-FARS = (1e-1, 1e-2, 1e-3)  # false-accept rates at which the true-accept rate is reported
-DEALT_FOLDS = 10  # LFW's number
-
-
-class Model(Protocol):
-    """What is measured."""
-
-    @property
-    def model_id(self) -> str: ...
-
-    @property
-    def threshold(self) -> float: ...
-
-    def detect(self, image: Image) -> list[Face]: ...
-
-    def embed(self, image: Image, faces: list[Face], *, mirror: bool = ...) -> Embeddings: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Report:
-    """What a list of pairs says about a model.  Rates are fractions in [0, 1]."""
-
-    model_id: str
-    mirror: bool  # embeddings are the mean with the mirrored crop's
-    photos: int  # distinct photos in the list
-    missed: tuple[str, ...]  # photos without a detected face; they count all the same
-    folds: int  # parts of the list; each is judged with the threshold best on the others
-    dealt: bool  # the list has no folds: its pairs were dealt into folds in turn
-    accuracy: float  # mean over folds
-    accuracy_std: float  # sample standard deviation over folds
-    best_threshold: float  # mean over folds
-    tar: dict[float, float | None]  # true-accept rate at a false-accept rate; None: too few pairs
-    eer: float  # equal error rate
-    own: metrics.Rates  # at the threshold stored with the model
-    scores: NDArray[np.float32]  # (N,) cosine of each pair, in the list's order
-    same: NDArray[np.bool_]  # (N,) true where the pair is one person
-
-    def to_json(self) -> dict[str, Any]:
-        """What can be printed as JSON: the fields above, with `pairs` for the number of scores.
-
-        The keys of `tar` are text, such as "0.001", and a rate that cannot be known is null.
-        """
-        return {
-            "model_id": self.model_id,
-            "mirror": self.mirror,
-            "pairs": len(self.scores),
-            "photos": self.photos,
-            "missed": list(self.missed),
-            "folds": self.folds,
-            "dealt": self.dealt,
-            "accuracy": self.accuracy,
-            "accuracy_std": self.accuracy_std,
-            "best_threshold": self.best_threshold,
-            "tar": {f"{far:g}": rate for far, rate in self.tar.items()},
-            "eer": self.eer,
-            "own": asdict(self.own),
-        }
-
-    def draw_roc(self, path: str | Path) -> None:
-        """Leave the ROC in a PNG or SVG file; errors as `mien.plots.draw_roc`."""
-        title = f"{self.model_id}, {len(self.scores):,} pairs"
-        plots.draw_roc(metrics.roc(self.scores, self.same), path, title=title)
+MAX_PHOTOS = 10_000  # of people: all their pairs are 50 million, and take 4 GB
 
 
 def evaluate(
-    model: Model,
-    pairs_file: str | Path,
+    models: Sequence[Model],
+    on: str | Path,
     *,
     photos: str | Path | None = None,
-    mirror: bool = False,
+    mirrors: Sequence[bool] = (False,),
+    seed: int = 0,
     progress: Progress = silent,
-) -> Report:
-    """How well a model tells the pairs of a list apart.
+) -> list[Evaluation]:
+    """How well models tell people apart.
 
-    A photo counts as the face nearest its centre, measured in that face's own size: the subject of
-    a portrait is large and central.  A photo without a detected face is not left out, which would
-    flatter the model: its face is taken to be where it is in the median of the others.
+    Each photo is read, looked for faces by the first model's detector, and aligned once only,
+    however many models there are.
 
-    A list in one fold is dealt into ten: the pairs of each kind go to the folds in turn.
+    Photos of a list of pairs count as the face nearest their centre, measured in that face's own
+    size: the subject of a portrait is large and central.  A photo without a detected face is not
+    left out, which would flatter the model: its face is taken to be where it is in the median of
+    the others.  Photos in folders of people count as their largest face, and are skipped and named
+    where they show none.
 
     Args:
-        model: what finds and embeds faces.
-        pairs_file: a list as `mien.data.pairs` reads.
-        photos: folder of the listed photos; by default the folder `images` beside the list, or
-            the list's own where there is none.
-        mirror: average each embedding with that of the mirrored crop.
+        models: what is measured.
+        on: a list as `mien.data.pairs` reads; a set as `mien.data.verification` reads, or a folder
+            of such sets; or a folder `NAME/photo.jpg` of people, all of whose pairs are compared.
+        photos: folder of the photos on a list of pairs; by default the folder `images` beside the
+            list, or the list's own where there is none.
+        mirrors: average each embedding with that of the mirrored crop, or not, or both in turn.
+        seed: of the draw of those who are enrolled, for people.
         progress: is given the photos to look at.
 
+    Returns:
+        One for each set, each model and each of `mirrors`, in this order.
+
     Raises:
-        BadInput: a list, or a photo on it, that cannot be read; no face in any photo; fewer than
-            two pairs of each kind.
+        BadInput: something that cannot be read; no face in any photo; fewer than two pairs of each
+            kind.
     """
-    listed = pair_lists.read(pairs_file)
-    folds, dealt = _folds(listed, pairs_file)
-    folder = _photo_folder(pairs_file, photos)
-    paths = [pair_lists.find(folder, photo) for photo in listed.photos]
-    embeddings, found = _embed(model, paths, mirror, progress)
-    scores = np.einsum("nd,nd->n", embeddings[listed.first], embeddings[listed.second])
-    by_fold = metrics.accuracy_by_folds(scores, listed.same, folds)
-    return Report(
-        model_id=model.model_id,
-        mirror=mirror,
-        photos=len(paths),
-        missed=tuple(photo for photo, seen in zip(listed.photos, found, strict=True) if not seen),
-        folds=len(by_fold.accuracy),
-        dealt=dealt,
-        accuracy=by_fold.mean,
-        accuracy_std=by_fold.std,
-        best_threshold=by_fold.threshold,
-        tar={far: metrics.tar_at_far(scores, listed.same, far) for far in FARS},
-        eer=metrics.eer(scores, listed.same),
-        own=metrics.rates(scores, listed.same, model.threshold),
-        scores=scores,
-        same=listed.same,
-    )
+    on = Path(on)
+    if not on.exists():
+        raise BadInput(
+            f"{on} does not exist: give a list of pairs, a .bin or a folder to measure on"
+        )
+    if sets := verification.find(on):
+        return [one for path in sets for one in _on_set(models, path, mirrors, progress)]
+    if on.is_dir():
+        return _on_people(models, on, mirrors, seed, progress)
+    return _on_pairs(models, on, photos, mirrors, progress)
 
 
-def _folds(listed: Pairs, pairs_file: str | Path) -> tuple[NDArray[np.intp], bool]:
-    """The list's folds, or those that it is dealt into, and whether it was."""
-    if listed.folds.any():
-        return listed.folds, False
-    size = int(listed.same.sum())  # a list has as many pairs of two people
-    if size < 2:
-        raise BadInput(f"{pairs_file} has {size} pair of each kind: two are the least")
-    return metrics.deal_folds(listed.same, min(DEALT_FOLDS, size)), True
+def _on_set(
+    models: Sequence[Model], path: Path, mirrors: Sequence[bool], progress: Progress
+) -> Iterator[Evaluation]:
+    content = verification.read(path)
+    protocol.require_pairs(content.same, str(path))  # before the long part
+    batches = map(content.crops, progress(content.batches(BATCH), content.name))
+    for model, mirror, rows in _embed(models, mirrors, batches):
+        told = protocol.verification(rows[0::2], rows[1::2], content.same, name=str(path))
+        yield _evaluation(content.name, model, mirror, len(rows), told)
 
 
-def _photo_folder(pairs_file: str | Path, photos: str | Path | None) -> Path:
+def _on_pairs(
+    models: Sequence[Model],
+    path: Path,
+    photos: str | Path | None,
+    mirrors: Sequence[bool],
+    progress: Progress,
+) -> list[Evaluation]:
+    listed = pairs.read(path)
+    protocol.require_pairs(listed.same, str(path))  # before the long part
+    folder = _photo_folder(path, photos)
+    paths = [pairs.find(folder, photo) for photo in listed.photos]
+    order: list[int] = []
+    missed: list[int] = []
+    aligned = _subjects(models[0].detector, paths, order, missed, progress)
+    found = []
+    for model, mirror, rows in _embed(models, mirrors, _batches(aligned)):
+        embeddings = rows[np.argsort(order)]
+        told = _verification(embeddings, listed, path)
+        names = tuple(listed.photos[i] for i in missed)
+        found.append(_evaluation(path.name, model, mirror, len(paths), told, missed=names))
+    return found
+
+
+def _verification(embeddings: Embeddings, listed: Pairs, path: Path) -> Verification:
+    folds = listed.folds if listed.folds.any() else None
+    first, second = embeddings[listed.first], embeddings[listed.second]
+    return protocol.verification(first, second, listed.same, folds, name=str(path))
+
+
+def _photo_folder(pairs_file: Path, photos: str | Path | None) -> Path:
     if photos is not None:
         return Path(photos)
-    beside = Path(pairs_file).parent
+    beside = pairs_file.parent
     return beside / "images" if (beside / "images").is_dir() else beside
 
 
-def _embed(
-    model: Model, paths: Sequence[Path], mirror: bool, progress: Progress
-) -> tuple[Embeddings, NDArray[np.bool_]]:
-    """One row for each photo, and whether a face was found in it.
+def _subjects(
+    detector: Detector,
+    paths: Sequence[Path],
+    order: list[int],
+    missed: list[int],
+    progress: Progress,
+) -> Iterator[Image]:
+    """The aligned subject of each photo; of those without a detected face at the end.
 
-    One crop at a time: on a processor, batches of 32 were no faster for a network of this size.
+    Adds the number of each photo to `order`, and of those without a face to `missed`.
     """
-    rows: list[NDArray[np.float32] | None] = []
     layouts = []
-    for path in progress(paths, "measuring"):
+    for i, path in enumerate(progress(paths, "measuring")):
         image = images.read(path)
-        faces = model.detect(image)
-        if faces:
-            face = _central(faces, image)
-            layouts.append(_layout(face, image))
-            rows.append(model.embed(image, [face], mirror=mirror)[0])
-        else:
-            rows.append(None)
+        faces = detector(image)
+        if not faces:
+            missed.append(i)
+            continue
+        face = central(faces, image)
+        layouts.append(face.points / image.shape[1::-1])
+        order.append(i)
+        yield crop(image, face.points)
     if not layouts:
         raise BadInput(f"no face was found in any of {len(paths)} photos: check the photos' folder")
-
-    found = np.array([row is not None for row in rows])
-    typical = np.median(layouts, axis=0)
-    for i in np.flatnonzero(~found).tolist():  # read again: kept, they could fill the memory
+    typical = np.median(layouts, axis=0)  # fractions of the picture's width and height
+    for i in missed:  # read again: kept, they could fill the memory
         image = images.read(paths[i])
-        rows[i] = model.embed(image, [_face(typical, image)], mirror=mirror)[0]
-    return np.array(rows, np.float32), found
+        order.append(i)
+        yield crop(image, typical * image.shape[1::-1])
 
 
-def _central(faces: Sequence[Face], image: Image) -> Face:
+def central(faces: Sequence[Face], image: Image) -> Face:
     """The face nearest the picture's centre, measured in its own size."""
     centre = np.array([image.shape[1], image.shape[0]]) / 2
 
@@ -193,12 +162,85 @@ def _central(faces: Sequence[Face], image: Image) -> Face:
     return min(faces, key=offset)
 
 
-def _layout(face: Face, image: Image) -> NDArray[np.float64]:
-    """Box and points as (7, 2) fractions of the picture's width and height."""
-    size = np.array([image.shape[1], image.shape[0]], np.float64)
-    return np.vstack([face.box.reshape(2, 2), face.points]) / size
+def _on_people(
+    models: Sequence[Model], folder: Path, mirrors: Sequence[bool], seed: int, progress: Progress
+) -> list[Evaluation]:
+    person_of, skipped = people.photos(folder)
+    _require_people(list(person_of.values()), folder)  # before the long part
+    whose: list[str] = []
+
+    def aligned() -> Iterator[Image]:
+        for path in progress(list(person_of), "measuring"):
+            try:
+                face = crops.largest(path, models[0].detector)
+            except BadInput as error:
+                skipped[path] = str(error)
+                continue
+            whose.append(person_of[path])
+            yield face
+
+    embedded = _embed(models, mirrors, _batches(aligned()))
+    _require_people(whose, folder)
+    return [
+        _evaluation(
+            folder.resolve().name,
+            model,
+            mirror,
+            len(rows),
+            protocol.all_pairs(rows, whose),
+            skipped=tuple(skipped.items()),
+            identification=protocol.identification(rows, whose, seed=seed),
+        )
+        for model, mirror, rows in embedded
+    ]
 
 
-def _face(layout: NDArray[np.float64], image: Image) -> Face:
-    pixels = (layout * (image.shape[1], image.shape[0])).astype(np.float32)
-    return Face(box=pixels[:2].ravel(), points=pixels[2:], confidence=0.0)
+def _require_people(whose: Sequence[str], folder: Path) -> None:
+    names = set(whose)
+    if len(names) < 2 or len(names) == len(whose):
+        raise BadInput(
+            f"{folder} has {len(whose)} usable photos of {len(names)} people: "
+            "two people and two photos of one are the least"
+        )
+    if len(whose) > MAX_PHOTOS:
+        raise BadInput(
+            f"{folder} has {len(whose)} photos, all of whose pairs are too many to compare: "
+            f"take a part of at most {MAX_PHOTOS}"
+        )
+
+
+def _embed(
+    models: Sequence[Model], mirrors: Sequence[bool], batches: Iterable[Crops]
+) -> list[tuple[Model, bool, Embeddings]]:
+    rows = protocol.embed_all([model.embedder for model in models], batches, mirrors)
+    told = [(model, mirror) for model in models for mirror in mirrors]
+    return [(*which, one) for which, one in zip(told, rows, strict=True)]
+
+
+def _batches(aligned: Iterator[Image]) -> Iterator[Crops]:
+    while some := list(islice(aligned, BATCH)):
+        yield np.stack(some)
+
+
+def _evaluation(
+    name: str,
+    model: Model,
+    mirror: bool,
+    photos: int,
+    told: Verification,
+    *,
+    missed: tuple[str, ...] = (),
+    skipped: tuple[tuple[Path, str], ...] = (),
+    identification: Identification | None = None,
+) -> Evaluation:
+    return Evaluation(
+        set=name,
+        model_id=model.model_id,
+        mirror=mirror,
+        photos=photos,
+        missed=missed,
+        skipped=skipped,
+        verification=told,
+        own=metrics.rates(told.scores, told.same, model.threshold),
+        identification=identification,
+    )

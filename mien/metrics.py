@@ -15,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 
+# False matches that a rate must rest on: with 30 it is within 30 % at 90 % confidence, if pairs are
+# independent (Doddington et al., The NIST speaker recognition evaluation, 2000).
+ERRORS_TO_TRUST = 30
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roc:
@@ -167,7 +171,7 @@ def threshold_at_fmr(impostor_scores: ArrayLike, fmr: float) -> float:
     if not 0 <= fmr < 1:
         raise ValueError(f"fmr must lie in [0, 1), not {fmr}")
     scores = scores.astype(np.result_type(scores, np.float32), copy=False)
-    rejected = len(scores) - 1 - _allowed(len(scores), fmr)  # the highest score that must not pass
+    rejected = len(scores) - 1 - most_allowed(len(scores), fmr)  # the highest that must not pass
     return float(np.nextafter(np.partition(scores, rejected)[rejected], np.inf))
 
 
@@ -179,7 +183,7 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
     """
     values, genuine = _checked(scores, same)
     impostors = values[~genuine]
-    if _allowed(len(impostors), far) == 0:
+    if most_allowed(len(impostors), far) == 0:
         return None
     return float((values[genuine] >= threshold_at_fmr(impostors, far)).mean())
 
@@ -194,7 +198,40 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
     return float(np.interp(0, curve.fmr + curve.tmr - 1, curve.fmr))
 
 
-def _allowed(impostors: int, fmr: float) -> int:
+def ranks(scores: ArrayLike, right: ArrayLike) -> NDArray[np.intp]:
+    """The place of the right column in each row, (P,), from 1; who scores as high comes before.
+
+    Args:
+        scores: (P, G) of every search with everyone enrolled.
+        right: (P,) the column that each search should find.
+    """
+    values = np.asarray(scores)
+    own = np.take_along_axis(values, np.asarray(right)[:, None], axis=1)
+    places: NDArray[np.intp] = (values >= own).sum(axis=1)
+    return places
+
+
+def tpir_at_fpir(
+    scores: ArrayLike, right: ArrayLike, strangers: ArrayLike, fpir: float
+) -> float | None:
+    """The true-positive identification rate where so many strangers are taken for somebody.
+
+    It is the share of searches whose best score reaches the threshold and is the right person's.
+    None where it cannot be measured: no searches, or fewer than 1 / fpir of strangers.
+
+    Args:
+        scores: (P,) the best score of each search for someone enrolled.
+        right: (P,) whether it is that person's.
+        strangers: (S,) the best score of each search for someone who is not.
+        fpir: false-positive identification rate, in (0, 1).
+    """
+    found, lookalikes = np.asarray(scores), np.asarray(strangers)
+    if not found.size or most_allowed(len(lookalikes), fpir) == 0:
+        return None
+    return float((np.asarray(right) & (found >= threshold_at_fmr(lookalikes, fpir))).mean())
+
+
+def most_allowed(impostors: int, fmr: float) -> int:
     """The most false matches k with k / impostors <= fmr, in spite of the product's rounding."""
     nearest = round(fmr * impostors)
     return nearest if nearest / impostors <= fmr else nearest - 1

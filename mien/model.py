@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mien.align import crops
 from mien.detect import DETECTORS
-from mien.embed import Card, OnnxEmbedder
+from mien.embed import Card, OnnxEmbedder, views
 from mien.errors import BadInput, BadModel
 from mien.types import Detector, Embedder, Embeddings, Face, Image
 
@@ -47,13 +45,7 @@ class Model:
             faces: what `detect` returned, or some of it.
             mirror: average with the mirrored face: a little more accurate, twice the time.
         """
-        aligned = crops(image, faces)
-        vectors = self.embedder(aligned)
-        if not mirror:
-            return vectors
-        total = vectors + self.embedder(np.ascontiguousarray(aligned[:, :, ::-1]))
-        unit: Embeddings = total / np.linalg.norm(total, axis=1, keepdims=True)
-        return unit
+        return views(self.embedder, crops(image, faces), [mirror])[0]
 
 
 def shipped() -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from fakes import FakeModel, MeanColours, SquareFaces, save_photo
 
 from mien import align, images
-from mien.calibrate import calibrate, genuine_scores, impostor_scores
+from mien.calibrate import calibrate
 from mien.errors import BadInput
 
 
@@ -20,27 +20,6 @@ def save_people(folder: Path, people: int, photos: int) -> None:
         for photo in range(photos):
             name = folder / f"person {person}" / f"{photo}.png"
             save_photo(name, seed=person, shade=10 * photo)
-
-
-def test_every_pair_once_over_several_blocks() -> None:
-    random = np.random.default_rng(5)
-    vectors = random.normal(size=(2100, 4)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    people = random.integers(0, 300, 2100)
-    scores = vectors @ vectors.T
-    above = np.triu(np.ones_like(scores, bool), k=1)
-    same = people[:, None] == people[None]
-    for found, wanted in (
-        (impostor_scores(vectors, people), scores[above & ~same]),
-        (genuine_scores(vectors, people), scores[above & same]),
-    ):
-        np.testing.assert_allclose(np.sort(found), np.sort(wanted), atol=1e-6)
-
-
-def test_people_may_be_names() -> None:
-    vectors = np.eye(3, dtype=np.float32)
-    assert len(impostor_scores(vectors, ["Ann", "Bob", "Ann"])) == 2
-    assert len(genuine_scores(vectors, ["Ann", "Bob", "Ann"])) == 1
 
 
 def test_calibration_by_slow_loop(tmp_path: Path) -> None:

@@ -42,19 +42,16 @@ COMMANDS = (
     ["benchmark", "detect"],
     ["benchmark", "embed"],
     ["benchmark", "photo"],
+    ["benchmark", "train"],
     ["train"],
     ["export"],
 )
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
-FREE = {
-    "trained",
-    "calibration",
-    "tar",
-    "stages",
-    "parts",
-}  # fields whose content has no fixed fields
+# Fields whose content has no fixed fields.
+FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published", "stages"}
+FREE |= {"parts"}
 
 
 def fields(content: Any) -> set[str]:
@@ -556,23 +553,71 @@ def test_a_photo_that_is_not_theirs_is_not_deleted(mien: Run, people: Path, name
     assert "2       Anna" in mien("people").out
 
 
-def test_evaluate(bare: Run, model_file: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def listed(tmp_path: Path) -> str:
+    """Two photos of four people, and a list of their pairs."""
     for seed in range(4):
         for number in (1, 2):
             name = f"P{seed}"
-            save_photo(tmp_path / f"{name}/{name}_000{number}.png", seed, shade=5 * number)
+            save_photo(tmp_path / f"people/{name}/{name}_000{number}.png", seed, shade=5 * number)
     lines = ["4", *(f"P{i} 1 2" for i in range(4)), *(f"P{i} 1 P{(i + 1) % 4} 2" for i in range(4))]
-    (tmp_path / "pairs.txt").write_text("\n".join(lines))
-    command = ("evaluate", model_file, "pairs.txt", "--detector", "whole")
+    (tmp_path / "people/pairs.txt").write_text("\n".join(lines))
+    return "people/pairs.txt"
+
+
+def test_evaluate(bare: Run, model_file: Path, listed: str) -> None:
+    command = ("evaluate", model_file, listed, "--detector", "whole")
     result = bare(*command)
     assert result.code == 0
     assert re.search(r"^accuracy +100.00% ± 0.00% \(4 folds, dealt in turn\)$", result.out, re.M)
+    assert re.search(r"^TAR at FAR 1e-06 +too few pairs to tell$", result.out, re.M)
+    (one,) = bare(*command, "--json").document["evaluations"]
+    assert (one["accuracy"], one["pairs"], one["set"]) == (1, 8, "pairs.txt")
+
+
+def test_evaluate_several_side_by_side(bare: Run, model_file: Path, listed: str) -> None:
     pytest.importorskip("matplotlib")
-    document = bare(*command, "--roc", "roc.png", "--json").document
-    assert document["accuracy"] == 1
-    assert document["pairs"] == 8
-    assert document["roc"] == "roc.png"
-    assert read("roc.png").shape[1] > 500
+    pytest.importorskip("jinja2")
+    shutil.copy(model_file, "other.onnx")
+    command = ("evaluate", model_file, "other.onnx", listed, "--detector", "whole")
+    result = bare(*command, "--mirror", "both")
+    heading, *rows = result.out.splitlines()
+    assert heading.split()[:4] == ["SET", "MODEL", "MIRROR", "ACCURACY"]
+    assert [row.split()[2] for row in rows] == ["off", "on", "off", "on"]
+    document = bare(*command, "--report", "r.html", "--pictures", "drawn", "--json").document
+    assert len(document["evaluations"]) == 2
+    assert (document["report"], document["pictures"]) == ("r.html", "drawn")
+    assert Path("r.html").read_text("utf-8").startswith("<!doctype html>")
+    assert read("drawn/pairs.txt-roc.png").shape[1] > 500
+    assert len(list(Path("drawn").iterdir())) == 4  # ROC, DET, and the scores of each
+
+
+def test_evaluate_people(bare: Run, model_file: Path, listed: str) -> None:
+    Path("people/P0/bad.jpg").write_text("no picture")
+    command = ("evaluate", model_file, "people", "--detector", "whole")
+    result = bare(*command)
+    assert result.code == 3
+    assert re.search(r"^rank 1 +100.00%$", result.out, re.M)
+    assert re.search(r"^rank 5 +too few people to tell$", result.out, re.M)
+    assert re.search(r"^TPIR at FPIR 0.01 +too few photos to tell$", result.out, re.M)
+    (one,) = bare(*command, "--seed", 7, "--json").document["evaluations"]
+    assert (one["accuracy"], one["pairs"], one["identification"]["seed"]) == (None, 28, 7)
+    assert one["skipped"][0]["path"].endswith("bad.jpg")
+
+
+def test_evaluate_a_dangerous_set(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "lfw.bin").write_bytes(b"cos\nsystem\n(S'touch done'\ntR.")
+    result = bare("evaluate", model_file, "lfw.bin")
+    assert result.code == 2
+    assert is_a_sentence(result.err)
+    assert "asks for 'os.system', which is refused" in result.err
+    assert not Path("done").exists()
+
+
+def test_evaluate_checks_the_reports_name_first(bare: Run, model_file: Path, listed: str) -> None:
+    result = bare("evaluate", model_file, listed, "--report", "report.pdf")
+    assert result.code == 2
+    assert "report.pdf must end in .html or .md" in result.err
 
 
 def test_calibrate(bare: Run, model_file: Path, tmp_path: Path) -> None:
@@ -596,7 +641,47 @@ def test_models_lists_what_ships(bare: Run) -> None:
     document = bare("models", "--json").document
     heading, *rows = bare("models").out.splitlines()
     assert heading.split()[0] == "MODEL"
-    assert [row.split()[0] for row in rows] == [model["name"] for model in document["models"]]
+    blank = rows.index("")
+    assert [row.split()[0] for row in rows[:blank]] == [m["name"] for m in document["models"]]
+    assert [row.split()[0] for row in rows[blank + 2 :]] == [
+        n["name"] for n in document["networks"]
+    ]
+    (small,) = (model for model in document["models"] if model["name"] == "mien-small")
+    (network,) = (n for n in document["networks"] if "mien-small" in n["models"])
+    assert network["ours"] == small["lfw"]
+
+
+def test_models_are_listed_without_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from mien.cli import main; main({arguments})"
+    for arguments, code_, word in (
+        (["models"], 0, "seesaw_shuffle"),
+        (["models", "--slim"], 2, "pip install 'mien[train]'"),
+    ):
+        command = [sys.executable, "-c", code.format(arguments=arguments)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == code_
+        assert word in result.stdout + result.stderr
+
+
+def test_the_slim_options(bare: Run) -> None:
+    pytest.importorskip("torch")
+    first, *options = bare("models", "--slim", "--json").document["networks"]
+    assert first["name"] == "seesaw_shuffle"
+    assert options[0]["arguments"] == {"filters": 32, "downsample": "conv"}
+    assert options[0]["macs"] > 2 * first["macs"]
+    assert bare("models", "--slim").out.splitlines()[2].startswith("A1 ")
+
+
+def test_benchmark_train(bare: Run) -> None:
+    pytest.importorskip("torch")
+    once = ("benchmark", "train", "seesaw_tiny", "--batch", 2, "--turns", 1)
+    document = bare(*once, "--json").document
+    assert (document["batch"], document["threads"], document["turns"]) == (2, 1, 1)
+    assert {rate["network"] for rate in document["rates"]} >= {"seesaw_tiny"}
+    assert "seesaw_tiny" in bare(*once).out
+    wrong = bare("benchmark", "train", "no_such_network")
+    assert wrong.code == 2
+    assert "there is no network 'no_such_network'" in wrong.err
 
 
 def test_benchmark_detect(bare: Run, demo_photos: Path) -> None:

@@ -3,48 +3,63 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import onnxruntime
 import pytest
+from fakes import FakeModel, save_photo
 from numpy.typing import NDArray
 
 from mien import align, images
 from mien.detect.mtcnn import MTCNN
 from mien.detect.whole import WholeImage
-from mien.errors import BadInput, MissingExtra
-from mien.evaluate import Report, evaluate
-from mien.types import Embeddings, Face, Image, T
+from mien.errors import BadInput
+from mien.evaluate import central, evaluate
+from mien.model import Model
+from mien.protocol import Evaluation
+from mien.types import Crops, Embeddings, Face, Image, T
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
 
 
-class Colours:
-    """Takes the mean colour of a face for who it is; sees no face in the dark."""
+class MeanColour:
+    """Takes the mean colour of a face for who it is."""
 
-    model_id = "colours-000000000000"
-    threshold = 0.9
+    dim = 3
+
+    def __init__(self, model_id: str) -> None:
+        self.model_id = model_id
+        self.seen: list[Image] = []
+
+    def __call__(self, crops: Crops) -> Embeddings:
+        """(N, 3), one vector a crop."""
+        self.seen += list(crops)
+        return unit(crops.mean((1, 2)) - 127.5)
+
+
+class LightOnly:
+    """Sees no face in the dark."""
 
     def __init__(self, detect: Callable[[Image], list[Face]] | None = None) -> None:
+        self.pictures = 0
         self._detect = detect or WholeImage()
-        self.embedded: list[Face] = []
-        self.mirrored: list[bool] = []
 
-    def detect(self, image: Image) -> list[Face]:
+    def __call__(self, image: Image) -> list[Face]:
+        """The faces of a picture that is not black."""
+        self.pictures += 1
         return self._detect(image) if image.any() else []
 
-    def embed(self, image: Image, faces: list[Face], *, mirror: bool = False) -> Embeddings:
-        self.embedded += faces
-        self.mirrored.append(mirror)
-        colours = align.crops(image, faces).mean((1, 2)) - 127.5
-        return unit(colours)
+
+def colours(
+    model_id: str = "colours-000000000000", detect: Callable[[Image], list[Face]] | None = None
+) -> Model:
+    return Model(LightOnly(detect), MeanColour(model_id), 0.9)
 
 
 def unit(vectors: NDArray[Any]) -> Embeddings:
@@ -74,17 +89,20 @@ def listed(tmp_path: Path) -> Path:
 
 
 def test_report_by_hand(listed: Path) -> None:
-    report = evaluate(Colours(), listed)
+    (report,) = evaluate([colours()], listed)
+    told = report.verification
     apart = -1 / 3  # cosine of two pure colours, seen from grey
     np.testing.assert_allclose(
-        report.scores, [1, 1, apart, 1, 1, apart, apart, apart], rtol=0, atol=0.03
+        told.scores, [1, 1, apart, 1, 1, apart, apart, apart], rtol=0, atol=0.03
     )
-    assert (report.model_id, report.photos, report.missed) == ("colours-000000000000", 7, ())
-    assert (report.folds, report.dealt, report.mirror) == (2, False, False)
-    assert (report.accuracy, report.accuracy_std) == (0.75, 0)
-    assert -0.3 < report.best_threshold < 1
-    assert report.tar == {0.1: None, 0.01: None, 0.001: None}  # 4 pairs of two people
-    assert report.eer == pytest.approx(0.25)
+    assert (report.set, report.model_id) == ("pairs.txt", "colours-000000000000")
+    assert (report.photos, report.missed, report.mirror) == (7, (), False)
+    assert told.by_fold is not None
+    assert (len(told.by_fold.accuracy), told.dealt) == (2, False)
+    assert (told.by_fold.mean, told.by_fold.std) == (0.75, 0)
+    assert -0.3 < told.by_fold.threshold < 1
+    assert set(told.tar.values()) == {None}  # 4 pairs of two people
+    assert told.eer == pytest.approx(0.25)
     assert (report.own.threshold, report.own.accuracy) == (0.9, 0.75)
     assert (report.own.fmr, report.own.fnmr) == (0.25, 0.25)
 
@@ -97,17 +115,35 @@ def test_progress_is_told_of_every_photo(listed: Path) -> None:
             seen.append(thing)
             yield thing
 
-    evaluate(Colours(), listed, progress=progress)
+    evaluate([colours()], listed, progress=progress)
     assert len(seen) == len(set(seen)) == 7
 
 
 def test_json_has_every_field_but_the_arrays(listed: Path) -> None:
-    report = evaluate(Colours(), listed)
+    (report,) = evaluate([colours()], listed)
     shown = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    assert set(shown) == {field.name for field in fields(Report)} - {"scores", "same"} | {"pairs"}
+    assert {field.name for field in fields(Evaluation)} - {"verification"} < set(shown)
     assert shown["pairs"] == 8
-    assert shown["tar"] == {"0.1": None, "0.01": None, "0.001": None}
+    assert shown["accuracy"] == 0.75
+    assert shown["identification"] is None
     assert shown["own"] == {"threshold": 0.9, "accuracy": 0.75, "fmr": 0.25, "fnmr": 0.25}
+
+
+def test_several_models_look_at_each_photo_once(listed: Path) -> None:
+    paint(listed.parent / "images", "Ann 3", BLACK)
+    models = [colours("first"), colours("second")]
+    reports = evaluate(models, listed, mirrors=(False, True))
+    assert [(one.model_id, one.mirror) for one in reports] == [
+        ("first", False),
+        ("first", True),
+        ("second", False),
+        ("second", True),
+    ]
+    assert [model.detector.pictures for model in models] == [7, 0]  # type: ignore[attr-defined]
+    for one in reports:
+        np.testing.assert_allclose(
+            one.verification.scores, reports[0].verification.scores, atol=1e-6
+        )
 
 
 def test_one_fold_is_dealt(tmp_path: Path) -> None:
@@ -118,26 +154,27 @@ def test_one_fold_is_dealt(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(
         "\n".join(["3", *same, *(f"Ann {i} Bob {i}" for i in (1, 2, 3))])
     )
-    report = evaluate(Colours(), tmp_path / "list.txt")  # photos beside the list
-    assert (report.folds, report.dealt, report.accuracy) == (3, True, 1)
+    (report,) = evaluate([colours()], tmp_path / "list.txt")  # photos beside the list
+    folds = report.verification.by_fold
+    assert folds is not None
+    assert (len(folds.accuracy), report.verification.dealt, folds.mean) == (3, True, 1)
 
 
-def test_mirror_is_asked_of_the_model(listed: Path) -> None:
-    model = Colours()
-    assert evaluate(model, listed, mirror=True).mirror
-    assert model.mirrored == [True] * 7
+def seen(model: Model) -> list[Image]:
+    assert isinstance(model.embedder, MeanColour)
+    return model.embedder.seen
 
 
 def test_a_photo_without_a_face_is_embedded_where_faces_are(listed: Path) -> None:
     paint(listed.parent / "images", "Ann 3", BLACK, size=(80, 20))
-    model = Colours()
-    report = evaluate(model, listed)
+    model = colours(detect=lambda image: [square(30, 10, 20)])
+    (report,) = evaluate([model], listed)
     assert report.missed == ("Ann/Ann_0003.jpg",)
-    assert report.photos == len(model.embedded) == 7
-    expected = WholeImage()(np.zeros((80, 20, 3), np.uint8))[0]
-    np.testing.assert_allclose(model.embedded[-1].points, expected.points, atol=1e-4)
-    np.testing.assert_allclose(model.embedded[-1].box, expected.box, atol=1e-4)
-    assert report.scores[4] == pytest.approx(1 / 3, abs=0.03)  # red with black
+    assert report.photos == len(seen(model)) == 7
+    expected = square(30, 10, 20).points * (20 / 40, 80 / 40)  # the others are 40 x 40
+    crop = align.crop(np.zeros((80, 20, 3), np.uint8), expected)
+    np.testing.assert_array_equal(seen(model)[-1], crop)
+    assert report.verification.scores[4] == pytest.approx(1 / 3, abs=0.03)  # red with black
 
 
 def square(x: float, y: float, side: float) -> Face:
@@ -155,79 +192,136 @@ def square(x: float, y: float, side: float) -> Face:
         pytest.param([square(36, 6, 24)], square(20, 20, 10), id="central before large"),
     ],
 )
-def test_the_subject_of_a_photo(listed: Path, others: list[Face], subject: Face) -> None:
-    model = Colours(lambda image: [*others, subject])
-    evaluate(model, listed)
-    assert all(face is subject for face in model.embedded)
+def test_the_subject_of_a_photo(others: list[Face], subject: Face) -> None:
+    assert central([*others, subject], np.zeros((40, 40, 3), np.uint8)) is subject
+
+
+def test_the_subject_is_what_is_embedded(listed: Path) -> None:
+    faces = [square(36, 6, 24), square(20, 20, 10)]
+    model = colours(detect=lambda image: faces)
+    evaluate([model], listed)
+    red = images.read(listed.parent / "images" / "Ann" / "Ann_0001.png")
+    np.testing.assert_array_equal(seen(model)[0], align.crop(red, faces[1].points))
 
 
 def test_photos_that_cannot_be_used(listed: Path) -> None:
     photo = listed.parent / "images" / "Ann" / "Ann_0002.png"
     photo.write_bytes(b"")
     with pytest.raises(BadInput, match=r"Ann_0002.png is empty"):
-        evaluate(Colours(), listed)
+        evaluate([colours()], listed)
     photo.unlink()
     with pytest.raises(BadInput, match=r"Ann_0002.jpg does not exist: the list of pairs names it"):
-        evaluate(Colours(), listed)
+        evaluate([colours()], listed)
     with pytest.raises(BadInput, match=r"elsewhere.Ann.Ann_0001.jpg does not exist"):
-        evaluate(Colours(), listed, photos=listed.parent / "elsewhere")
+        evaluate([colours()], listed, photos=listed.parent / "elsewhere")
 
 
 def test_no_face_in_any_photo(listed: Path) -> None:
     with pytest.raises(BadInput, match="no face was found in any of 7 photos"):
-        evaluate(Colours(lambda image: []), listed)
+        evaluate([colours(detect=lambda image: [])], listed)
 
 
 def test_one_pair_of_each_kind_is_too_few(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("1\nAnn 1 2\nAnn 1 Bob 1")
     with pytest.raises(BadInput, match="two are the least"):
-        evaluate(Colours(), tmp_path / "pairs.txt")
+        evaluate([colours()], tmp_path / "pairs.txt")
 
 
-def test_the_roc_is_drawn(listed: Path) -> None:
-    report = evaluate(Colours(), listed)
-    report.draw_roc(listed.parent / "roc.png")
-    assert images.read(listed.parent / "roc.png").std() > 10
-    report.draw_roc(listed.parent / "roc.svg")
-    assert ElementTree.parse(listed.parent / "roc.svg").getroot().tag.endswith("svg")
-    with pytest.raises(BadInput, match=r"roc.gif must end in .png or .svg"):
-        report.draw_roc(listed.parent / "roc.gif")
+def test_nothing_to_measure_on(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nothing.bin does not exist: give a list of pairs"):
+        evaluate([colours()], tmp_path / "nothing.bin")
 
 
-def test_without_matplotlib(listed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = evaluate(Colours(), listed)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'mien\[evaluate\]'"):
-        report.draw_roc(listed.parent / "roc.png")
+def paint_set(path: Path) -> None:
+    """Ten folds of a pair of each kind in a file as InsightFace's."""
+    photos = {}
+    for name, colour in (("red", RED), ("blue", BLUE)):
+        images.write(path.parent / "crop.png", np.full((112, 112, 3), colour, np.uint8))
+        photos[name] = (path.parent / "crop.png").read_bytes()
+    (path.parent / "crop.png").unlink()
+    listed = [photos[name] for name in ("red", "red", "blue", "red") * 10]
+    path.write_bytes(pickle.dumps((listed, [True, False] * 10), 2))
 
 
-def test_matplotlib_waits_for_a_drawing() -> None:
-    check = "import sys, mien.evaluate; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+def test_sets_of_a_folder(tmp_path: Path) -> None:
+    for name in ("lfw.bin", "agedb_30.bin"):
+        paint_set(tmp_path / name)
+    model = colours()
+    reports = evaluate([model], tmp_path)
+    assert [one.set for one in reports] == ["agedb_30", "lfw"]
+    for one in reports:
+        folds = one.verification.by_fold
+        assert folds is not None
+        assert (len(folds.accuracy), folds.mean, one.photos) == (10, 1, 40)
+        assert one.verification.tar[0.1] == 1
+    assert model.detector.pictures == 0  # type: ignore[attr-defined]  # they are crops already
+    (one,) = evaluate([model], tmp_path / "lfw.bin")
+    assert one.set == "lfw"
+
+
+def test_people(tmp_path: Path) -> None:
+    for person in range(12):
+        for photo in range(3):
+            save_photo(tmp_path / "people" / f"{person}" / f"{photo}.png", person, shade=photo)
+    save_photo(tmp_path / "people" / "0" / "dark.png", 0, faces=0)
+    (one,) = evaluate([FakeModel()], tmp_path / "people", seed=3)
+    assert (one.set, one.photos, one.missed) == ("people", 36, ())
+    assert [path.name for path, _ in one.skipped] == ["dark.png"]
+    assert one.verification.by_fold is None
+    assert len(one.verification.scores) == 36 * 35 / 2
+    assert one.verification.tar[0.01] == 1
+    who = one.identification
+    assert who is not None
+    assert (who.people, who.searches, who.enrolled, who.seed) == (12, 24, 6, 3)
+    assert who.rank == {1: 1, 5: 1, 10: 1}
+    assert who.tpir[0.1] == 1
+    shown = json.loads(json.dumps(one.to_json(), allow_nan=False))
+    assert shown["accuracy"] is None
+    assert shown["identification"]["rank"]["1"] == 1
+
+
+def test_too_few_people(tmp_path: Path) -> None:
+    save_photo(tmp_path / "people" / "Ann" / "1.png", 1)
+    save_photo(tmp_path / "people" / "Bob" / "1.png", 2)
+    with pytest.raises(BadInput, match="2 usable photos of 2 people: two people and two photos"):
+        evaluate([FakeModel()], tmp_path / "people")
+    save_photo(tmp_path / "people" / "Bob" / "2.png", 2, faces=0)
+    with pytest.raises(BadInput, match="2 usable photos of 2 people"):
+        evaluate([FakeModel()], tmp_path / "people")
+
+
+def test_too_many_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for person in ("Ann", "Bob"):
+        for photo in range(3):
+            save_photo(tmp_path / "people" / person / f"{photo}.png", 1)
+    monkeypatch.setattr(sys.modules["mien.evaluate"], "MAX_PHOTOS", 5)
+    with pytest.raises(BadInput, match=r"has 6 photos, .* take a part of at most 5"):
+        evaluate([FakeModel()], tmp_path / "people")
 
 
 class Teacher:
     """A network of known accuracy behind the project's detector and alignment."""
 
     model_id = "teacher"
-    threshold = 0.33
+    dim = 512
 
     def __init__(self, path: Path) -> None:
-        self.detect = MTCNN(threads=1)
         self._network = onnxruntime.InferenceSession(path)
 
-    def embed(self, image: Image, faces: list[Face], *, mirror: bool = False) -> Embeddings:
-        crop = align.crops(image, faces)[:1]
-        pixels = (crop - np.array([123.675, 116.28, 103.53])) / [58.395, 57.12, 57.375]
-        name = self._network.get_inputs()[0].name
+    def __call__(self, crops: Crops) -> Embeddings:
+        """(N, 512), one crop at a time."""
+        pixels = (crops - np.array([123.675, 116.28, 103.53])) / [58.395, 57.12, 57.375]
         planes = pixels.transpose(0, 3, 1, 2).astype(np.float32)
-        return unit(self._network.run(None, {name: planes})[0])
+        name = self._network.get_inputs()[0].name
+        return unit(np.concatenate([self._network.run(None, {name: p[None]})[0] for p in planes]))
 
 
 def test_real_photos(data: Path, tmp_path: Path) -> None:
     lines = (data / "lfw" / "pairsDevTest.txt").read_text().splitlines()
     (tmp_path / "few.txt").write_text("\n".join(["12", *lines[1:25:2], *lines[501:525:2]]))
     teacher = Teacher(data / "teacher" / "mobilefacenet-ms1m.onnx")
-    report = evaluate(teacher, tmp_path / "few.txt", photos=data / "lfw" / "images")
+    model = Model(MTCNN(threads=1), teacher, 0.33)
+    (report,) = evaluate([model], tmp_path / "few.txt", photos=data / "lfw" / "images")
     assert report.missed == ()
-    assert report.own.accuracy == report.accuracy == 1  # 99.4 % on View 2
+    assert report.verification.by_fold is not None
+    assert report.own.accuracy == report.verification.by_fold.mean == 1  # 99.4 % on View 2

@@ -12,17 +12,22 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
-    {"types", "errors"},
-    {"images", "align", "draw", "metrics", "index", "losses", "runtime", "protobuf"},
-    {"backbones", "detect", "data", "plots", "teacher"},
+    {"types", "errors", "ranks"},
+    {"images", "align", "draw", "metrics", "index", "losses", "networks", "runtime", "protobuf"},
+    {"backbones", "detect", "data", "plots", "layout", "teacher"},
     {"checkpoint"},
     {"embed", "facebank"},
-    {"model"},
-    {"train", "evaluate", "enroll", "identify", "compare", "calibrate", "export", "benchmark"},
+    {"model", "protocol"},
+    {"report"},
+    {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"},
+    {"benchmark"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY_IMPORT_TORCH = {"losses", "backbones", "data", "teacher", "checkpoint", "train", "export"}
+MAY_IMPORT_TORCH = {
+    *("ranks", "losses", "backbones", "data", "layout", "teacher", "checkpoint"),
+    *("train", "export", "benchmark"),
+}
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if not path.stem.startswith("__main")]
 
 
@@ -71,7 +76,7 @@ def loaded(code: str) -> set[str]:
         ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime"}),
         ("import mien.facebank", {"cv2", "PIL", "onnxruntime"}),
         ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer"}),
-        ("import mien.evaluate", {"torch", "matplotlib"}),
+        ("import mien.evaluate, mien.report", {"torch", "matplotlib", "jinja2", "onnxruntime"}),
     ],
 )
 def test_heavy_packages_wait_until_they_are_used(code: str, absent: set[str]) -> None:

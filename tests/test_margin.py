@@ -263,6 +263,11 @@ def test_the_example_of_liarcface_is_true() -> None:
     assert (result.attempted, result.failed) == (1, 0)
 
 
+def cosines_of(head: MarginHead, embeddings: Any) -> Any:
+    normalize = torch.nn.functional.normalize
+    return normalize(embeddings) @ normalize(head.weight).T
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_head_is_the_cross_entropy_of_a_slow_loop(name: str) -> None:
     torch.manual_seed(3)
@@ -317,18 +322,17 @@ def test_the_head_learns(name: str) -> None:
         optimizer.zero_grad()
         head(embeddings, labels).backward()
         optimizer.step()
-    assert torch.equal(head.cosines(embeddings).argmax(1), labels)
+    assert torch.equal(cosines_of(head, embeddings).argmax(1), labels)
 
 
-def test_the_head_takes_a_loss_with_its_own_margin_and_clips_cosines() -> None:
+def test_the_head_takes_a_loss_with_its_own_margin() -> None:
     torch.manual_seed(1)
     head = MarginHead(512, 40, partial(liarcface, margin=0.3, scale=16))
-    cosine = head.cosines(head.weight * 3)
-    assert cosine.max() <= 1
+    cosine = cosines_of(head, head.weight * 3).clamp(-1, 1)
     labels = torch.arange(40)
     logits = liarcface(cosine, labels, margin=0.3, scale=16)
     expected = torch.nn.functional.cross_entropy(logits, labels)
-    assert head(head.weight * 3, labels).item() == pytest.approx(expected.item())
+    assert head(head.weight * 3, labels).item() == pytest.approx(expected.item(), rel=1e-3)
     assert MarginHead(8, 2, partial(adaface, margin=0.2)).takes_norms
 
 
@@ -341,3 +345,53 @@ def test_the_head_refuses_embeddings_of_another_size(shape: tuple[int, ...]) -> 
 def test_the_head_refuses_a_label_that_is_no_class() -> None:
     with pytest.raises(ValueError, match=r"label 3 is not in \[0, 3\)"):
         MarginHead(8, 3, liarcface)(torch.zeros(1, 8), torch.tensor([3]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_faces_that_are_nobodys_teach_nothing(name: str, smoothing: float) -> None:
+    head = MarginHead(7, 5, LOSSES[name], label_smoothing=smoothing)
+    embeddings = torch.randn(6, 7, generator=torch.Generator().manual_seed(3))
+    embeddings[4:] = embeddings[:2]  # adaface looks at the norms of all
+    labels = torch.tensor([0, 3, 0, 3, -1, -1])
+    alone = head(embeddings[:4], labels[:4])
+    assert name == "adaface" or head(embeddings, labels).item() == pytest.approx(alone.item())
+    assert head(embeddings, torch.full((6,), -1)).item() == 0
+
+
+def test_label_smoothing_is_that_of_torch() -> None:
+    head = MarginHead(7, 5, liarcface, label_smoothing=0.1)
+    embeddings = torch.randn(6, 7, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor(LABELS)
+    logits = liarcface(cosines_of(head, embeddings), labels)
+    expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    assert head(embeddings, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_some_negatives_are_chosen_anew_in_every_step_and_the_truth_is_among_them() -> None:
+    head = MarginHead(16, 1000, liarcface, negatives=0.1, seed=2)
+    embeddings = torch.randn(4, 16, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([999, 0, 500, 500])
+    looked_at = []
+    for step in (0, 1, 1):
+        head.weight.grad = None
+        loss = head(embeddings, labels, step)
+        loss.backward()
+        assert head.weight.grad is not None
+        rows = head.weight.grad.abs().sum(1).nonzero()[:, 0]
+        assert {0, 500, 999} <= set(rows.tolist())
+        assert len(rows) == 100
+        logits = liarcface(cosines_of(head, embeddings)[:, rows], torch.searchsorted(rows, labels))
+        expected = torch.nn.functional.cross_entropy(logits, torch.searchsorted(rows, labels))
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        looked_at.append(rows.tolist())
+    assert looked_at[0] != looked_at[1] == looked_at[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"negatives": 0}, "negatives"), ({"label_smoothing": 1}, "label_smoothing")],
+)
+def test_shares_out_of_range(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MarginHead(8, 3, liarcface, **settings)

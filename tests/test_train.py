@@ -1,9 +1,18 @@
-"""Training learns, and goes on after a kill as if nothing had happened."""
+"""Training learns, goes on after a kill as if it had not been, and is the same on many ranks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+import pickle
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,26 +22,22 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
+import toy  # noqa: E402
+
 from mien import checkpoint  # noqa: E402
-from mien.data.augment import degrade, place, relight  # noqa: E402
-from mien.data.crops import gather  # noqa: E402
-from mien.detect.whole import WholeImage  # noqa: E402
-from mien.errors import BadInput, BadModel  # noqa: E402
+from mien.backbones import BACKBONES  # noqa: E402
+from mien.data.batches import Batch, Batches  # noqa: E402
+from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  # noqa: E402
+from mien.losses import LOSSES  # noqa: E402
 from mien.teacher import Teacher  # noqa: E402
-from mien.train import TrainConfig, train  # noqa: E402
-from mien.types import T, silent  # noqa: E402
+from mien.train import TrainConfig, engine, find_batch, find_rate, train  # noqa: E402
+from mien.train.schedule import body_optimizer, rate  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def config(data: Path) -> TrainConfig:
-    return TrainConfig(
-        photos=tuple(str(path) for path in sorted((data / "celebs").iterdir())[:2]),
-        teacher=str(data / "teacher" / "mobilefacenet-ms1m.onnx"),
-        block_steps=20,
-        steps=10,
-        batch=4,
-        save_every=5,
-    )
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "toy", toy.Toy)
+    monkeypatch.setattr(engine, "Shards", toy.ToyPictures)
 
 
 def run(config: TrainConfig, out: Path, stop_at: int | None = None) -> list[dict[str, Any]]:
@@ -41,64 +46,412 @@ def run(config: TrainConfig, out: Path, stop_at: int | None = None) -> list[dict
     class Killed(BaseException):
         pass
 
-    log: list[dict[str, Any]] = []
-
     def report(entry: dict[str, Any]) -> None:
-        log.append(entry)
         if entry["step"] == stop_at:
             raise Killed
 
     try:
-        train(config, out, WholeImage(), silent, report)
+        train(config, out, report)
     except Killed:
         assert stop_at is not None
-    return log
+    return logged(out)
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(config: TrainConfig, tmp_path: Path) -> None:
+def logged(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def losses(log: list[dict[str, Any]]) -> dict[int, float]:
+    return {entry["step"]: entry["loss"] for entry in log}
+
+
+EVERYTHING = {
+    "loss": "adaface",
+    "negatives": 0.5,
+    "label_smoothing": 0.1,
+    "optimizer": "adamw",
+    "rate": 1e-2,
+    "schedule": "cosine",
+    "warmup": 3,
+    "clip": 1.0,
+    "ema": 0.9,
+    "accumulate": 2,
+    "augment": "all",
+}
+
+
+@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["usual", "everything"])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    config = toy.config(save_every=7, **settings)
     straight = run(config, tmp_path / "a")
-    assert straight[1]["loss"] < straight[0]["loss"]
-    assert {entry["stage"] for entry in straight} == {"blocks", "whole"}
     run(config, tmp_path / "b", stop_at=10)
-    run(config, tmp_path / "b", stop_at=20)
-    run(config, tmp_path / "b")
-    resumed = {
-        entry["step"]: entry["loss"]
-        for entry in map(json.loads, (tmp_path / "b" / "log.jsonl").read_text().splitlines())
-    }
-    assert resumed == {entry["step"]: entry["loss"] for entry in straight}
+    with (tmp_path / "b" / "log.jsonl").open("a") as log:
+        log.write('{"step": 11, "lo')  # as a kill leaves it
+    assert losses(run(config, tmp_path / "b")) == losses(straight)
     one, other = (checkpoint.load(tmp_path / name / "last.safetensors") for name in "ab")
     for name, tensor in one.weights.items():
         assert torch.equal(tensor, other.weights[name]), name
-    assert one.trained["step"] == 30
-    assert str(tmp_path) not in json.dumps(one.trained)
-    assert config.photos[0] not in json.dumps(one.trained)
+    record = json.loads((tmp_path / "b" / "run.json").read_text())
+    assert record["trained"]["step"] == 20
+    assert record["trained"]["data"] == "toy"
+    assert record["versions"]["torch"] == torch.__version__
+    assert (tmp_path / "b" / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in (tmp_path / "b").glob("head-*")] == [
+        "head-000020-0-of-1.safetensors"
+    ]
 
-    with pytest.raises(BadInput, match="another configuration"):
-        run(replace(config, seed=1), tmp_path / "b")
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns(loss: str, tmp_path: Path) -> None:
+    log = run(toy.config(loss=loss, steps=60, rate=0.05, augment="flip"), tmp_path)
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert log[-1][loss] == log[-1]["loss"]
 
 
-def test_mistakes_claim_no_folder(config: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no network 'resnet'; use one of: mobileface"):
-        run(replace(config, backbone="resnet"), tmp_path / "run")
-    with pytest.raises(BadInput, match="'bgr'; use one of: imagenet, half"):
-        run(replace(config, teacher_scaling="bgr"), tmp_path / "run")
-    with pytest.raises(BadModel, match="not an ONNX file"):
-        run(replace(config, teacher="gone.onnx"), tmp_path / "run")
+def test_a_checkpoint_holds_no_path_and_the_whole_recipe(tmp_path: Path) -> None:
+    start = train(toy.config(steps=1), tmp_path / "first", lambda entry: None)
+    last = train(toy.config(steps=1, weights=str(start)), tmp_path / "second", lambda entry: None)
+    trained = checkpoint.load(last).trained
+    assert str(tmp_path) not in json.dumps(trained)
+    assert trained["recipe"]["weights"] == "last.safetensors"
+    assert (trained["recipe"]["margin"], trained["recipe"]["scale"]) == (0.45, 16)
+    assert (trained["pictures"], trained["people"]) == (60, 6)
+
+
+def test_first_weights_are_those_of_another_run(tmp_path: Path) -> None:
+    first = train(toy.config(steps=5), tmp_path / "a", lambda entry: None)
+    begun = engine.Run(toy.config(weights=str(first), dim=4), torch.device("cpu")).network
+    wanted = checkpoint.load(first).weights
+    assert torch.equal(begun.state_dict()["stem.0.weight"], wanted["stem.0.weight"])
+    assert begun.state_dict()["head.2.weight"].shape == (4, 16)  # of another size: begun anew
+    with pytest.raises(BadInput, match=r"nothing in .* fits seesaw_share"):
+        engine.Run(toy.config(weights=str(first), backbone="seesaw_share"), torch.device("cpu"))
+
+
+def test_the_average_is_what_is_kept(tmp_path: Path) -> None:
+    last = train(toy.config(ema=0.5, steps=3), tmp_path, lambda entry: None)
+    kept = checkpoint.load(last)
+    now = {k.removeprefix("network."): v for k, v in kept.state.items() if "network." in k}
+    assert now.keys() == kept.weights.keys()
+    assert not torch.equal(now["stem.0.weight"], kept.weights["stem.0.weight"])
+
+
+def test_parts_of_a_step_are_the_step() -> None:
+    def learned(accumulate: int) -> dict[str, Any]:
+        one = engine.Run(toy.config(accumulate=accumulate), torch.device("cpu"))
+        network: Any = one.network
+        for layers in (network.stem, *network.blocks, network.head):
+            for name, layer in layers.named_children():
+                if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+                    setattr(layers, name, torch.nn.Identity())  # it would see one part at a time
+        one.pictures.labels = one.pictures.labels.clip(0)  # parts have their own means
+        one.begin(None)
+        batches = one.batches()
+        one.learn([next(batches) for _ in range(accumulate)])
+        state: dict[str, Any] = one.network.state_dict()
+        return state
+
+    whole, parts = learned(1), learned(3)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_the_rate_of_every_step() -> None:
+    config = toy.config(steps=None, epochs=16, batch=10, rate=0.1)
+    rates = [rate(config, step, 100) for step in range(160)]
+    assert rates[:80] == [0.1] * 80
+    assert rates[80:120] == pytest.approx([0.01] * 40)
+    assert rates[120:140] == pytest.approx([0.001] * 20)
+    assert rates[140:] == pytest.approx([0.0001] * 20)
+    config = toy.config(schedule="cosine", warmup=4, steps=40, rate=1.0, block_steps=10)
+    rates = [rate(config, step, 100) for step in range(50)]
+    assert max(rates[:10]) < config.block_rate
+    assert rates[10] == 0.25
+    assert rates[30] == pytest.approx(0.5)
+    assert rates[49] < 0.01
+
+
+def test_the_three_groups_of_weight_decay() -> None:
+    network = BACKBONES["seesaw_shuffle"]()
+    optimizer = body_optimizer(toy.config(), network, 0)
+    decays = {
+        id(parameter): group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert len(decays) == len(list(network.parameters()))
+    last = network.head[-2].weight
+    for parameter in network.parameters():
+        expected = 4e-4 if parameter is last else 4e-5 if parameter.dim() > 1 else 0
+        assert decays[id(parameter)] == expected
+
+
+def test_batches_are_the_same_for_any_number_of_loaders() -> None:
+    pictures = toy.ToyPictures("")
+    batches = Batches(pictures, 12, (("flip", 0.5), ("blur", 0.5)), seed=3)
+    alone = list(batches.load(3, 7, workers=0))
+    helped = list(batches.load(3, 7, workers=2))
+    assert len(alone) == 4
+    for one, other in zip(alone, helped, strict=True):
+        np.testing.assert_array_equal(one.seen, other.seen)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    seen = [batch.labels for batch in batches.load(0, 5, workers=0)]
+    assert sorted(np.concatenate(seen)) == sorted(pictures.labels)  # an epoch sees each once
+
+
+def test_sets_are_measured_meanwhile(tmp_path: Path) -> None:
+    pictures = toy.ToyPictures("")
+    pairs = [(a, b) for a in range(20) for b in range(20, 30)]
+    images = [pictures.images(np.array([index]))[0] for pair in pairs for index in pair]
+    same = [a % 6 == b % 6 for a, b in pairs]
+    (tmp_path / "toys.bin").write_bytes(pickle.dumps((images, same)))
+    settings = {"validate": (str(tmp_path / "toys.bin"),), "validate_every": 1.0}
+    log = run(toy.config(**settings, rate=0.05, ema=0.5), tmp_path / "run")
+    accuracies = [entry["validation"]["toys"] for entry in log if "validation" in entry]
+    assert [entry["step"] for entry in log if "validation" in entry] == [5, 10, 15, 20]
+    assert accuracies[-1] > 0.9  # by their colours
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["results"]["validation"]["toys"] == accuracies[-1]
+
+
+# Mistakes, and what fails.
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backbone": "resnet"}, "no network 'resnet'; use one of: mobileface"),
+        ({"loss": "triplet"}, "no loss 'triplet'; use one of: softmax"),
+        ({"loss": None}, "nothing to learn from"),
+        ({"block_steps": 5}, "blocks learn from a teacher"),
+        ({"optimizer": "lion"}, "use one of: sgd, adamw"),
+        ({"augment": "flip,rain"}, "no augmentation 'rain'"),
+        ({"augment": "flip:2"}, "the chance of flip is '2'"),
+        ({"batch": 10, "accumulate": 4}, "a batch of 10 cannot be cut into 4 equal parts"),
+        ({"negatives": 0.0}, r"negatives must lie in \(0, 1\], not 0.0"),
+        ({"device": "abacus"}, "there is no device 'abacus'"),
+        ({"weights": "gone.safetensors"}, "gone.safetensors"),
+    ],
+)
+def test_mistakes_claim_no_folder(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(MienError, match=message):
+        run(toy.config(**settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_that_does_not_fit(config: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="seesaw_shuffle with 64 numbers has other blocks than"):
-        run(replace(config, dim=64), tmp_path)
-    other = Path(config.teacher).with_name("mobilefacenet-webface600k.onnx")
-    with pytest.raises(BadInput, match="same shapes"):
-        run(replace(config, teacher=str(other), dim=512), tmp_path / "other")
+def test_a_folder_holds_one_run(tmp_path: Path) -> None:
+    run(toy.config(steps=5), tmp_path)
+    with pytest.raises(BadInput, match="holds a run with seed 0, not 1; choose another"):
+        run(toy.config(steps=5, seed=1), tmp_path)
+    with pytest.raises(BadInput, match="another process trains in"):
+        train(toy.config(), tmp_path / "b", lambda _: print(run(toy.config(), tmp_path / "b")))
 
 
-def test_the_teacher_shows_every_block(data: Path) -> None:
-    teacher = Teacher(data / "teacher" / "mobilefacenet-ms1m.onnx")
-    lesson = teacher(np.zeros((2, 112, 112, 3), np.uint8))
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    run(toy.config(steps=5), tmp_path)
+    other = train(toy.config(steps=5, dim=4), tmp_path / "b", lambda entry: None)
+    other.replace(tmp_path / "last.safetensors")
+    with pytest.raises(BadModel, match="is of another network"):
+        run(toy.config(steps=5), tmp_path)
+
+
+def test_classes_that_are_gone_are_named(tmp_path: Path) -> None:
+    run(toy.config(), tmp_path, stop_at=10)
+    (head,) = tmp_path.glob("head-*")
+    head.write_bytes(head.read_bytes()[:50])
+    with pytest.raises(BadModel, match=r"the classes of step 5 .* are missing or damaged"):
+        run(toy.config(), tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_at_the_last_good_state(tmp_path: Path) -> None:
+    with pytest.raises(RunStopped, match=r"no number at step \d+ \(liarcface nan\)"):
+        run(toy.config(rate=1e30, steps=30, save_every=1), tmp_path)
+    kept = checkpoint.load(tmp_path / "last.safetensors")
+    assert kept.trained["step"] >= 1
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    run(toy.config(), tmp_path, stop_at=10)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(CannotWrite):
+            run(toy.config(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    assert losses(run(toy.config(), tmp_path)) == losses(run(toy.config(), tmp_path / "b"))
+
+
+def test_a_dead_loader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: Batches, number: int) -> Batch:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    monkeypatch.setattr(Batches, "__getitem__", die)
+    with pytest.raises(RunStopped, match="a process that loads pictures has died"):
+        run(toy.config(workers=1), tmp_path)
+
+
+def test_control_c_saves_the_step_that_is_done(tmp_path: Path) -> None:
+    def interrupt(entry: dict[str, Any]) -> None:
+        if entry["step"] == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    config = toy.config(save_every=100)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "a", interrupt)
+    assert checkpoint.load(tmp_path / "a" / "last.safetensors").trained["step"] == 10
+    assert losses(run(config, tmp_path / "a")) == losses(run(config, tmp_path / "b"))
+
+
+# Before a run.
+
+
+def test_the_search_for_a_rate() -> None:
+    sweep = find_rate(toy.config(scale=8.0), steps=40)
+    assert 1e-5 < sweep.suggested < 1
+    assert len(sweep.rates) == len(sweep.losses)
+    assert list(sweep.rates) == sorted(sweep.rates)
+
+
+def test_the_search_for_a_batch_ends() -> None:
+    trials = list(find_batch(toy.config(), least=8))
+    assert [trial.batch for trial in trials] == [8 * 2**k for k in range(len(trials))]
+    assert all(trial.photos_per_second > 0 for trial in trials)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns(precision: str, tmp_path: Path) -> None:
+    log = run(toy.config(precision=precision, steps=60, rate=0.05), tmp_path)
+    assert log[-1]["loss"] < 0.95 * log[0]["loss"]
+
+
+# Many ranks.
+
+
+def start(world: int, out: Path, **settings: Any) -> subprocess.Popen[str]:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={world}"),
+            *("--master-addr=127.0.0.1", f"--master-port={port}", str(Path(toy.__file__))),
+            *(str(out), json.dumps(settings)),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    try:
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return err
+
+
+SHARDED = {"negatives": 1.0, "clip": 5.0, "steps": 10, "rate": 0.02, "loss": "adaface"}
+
+
+@pytest.fixture(scope="module")
+def on_many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Path]]:
+    folders = {world: tmp_path_factory.mktemp(f"world-{world}") for world in (2, 4)}
+    for world, out in folders.items():
+        process = start(world, out, **SHARDED)
+        err = finish(process)
+        assert process.returncode == 0, err
+    yield folders
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_many_ranks_learn_the_same(world: int, on_many: dict[int, Path], tmp_path: Path) -> None:
+    (alone,) = run(toy.config(**SHARDED), tmp_path)
+    (together,) = logged(on_many[world])
+    assert together["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    one = checkpoint.load(tmp_path / "last.safetensors")
+    many = checkpoint.load(on_many[world] / "last.safetensors")
+    for name, tensor in one.weights.items():
+        torch.testing.assert_close(many.weights[name], tensor, rtol=1e-4, atol=1e-5)
+    for name, tensor in one.state.items():  # the gradients, as the momentum has summed them
+        torch.testing.assert_close(many.state[name], tensor, rtol=1e-3, atol=1e-5)
+    assert len(list(on_many[world].glob("head-*"))) == world
+
+
+def test_a_run_of_four_goes_on_alone(on_many: dict[int, Path], tmp_path: Path) -> None:
+    for path in on_many[4].iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"steps": 20}))
+    longer = replace(toy.config(**SHARDED), steps=20)
+    alone = run(longer, tmp_path / "alone")
+    went_on = run(longer, tmp_path)
+    assert went_on[-1]["loss"] == pytest.approx(alone[-1]["loss"], rel=1e-3)
+
+
+def test_when_a_rank_dies_the_others_say_so_and_the_run_goes_on(tmp_path: Path) -> None:
+    began = time.monotonic()
+    process = start(2, tmp_path, dies_at=7, **SHARDED, save_every=5)
+    err = finish(process)
+    assert process.returncode != 0
+    assert time.monotonic() - began < 60
+    assert "RunStopped: another process of the run has died; give the same command" in err
+    assert checkpoint.load(tmp_path / "last.safetensors").trained["step"] == 5
+    process = start(2, tmp_path, **SHARDED, save_every=5)
+    assert finish(process) is not None
+    assert process.returncode == 0
+    assert logged(tmp_path)[-1]["step"] == 10
+
+
+# A teacher.
+
+
+@pytest.fixture
+def teacher(data: Path) -> str:
+    return str(data / "teacher" / "mobilefacenet-ms1m.onnx")
+
+
+def test_a_network_learns_from_a_teacher_block_by_block_and_then_as_a_whole(
+    teacher: str, tmp_path: Path
+) -> None:
+    config = toy.config(
+        backbone="seesaw_share",
+        dim=128,
+        loss=None,
+        teacher=teacher,
+        batch=4,
+        block_steps=20,
+        steps=10,
+        optimizer="adamw",
+        rate=1e-3,
+    )
+    log = run(config, tmp_path)
+    assert [entry["stage"] for entry in log] == ["blocks", "blocks", "whole"]
+    assert log[1]["loss"] < log[0]["loss"]
+    assert log[2].keys() >= {"features", "embedding", "cosine", "relations"}
+
+
+def test_a_teacher_of_other_blocks_still_teaches_who_resembles_whom(
+    teacher: str, tmp_path: Path
+) -> None:
+    log = run(toy.config(teacher=teacher, steps=10, teacher_weight=0.5), tmp_path)
+    assert log[0].keys() >= {"liarcface", "relations"}
+    assert "cosine" not in log[0]
+    with pytest.raises(BadInput, match="toy with 8 numbers has other blocks than"):
+        run(toy.config(teacher=teacher, block_steps=5), tmp_path / "blocks")
+
+
+def test_the_teacher_shows_every_block(teacher: str) -> None:
+    lesson = Teacher(Path(teacher))(np.zeros((2, 112, 112, 3), np.uint8))
     shapes = [(64, 28, 28)] * 5 + [(128, 14, 14)] * 7 + [(128, 7, 7)] * 3
     assert [tuple(feature.shape[1:]) for feature in lesson.features] == shapes
     assert lesson.embeddings.shape == (2, 128)
@@ -111,40 +464,3 @@ def test_not_a_teacher(tmp_path: Path) -> None:
         Teacher(path)
     with pytest.raises(BadModel):
         Teacher(tmp_path / "missing.onnx")
-
-
-def test_gathering_goes_on_where_it_was(data: Path, tmp_path: Path) -> None:
-    people = [str(path) for path in sorted((data / "celebs").iterdir())[:2]]
-    damaged = tmp_path / "photos" / "damaged.jpg"
-    damaged.parent.mkdir()
-    damaged.write_bytes(b"\xff\xd8 no picture")
-    photos = [*people, str(damaged)]
-    first = gather(photos, tmp_path / "crops", WholeImage(), silent)
-    assert first.shape[1:] == (128, 128, 3)
-    listing = json.loads((tmp_path / "crops" / "photos.json").read_text())
-    assert list(listing["skipped"]) == [str(damaged)]
-
-    def nothing_to_do(things: Sequence[T], doing: str, /) -> Iterable[T]:
-        assert not things
-        return things
-
-    again = gather(photos, tmp_path / "crops", WholeImage(), nothing_to_do)
-    np.testing.assert_array_equal(first, again)
-    with pytest.raises(BadInput, match="other photos"):
-        gather(people, tmp_path / "crops", WholeImage(), silent)
-
-
-def test_augmentation_keeps_size_and_type_and_follows_its_seed() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-    seen = set()
-    for seed in range(40):
-        pair = []
-        for _ in range(2):
-            random = np.random.default_rng(seed)
-            changed = degrade(relight(place(image, 112, random), random), random)
-            assert changed.shape == (112, 112, 3)
-            assert changed.dtype == np.uint8
-            pair.append(changed.tobytes())
-        assert pair[0] == pair[1]
-        seen.add(pair[0])
-    assert len(seen) == 40

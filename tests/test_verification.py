@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import pickle
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from mien.data import verification
 from mien.errors import BadInput
@@ -55,6 +57,12 @@ def test_python_3(lfw: Path, protocol: int, same: object) -> None:
 def test_photos_that_are_not_bytes(lfw: Path, protocol: int, kind: type[bytearray]) -> None:
     lfw.write_bytes(pickle.dumps(([kind(photo) for photo in PHOTOS], [True, False]), protocol))
     assert verification.read(lfw).images == PHOTOS
+
+
+@pytest.mark.parametrize("protocol", range(3))
+def test_an_array_of_bools(lfw: Path, protocol: int) -> None:
+    lfw.write_bytes(pickle.dumps((PHOTOS, np.array([True, False])), protocol))
+    assert verification.read(lfw).same.tolist() == [True, False]
 
 
 @unhurried
@@ -137,7 +145,7 @@ def test_refused(lfw: Path, content: bytes, message: str) -> None:
         ((PHOTOS, [True, b""]), "pair 1 is neither"),
         (([*PHOTOS[:3], b""], [True, False]), "picture 3 is not bytes"),
         (([*PHOTOS[:3], "x"], [True, False]), "picture 3 is not bytes"),
-        (([np.zeros((2, 2), np.uint8)] * 2, [True]), "not one row of uint8"),
+        (([np.zeros((2, 2), np.uint8)] * 2, [True]), "not one row of uint8 or bool"),
         (([np.zeros(2, np.float32)] * 2, [True]), "numpy.dtype for more"),
     ],
 )
@@ -148,8 +156,90 @@ def test_inconsistent(lfw: Path, content: object, message: str) -> None:
 
 
 def test_no_file(lfw: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be read: No such file"):
+    with pytest.raises(BadInput, match="does not exist"):
         verification.read(lfw)
+
+
+def test_cut_off_anywhere(lfw: Path) -> None:
+    whole = pickle.dumps((PHOTOS, [True, False]), 2)
+    for size in range(len(whole)):
+        lfw.write_bytes(whole[:size])
+        with pytest.raises(BadInput, match=r"lfw.bin (is empty|is not a verification set)"):
+            verification.read(lfw)
+
+
+def png(shade: int, side: int = 112) -> bytes:
+    picture = io.BytesIO()
+    Pillow.new("RGB", (side, side), (shade, 20, 200)).save(picture, "PNG")
+    return picture.getvalue()
+
+
+def test_crops_are_rgb_and_of_one_size(lfw: Path) -> None:
+    lfw.write_bytes(pickle.dumps(([png(10), png(60), png(90), b"x"], [True, False]), 2))
+    found = verification.read(lfw)
+    assert [list(batch) for batch in found.batches(3)] == [[0, 1, 2], [3]]
+    crops = found.crops(range(1, 3))
+    assert crops.shape == (2, 112, 112, 3)
+    assert crops.dtype == np.uint8
+    assert crops[:, 0, 0].tolist() == [[60, 20, 200], [90, 20, 200]]
+    with pytest.raises(BadInput, match=r"picture 3 of lfw is not a JPEG"):
+        found.crops(range(2, 4))
+    lfw.write_bytes(pickle.dumps(([png(10), png(60, side=96)], [True]), 2))
+    with pytest.raises(BadInput, match=r"picture 1 of lfw has 96 x 96 pixels"):
+        verification.read(lfw).crops(range(2))
+
+
+def write_folder(folder: Path, same: object) -> Path:
+    """A set in the original's layout, of four pictures."""
+    folder.mkdir()
+    for place in range(4):
+        (folder / f"{place:05d}.png").write_bytes(png(10 * place))
+    np.save(folder.parent / f"{folder.name}_list.npy", np.array(same))
+    return folder
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    found = verification.read(write_folder(tmp_path / "v1.0", [True, False]))
+    assert (found.name, found.same.tolist()) == ("v1.0", [True, False])
+    assert found.crops(range(4))[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("same", "message"),
+    [
+        ([True], "has 4 pictures, not two for each of 1 pairs"),
+        ([], "float64 of"),
+        ([[True, False]], "must be a row of bools"),
+        (["yes", "no"], "must be a row of bools"),
+        ([None, True], "is not a list of bools"),  # a pickle
+    ],
+)
+def test_a_folder_that_cannot_be_used(tmp_path: Path, same: object, message: str) -> None:
+    folder = write_folder(tmp_path / "lfw", same)
+    with pytest.raises(BadInput, match=message):
+        verification.read(folder)
+
+
+def test_a_folder_whose_list_is_cut_off(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "lfw", [True, False])
+    whole = (tmp_path / "lfw_list.npy").read_bytes()
+    for size in (0, 5, 20, len(whole) - 1):
+        (tmp_path / "lfw_list.npy").write_bytes(whole[:size])
+        with pytest.raises(BadInput, match=r"lfw_list.npy is not a list of bools, or it is cut"):
+            verification.read(folder)
+
+
+def test_sets_of_a_folder(tmp_path: Path) -> None:
+    for name in ("lfw.bin", "train.rec"):
+        (tmp_path / name).touch()
+    folder = write_folder(tmp_path / "agedb_30", [True, False])
+    (tmp_path / "imgs").mkdir()
+    assert verification.find(tmp_path) == [folder, tmp_path / "lfw.bin"]
+    assert verification.find(folder) == [folder]
+    assert verification.find(tmp_path / "lfw.bin") == [tmp_path / "lfw.bin"]
+    assert verification.find(tmp_path / "train.rec") == verification.find(tmp_path / "no") == []
+    (tmp_path / "agedb_30.bin").touch()
+    assert verification.find(tmp_path) == [tmp_path / "agedb_30.bin", tmp_path / "lfw.bin"]
 
 
 WHOLE = [pickle.dumps((PHOTOS, [True, np.bool_(False)]), p) for p in range(6)] + PYTHON_2

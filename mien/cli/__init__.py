@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import benchmark, console, make, measure, people, recognise
+from mien.cli import benchmark, console, make, measure, networks, people, prepare, recognise, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -61,13 +61,21 @@ _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
 _add(_people, "delete", people.delete, "mien people delete 'Jane Doe' --photo blurred.jpg")
-_add(app, "evaluate", measure.evaluate, "mien evaluate mien-small lfw/pairs.txt", _MEASURE)
+_add(
+    app,
+    "evaluate",
+    measure.evaluate,
+    "mien evaluate mien-small mine.onnx lfw/pairs.txt --report report.html",
+    _MEASURE,
+)
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
-_add(app, "models", measure.models, "mien models", _MEASURE)
+_add(app, "models", networks.models, "mien models --speed", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
 _add(_benchmark, "photo", benchmark.photo, "mien benchmark photo demo/photos")
-_add(app, "train", make.train, "mien train photos --teacher teacher.onnx --out run", _MAKE)
+_add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
+_add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
+_add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(
     _people,

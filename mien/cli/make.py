@@ -1,10 +1,8 @@
-"""The commands that make models: train, export.  They need the extra `train`."""
+"""The command that makes a model of a checkpoint.  It needs the extra `train`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,91 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
+from mien.cli.extra import needs_extra
 from mien.cli.options import Json
-from mien.errors import BadInput, MissingExtra
+from mien.errors import BadInput
 
 if TYPE_CHECKING:
     from mien.types import Crops
-
-
-def train(
-    photos: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Photos of faces, or folders of them.")
-    ],
-    *,
-    teacher: Annotated[
-        str, typer.Option(metavar="FILE", help="A trained network in ONNX, to learn from.")
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The run; one that was begun there goes on.")
-    ],
-    teacher_scaling: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", show_default="imagenet", help="Of its input: imagenet, half."),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", show_default="seesaw_shuffle", help="The network to train."),
-    ] = None,
-    block_steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Steps in which each block learns by itself."),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Steps of the whole network, after.")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Crops in a step.")] = None,
-    block_rate: Annotated[
-        float | None, typer.Option(metavar="RATE", min=0, help="Of learning, for the blocks.")
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option(metavar="RATE", min=0, help="Of learning, for the whole.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Of all chance.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processors to use.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Train a network to see faces as a teacher does.
-
-    What is not given is as in mien.train.TrainConfig.
-    """
-    with needs_extra("Training"):
-        from mien.train import TrainConfig
-        from mien.train import train as run
-    from mien.detect.mtcnn import MTCNN
-
-    chosen: dict[str, Any] = {
-        "teacher_scaling": teacher_scaling,
-        "backbone": backbone,
-        "block_steps": block_steps,
-        "steps": steps,
-        "batch": batch,
-        "block_rate": block_rate,
-        "rate": rate,
-        "seed": seed,
-        "threads": threads,
-    }
-    config = TrainConfig(
-        photos=tuple(photos),
-        teacher=teacher,
-        **{name: value for name, value in chosen.items() if value is not None},
-    )
-    total = config.block_steps + config.steps
-
-    def report(entry: dict[str, Any]) -> None:
-        console.note(
-            f"step {entry['step']} of {total}, loss {entry['loss']:.4f}, "
-            f"{entry['crops_per_second']:.0f} crops a second"
-        )
-
-    # Photos to learn from are often crops of faces already, and small.
-    last = run(config, out, MTCNN(min_face=30), console.progress, report)
-    if as_json:
-        console.document({"checkpoint": str(last)})
-    else:
-        console.say(str(last))
 
 
 def export(
@@ -202,13 +121,3 @@ def _read_calibration(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is not what mien calibrate --json prints: run it again") from error
     return {key: value for key, value in content.items() if key != "skipped"}
-
-
-@contextmanager
-def needs_extra(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("mien"):
-            raise
-        raise MissingExtra(what, "train") from error

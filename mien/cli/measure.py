@@ -1,69 +1,166 @@
-"""The commands that measure: evaluate, calibrate, models, benchmark."""
+"""The commands that measure: evaluate, calibrate, benchmark."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Json, ModelArgument, Threshold, Tta
+from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Json, ModelArgument, Threshold
+
+if TYPE_CHECKING:
+    from mien.protocol import Evaluation
+
+
+class Mirror(StrEnum):
+    """Which views of a face are embedded."""
+
+    off = "off"
+    on = "on"
+    both = "both"
+
+
+_MIRRORS = {Mirror.off: (False,), Mirror.on: (True,), Mirror.both: (False, True)}
 
 
 def evaluate(
-    model: ModelArgument,
-    pairs: Annotated[
-        Path, typer.Argument(metavar="PAIRS", help="A list of pairs, as LFW's pairs.txt.")
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Models that ship with mien, or files."),
+    ],
+    on: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ON",
+            help="Measured on: a list of pairs, as LFW's pairs.txt; a .bin of InsightFace's, or a "
+            "folder of them; or a folder that holds a folder of photos for each person.",
+        ),
     ],
     *,
     photos: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            show_default="images beside PAIRS",
-            help="Folder of the photos on the list: DIR/NAME/NAME_0001.jpg.",
+            show_default="images beside the list",
+            help="Folder of the photos on a list of pairs: DIR/NAME/NAME_0001.jpg.",
         ),
     ] = None,
-    roc: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the ROC there: .png or .svg.")
+    mirror: Annotated[
+        Mirror,
+        typer.Option(
+            help="Average with the mirrored face: a little more accurate, twice the time."
+        ),
+    ] = Mirror.off,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with pictures there: .html or .md."),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw ROC, DET, scores and CMC there, as PNG."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Draws who of the people are enrolled.")
+    ] = 0,
     threshold: Threshold = None,
-    tta: Tta = False,
     detector: DetectorName = DEFAULT_DETECTOR,
     as_json: Json = False,
 ) -> None:
-    """Measure how well a model tells people apart: accuracy, error rates, ROC.
+    """Measure how well models tell people apart: accuracy, error rates, identification.
 
-    The protocol is that of Labeled Faces in the Wild.
+    docs/evaluate.md says what each figure is.
     """
+    from mien import report as page
     from mien.evaluate import evaluate as measure
+    from mien.images import write_atomically
     from mien.model import load
 
-    network = load(model, detector=detector, threshold=threshold)
-    report = measure(network, pairs, photos=photos, mirror=tta, progress=console.progress)
-    if roc:
-        report.draw_roc(roc)
+    if report or pictures:
+        page.require(report)
+    first = load(models[0], detector=detector, threshold=threshold)
+    others = [load(name, detector=first.detector, threshold=threshold) for name in models[1:]]
+    found = measure(
+        [first, *others],
+        on,
+        photos=photos,
+        mirrors=_MIRRORS[mirror],
+        seed=seed,
+        progress=console.progress,
+    )
+    if report:
+        page.write(report, found)
+    if pictures:
+        for some in page.by_set(found).values():
+            for picture in page.pictures(some):
+                write_atomically(pictures / picture.name, picture.png)
+    skipped = console.note_skipped(found[0].skipped)
     if as_json:
-        console.document(report.to_json() | ({"roc": str(roc)} if roc else {}))
-        return
-    dealt = ", dealt in turn" if report.dealt else ""
-    own = report.own
-    rows = [
-        (
-            "accuracy",
-            f"{report.accuracy:.2%} ± {report.accuracy_std:.2%} ({report.folds} folds{dealt})",
-        ),
-        *((f"TAR at FAR {far:g}", _percent(tar)) for far, tar in report.tar.items()),
-        ("equal error rate", _percent(report.eer)),
+        written = {"report": report, "pictures": pictures}
+        paths = {name: str(path) for name, path in written.items() if path}
+        console.document({"evaluations": [one.to_json() for one in found]} | paths)
+    elif len(found) == 1:
+        _say_one(found[0])
+    else:
+        _say_side_by_side(found)
+    console.leave(skipped)
+
+
+def _say_one(one: Evaluation) -> None:
+    told, folds, own, who = one.verification, one.verification.by_fold, one.own, one.identification
+    rows = [("MODEL", one.model_id + (" + mirror" if one.mirror else ""))]
+    if folds:
+        count = f"{len(folds.accuracy)} folds{', dealt in turn' if told.dealt else ''}"
+        rows.append(("accuracy", f"{folds.mean:.2%} ± {folds.std:.2%} ({count})"))
+        rows.append(("best threshold", f"{folds.threshold:.3f}"))
+    rows += [(f"TAR at FAR {far:g}", _percent(tar)) for far, tar in told.tar.items()]
+    rows += [
+        ("equal error rate", _percent(told.eer)),
         (
             f"at {own.threshold:.3f}",
             f"accuracy {own.accuracy:.2%}, false matches {own.fmr:.3%}, "
             f"false non-matches {own.fnmr:.2%}",
         ),
-        ("photos", f"{report.photos}, of them {len(report.missed)} without a detected face"),
     ]
-    console.table([("MODEL", report.model_id), *rows])
+    if who:
+        rows += [
+            (f"rank {rank}", "too few people to tell" if share is None else f"{share:.2%}")
+            for rank, share in who.rank.items()
+        ]
+        rows += [
+            (f"TPIR at FPIR {fpir:g}", "too few photos to tell" if tpir is None else f"{tpir:.2%}")
+            for fpir, tpir in who.tpir.items()
+        ]
+    missed = f", of them {len(one.missed)} without a detected face" if not who else ""
+    rows.append(("photos", f"{one.photos}{missed}"))
+    console.table(rows)
+
+
+def _say_side_by_side(found: list[Evaluation]) -> None:
+    fars = (1e-2, 1e-3, 1e-4)
+    rows: list[tuple[str, ...]] = [
+        (
+            *("SET", "MODEL", "MIRROR", "ACCURACY"),
+            *(f"TAR@{far:g}" for far in fars),
+            *("EER", "RANK 1"),
+        )
+    ]
+    for one in found:
+        told, folds, who = one.verification, one.verification.by_fold, one.identification
+        rates = [*(told.tar[far] for far in fars), told.eer, who.rank[1] if who else None]
+        rows.append(
+            (
+                one.set,
+                one.model_id,
+                "on" if one.mirror else "off",
+                f"{folds.mean:.2%} ± {100 * folds.std:.2f}" if folds else "-",
+                *("-" if rate is None else f"{rate:.2%}" for rate in rates),
+            )
+        )
+    console.table(rows)
+    console.note("TAR@: true-accept rate at this false-accept rate; -: not measured, or too few")
 
 
 def calibrate(
@@ -98,41 +195,6 @@ def calibrate(
             f"{found.impostor_pairs} pairs of strangers, {found.genuine_pairs} of one person"
         )
     console.leave(skipped)
-
-
-def models(*, as_json: Json = False) -> None:
-    """List the models that ship with mien."""
-    from mien.embed import OnnxEmbedder
-    from mien.model import model_file, shipped
-
-    entries: list[dict[str, Any]] = []
-    for name in shipped():
-        card, size = OnnxEmbedder(model_file(name)).card, model_file(name).stat().st_size
-        entries.append(
-            {
-                "name": name,
-                "model_id": card.model_id,
-                "dim": card.dim,
-                "threshold": card.threshold,
-                "bytes": size,
-                "calibration": card.calibration,
-                "trained": card.trained,
-            }
-        )
-    if as_json:
-        console.document({"models": entries})
-        return
-    rows = [
-        (
-            entry["name"],
-            str(entry["dim"]),
-            "none" if entry["threshold"] is None else f"{entry['threshold']:.3f}",
-            f"{entry['bytes'] / 1e6:.1f} MB",
-            entry["model_id"],
-        )
-        for entry in entries
-    ]
-    console.table([("MODEL", "NUMBERS", "THRESHOLD", "FILE", "ID"), *rows])
 
 
 def benchmark_detect(
@@ -283,7 +345,7 @@ def benchmark_embed(
 
 def _by_chance(text: str, folder: Path) -> Path:
     """A file of the network that a text such as mobileface:silu names."""
-    from mien.cli.make import needs_extra
+    from mien.cli.extra import needs_extra
     from mien.errors import BadInput
 
     with needs_extra("Timing a network"):

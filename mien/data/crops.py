@@ -58,7 +58,7 @@ def gather(
         for _ in part:
             path = next(seen)
             try:
-                kept.append(_aligned(path, detector))
+                kept.append(largest(path, detector, margin=MARGIN))
             except MienError as error:
                 skipped[str(path)] = str(error)
         side = SIZE + 2 * MARGIN
@@ -78,9 +78,14 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f"crops-{number:04d}.npy"
 
 
-def _aligned(path: Path, detector: Detector) -> Image:
+def largest(path: Path, detector: Detector, *, margin: int = 0) -> Image:
+    """The aligned largest face of a photo, with a margin in pixels.
+
+    Raises:
+        BadInput: the photo cannot be read, or shows no face.
+    """
     image = read(path)
     faces = detector(image)
     if not faces:
         raise NoFace(f"{path} shows no face")
-    return crop(image, largest_face(faces).points, margin=MARGIN)
+    return crop(image, largest_face(faces).points, margin=margin)

@@ -1,8 +1,10 @@
-"""InsightFace's verification sets, `lfw.bin` and its like, read without running what they ask for.
+"""Verification sets: aligned crops in pairs, and whether each pair is one person.
 
-They are pickles, which may call anything; most were written by Python 2.  Only the operations that
-lists of bytes need are known here, every name stands for an inert value, and whatever else a file
-asks for is refused and named.
+Two forms are read.  InsightFace's files, `lfw.bin` and its like, are pickles, which may call
+anything; most were written by Python 2.  Only the operations that lists of bytes need are known
+here, every name stands for an inert value, and whatever else a file asks for is refused and named.
+In the original's layout, which `mien prepare` can write, a set is a folder `lfw` of pictures in the
+order of their names, and `lfw_list.npy` beside it: of each pair, whether it is one person.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
+from mien.align import SIZE
 from mien.errors import BadInput
+from mien.images import EXTENSIONS, decode, read_bytes
+from mien.types import Crops, Image
 
 _NAMES = {
     "builtins.bytes",
@@ -43,45 +49,115 @@ _MALFORMED = (  # what unpickling raises where a file is no pickle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verification:
-    """Pairs of photos: photos 2 i and 2 i + 1 are pair i."""
+class VerificationSet:
+    """Pairs of crops: pictures 2 i and 2 i + 1 are pair i."""
 
+    name: str  # such as lfw
     images: list[bytes]  # 2 N encoded pictures, most often JPEG of 112 x 112
     same: NDArray[np.bool_]  # (N,) whether both show one person
 
+    def batches(self, size: int) -> list[range]:
+        """The numbers of all pictures, so many at a time."""
+        places = range(len(self.images))
+        return [places[start : start + size] for start in places[::size]]
 
-def read(path: str | Path) -> Verification:
-    """The photos and pairs of a verification set.
+    def crops(self, places: range) -> Crops:
+        """Some of the pictures, (n, 112, 112, 3).
 
-    Raises:
-        BadInput: the file does not exist, is not such a set, or asks for anything more than lists
-            of bytes and bools.
+        Raises:
+            BadInput: one is damaged or has another size.
+        """
+        return np.stack([self._crop(place) for place in places])
+
+    def _crop(self, place: int) -> Image:
+        name = f"picture {place} of {self.name}"
+        image = decode(self.images[place], name)
+        height, width, _ = image.shape
+        if (height, width) != (SIZE, SIZE):
+            raise BadInput(
+                f"{name} has {width} x {height} pixels: "
+                f"a verification set holds aligned faces of {SIZE} x {SIZE}"
+            )
+        return image
+
+
+def find(path: str | Path) -> list[Path]:
+    """The sets that a path stands for: itself, or those right inside a folder; maybe none.
+
+    Where a folder holds a set in both forms, it is the file.
     """
     path = Path(path)
+    if _is_set(path):
+        return [path]
+    found: dict[str, Path] = {}
+    for inside in sorted(filter(_is_set, path.glob("*")), key=lambda one: (one.is_dir(), one)):
+        found.setdefault(_name(inside), inside)
+    return [found[name] for name in sorted(found)]
+
+
+def _is_set(path: Path) -> bool:
+    return path.suffix.lower() == ".bin" if path.is_file() else _list(path).is_file()
+
+
+def _list(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}_list.npy"
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
+
+
+def read(path: str | Path) -> VerificationSet:
+    """The pictures and pairs of a verification set, a file or a folder.
+
+    Raises:
+        BadInput: it does not exist, is not such a set, or asks for anything more than lists of
+            bytes and bools.
+    """
+    path = Path(path)
+    images, same = _read_folder(path) if path.is_dir() else _read_pickle(path)
+    return VerificationSet(_name(path), images, np.array(same, np.bool_))
+
+
+def _read_folder(path: Path) -> tuple[list[bytes], list[bool]]:
     try:
-        file = io.BytesIO(path.read_bytes())
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+        same = read_array(io.BytesIO(read_bytes(_list(path))), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BadInput(f"{_list(path)} is not a list of bools, or it is cut off") from error
+    if same.ndim != 1 or same.dtype != np.bool_:
+        raise BadInput(f"{_list(path)} is {same.dtype} of {same.shape}: it must be a row of bools")
+    photos = sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS)
+    if not len(same) or len(photos) != 2 * len(same):
+        raise BadInput(f"{path} has {len(photos)} pictures, not two for each of {len(same)} pairs")
+    return [read_bytes(photo) for photo in photos], same.tolist()
+
+
+def _read_pickle(path: Path) -> tuple[list[bytes], list[bool]]:
+    content = io.BytesIO(read_bytes(path))
     try:
-        return _verification(_Unpickler(file, encoding="bytes").load())
+        return _pairs(_Unpickler(content, encoding="bytes").load())
     except BadInput as error:
         raise BadInput(f"{path} is not a verification set: {error}") from error
     except _MALFORMED as error:
-        raise BadInput(f"{path} is not a verification set, or it is cut off") from error
+        raise BadInput(
+            f"{path} is not a verification set, or it is cut off: copy it again"
+        ) from error
 
 
-def _verification(content: object) -> Verification:
+def _pairs(content: object) -> tuple[list[bytes], list[bool]]:
     match content:
-        case [list() | tuple() as images, list() | tuple() as same]:
+        case [list() | tuple() as images, list() | tuple() | _Array() as same]:
             pass
         case _:
             raise BadInput("it must hold a list of pictures and a list of bools")
+    if isinstance(same, _Array):
+        same = list(same.content)
     if not same or len(images) != 2 * len(same):
         raise BadInput(f"{len(images)} pictures are not two for each of {len(same)} pairs")
     for place, one in enumerate(same):
         if one not in (0, 1) or not isinstance(one, int):
             raise BadInput(f"pair {place} is neither same nor different")
-    return Verification([_image(*item) for item in enumerate(images)], np.array(same, np.bool_))
+    return [_image(*item) for item in enumerate(images)], list(map(bool, same))
 
 
 def _image(place: int, value: object) -> bytes:
@@ -145,13 +221,13 @@ class _Kind:
 
 
 class _Array:
-    """Stands for a numpy array of bytes."""
+    """Stands for a numpy array of bytes or bools."""
 
     __slots__ = ("content",)
 
     def __setstate__(self, state: object) -> None:
         match state:
-            case (_, (int() as size,), _Kind("u1"), _, bytes() as content) if size == len(content):
+            case (_, (int() as size,), _Kind(), _, bytes() as content) if size == len(content):
                 self.content = content
             case _:
-                raise BadInput("it holds an array that is not one row of uint8")
+                raise BadInput("it holds an array that is not one row of uint8 or bool")

@@ -44,6 +44,13 @@ class Deployed(nn.Module):
         return F.normalize(self.network(x))
 
 
+def graph(network: nn.Module) -> bytes:
+    """An ONNX file of what a network computes, without a card; the network is folded by it."""
+    proto = to_onnx(Deployed(fold(network)).eval(), torch.from_numpy(crops_to_compare()))
+    content: bytes = proto.SerializeToString()
+    return content
+
+
 def export(
     checkpoint: Checkpoint,
     path: Path,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from mien.backbones.blocks import SplitConv
+from mien.backbones.blocks import DepthwiseBranches, SplitConv
 
 
 class QuickPReLU(nn.Module):
@@ -53,6 +53,8 @@ def as_published(module: nn.Module) -> nn.Module:
 
 def fold(module: nn.Module) -> nn.Module:
     """Turns every linear run of layers into one convolution or linear layer, in place."""
+    if isinstance(module, DepthwiseBranches):
+        return module.folded()
     for name, child in module.named_children():
         setattr(module, name, fold(child))
     if isinstance(module, SplitConv):

@@ -1,0 +1,114 @@
+"""The commands of data sets: prepare, benchmark data.  They need the extra `data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import console
+from mien.cli.options import Json
+from mien.errors import BadInput, MissingExtra
+
+_SHOWN = 20  # skipped pictures that are named on stderr; prepare.json names all
+
+
+def prepare(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH",
+            help="InsightFace's folders (train.rec), folders of people (NAME/*.jpg), photos.",
+        ),
+    ] = None,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The data set; one that was begun there goes on."),
+    ] = None,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The photos are aligned crops already: keep them.")
+    ] = False,
+    people: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take only these people: a folder's name on each line."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, show_default="a processor each", help="Processes."),
+    ] = None,
+    original_layout: Annotated[
+        bool,
+        typer.Option("--original-layout", help="Write imgs/LABEL/*.jpg and the sets as files too."),
+    ] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Only read a finished data set and check its hashes."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a data set to train on."""
+    if check is None and (not paths or out is None):
+        raise typer.BadParameter("give what to prepare and --out DIR, or --check DIR")
+    if check is not None and (paths or out):
+        raise typer.BadParameter("--check DIR takes no PATH and no --out")
+    try:
+        from mien import prepare as verb
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise MissingExtra("Preparing data", "data") from error
+
+    if check is not None:
+        prepared = verb.check(check)
+    else:
+        assert paths and out
+        prepared = verb.prepare(
+            paths,
+            out,
+            aligned=aligned,
+            people=_listed(people) if people else None,
+            workers=workers,
+            progress=console.progress,
+        )
+        if original_layout:
+            verb.write_original_layout(prepared, out, console.progress)
+    report = prepared.report
+    skipped = [(Path(skip["path"]), skip["reason"]) for skip in report["skipped"]]
+    if as_json:
+        console.document({"out": str(check or out), **report})
+    else:
+        rows = [
+            (console.counted(len(prepared), "record"), f"of {report['people']:,} people"),
+            *((console.counted(s["pairs"], "pair"), s["name"]) for s in report["sets"]),
+            *((f"{r['count']:,} skipped", r["kind"]) for r in report["reasons"]),
+            ("sha256", prepared.digest),
+        ]
+        console.table([("DATA SET", str(check or out)), *rows])
+    if check is not None:
+        return
+    console.note_skipped(skipped[:_SHOWN])
+    if len(skipped) > _SHOWN:
+        console.note(f"skipped {len(skipped) - _SHOWN:,} more: {out}/prepare.json names them")
+    if report["empty"]:
+        names = ", ".join(report["empty"][:5])
+        console.note(
+            f"{console.counted(len(report['empty']), 'person', 'people')} without a "
+            f"picture keep their labels: {names}"
+        )
+    if report["single"]:
+        console.note(f"{console.counted(report['single'], 'person', 'people')} with one picture")
+    console.leave(len(skipped))
+
+
+def _listed(path: Path) -> frozenset[str]:
+    from mien.images import read_bytes
+
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not a list of people: it must be text in UTF-8") from error
+    if not (names := frozenset(line.strip() for line in lines if line.strip())):
+        raise BadInput(f"{path} names nobody: write a folder's name on each line")
+    return names

@@ -1,0 +1,135 @@
+"""The processes of a run that spans several, and what they tell each other.
+
+Each is a rank of a world, as `torchrun` starts them.  Gradients follow the convention of
+torch.distributed: what is differentiated is the sum of all ranks' losses, of which
+DistributedDataParallel then takes the mean.  Alone, every function here does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn import functional as gradients
+from torch.nn.modules.batchnorm import _BatchNorm
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(minutes=5)  # for a rank that does not answer; one that has died is noticed
+
+
+def rank() -> int:
+    """The number of this process, 0 to `world() - 1`."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def first() -> bool:
+    """Whether this process is the one that speaks, also when the others have left."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local() -> int:
+    """The number of this process among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def together(device: torch.device) -> Iterator[None]:
+    """Joins the processes that torchrun has started, if it has."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Returns when all ranks have come here."""
+    if world() > 1:
+        dist.barrier()
+
+
+def gathered(x: Tensor) -> Tensor:
+    """All ranks' rows in the order of the ranks, (N, ...) -> (world * N, ...), differentiable."""
+    return torch.cat(gradients.all_gather(x.contiguous())) if world() > 1 else x  # type: ignore[no-untyped-call]
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum over all ranks, differentiable."""
+    return gradients.all_reduce(x.clone()) if world() > 1 else x  # type: ignore[no-untyped-call]
+
+
+def greatest(x: Tensor) -> Tensor:
+    """The maximum over all ranks, without gradient."""
+    x = x.detach()
+    if world() > 1:
+        x = x.clone()
+        dist.all_reduce(x, dist.ReduceOp.MAX)
+    return x
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Batch norm over all ranks' batches, so that a step does not depend on how many there are.
+
+    As torch's own SyncBatchNorm, which needs a GPU.
+    """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() < 2:
+            raise ValueError(f"input must be (N, C, ...), not {tuple(x.shape)}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        values = x.float()
+        count = world() * values.numel() // values.shape[1]
+        mean = total(values.sum(axes)) / count
+        centred = values - mean.view(shape)
+        variance = total(centred.square().sum(axes)) / count
+        figures: Any = self  # of which torch's types allow for a batch norm without any
+        with torch.no_grad():
+            unbiased = variance * count / max(1, count - 1)
+            figures.running_mean.lerp_(mean, self.momentum)
+            figures.running_var.lerp_(unbiased, self.momentum)
+            figures.num_batches_tracked += 1
+        slope = self.weight * (variance + self.eps).rsqrt()
+        return (centred * slope.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def share_batch_norm(network: nn.Module) -> None:
+    """Makes every batch norm of a network one over all ranks; the names of its weights stay."""
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                shared = SharedBatchNorm(layer.num_features, layer.eps, layer.momentum)
+                shared.load_state_dict(layer.state_dict())
+                setattr(parent, name, shared.to(layer.weight.device))
+
+
+def any_of(fact: bool, device: torch.device) -> bool:
+    """Whether something is true on any rank."""
+    return bool(greatest(torch.tensor(float(fact), device=device))) if world() > 1 else fact
+
+
+def told_by_first(find: Callable[[], T]) -> T:
+    """What rank 0 finds, on all ranks."""
+    found = [find() if rank() == 0 else None]
+    if world() > 1:
+        dist.broadcast_object_list(found)
+    return found[0]  # type: ignore[return-value]

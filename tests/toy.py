@@ -1,0 +1,120 @@
+"""A network and a data set of almost no size, so that tests of training take no time.
+
+As a program, it is a rank of a run: `torchrun toy.py OUT JSON`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien.backbones import BACKBONES
+from mien.backbones.blocks import conv_bn
+from mien.errors import MienError
+from mien.train import TrainConfig, engine, train
+
+
+class Toy(nn.Module):
+    """(N, 3, 112, 112) -> (N, dim), with the parts of a backbone."""
+
+    def __init__(self, *, dim: int = 8) -> None:
+        super().__init__()
+        self.dim = dim
+        self.stem = conv_bn(3, 4, 8, activation="relu", stride=8, padding=0)
+        self.blocks = nn.Sequential(
+            *(conv_bn(4, 4, 3, activation="relu", groups=4) for _ in range(2))
+        )
+        self.head = nn.Sequential(
+            nn.AvgPool2d(7), nn.Flatten(), nn.Linear(16, dim, bias=False), nn.BatchNorm1d(dim)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.blocks(self.stem(x)))
+        return out
+
+
+class ToyPictures:
+    """60 small pictures of 6 people, each of a colour of their own; the last 6 have no label."""
+
+    names = tuple("abcdef")
+    digest = "toy"
+
+    def __init__(self, folder: str | Path) -> None:
+        random = np.random.default_rng(7)
+        colours = random.integers(0, 256, (6, 1, 1, 3))
+        people = np.arange(60) % 6
+        noise = random.integers(-40, 40, (60, 112, 112, 3))
+        pixels = (colours[people] + noise).clip(0, 255).astype(np.uint8)
+        self._data = [cv2.imencode(".png", picture)[1].tobytes() for picture in pixels]
+        self.labels = np.where(np.arange(60) < 54, people, -1)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def images(self, indices: NDArray[np.int64]) -> list[bytes]:
+        return [self._data[index] for index in indices]
+
+    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([seed, epoch]).permutation(60)
+
+
+def config(**settings: Any) -> TrainConfig:
+    """A short run over the toys."""
+    usual: dict[str, Any] = {
+        "data": "toys",
+        "backbone": "toy",
+        "dim": 8,
+        "batch": 12,
+        "steps": 20,
+        "scale": 16.0,
+        "precision": "float32",
+        "channels_last": False,
+        "save_every": 5,
+    }
+    return TrainConfig(**usual | settings)
+
+
+def use() -> None:
+    """Makes the toys known."""
+    BACKBONES["toy"] = Toy  # type: ignore[assignment]
+    toys: Any = ToyPictures
+    vars(engine)["Shards"] = toys
+
+
+def main() -> None:
+    use()
+    out, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+    dies_at = settings.pop("dies_at", None)
+    torch.set_num_threads(1)
+
+    def report(entry: dict[str, Any]) -> None:
+        pass
+
+    if dies_at is not None and os.environ["RANK"] == "1":
+        learn = engine.Run.learn
+
+        def learn_or_die(self: engine.Run, *rest: Any) -> Any:
+            if self.step == dies_at:
+                os.kill(os.getpid(), 9)
+            return learn(self, *rest)
+
+        run: Any = engine.Run
+        run.learn = learn_or_die
+    try:
+        train(config(**settings), out, report)
+    except MienError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+if __name__ == "__main__":
+    main()
