@@ -49,7 +49,7 @@ def to_int8(
     """
     if len(crops) < FEWEST:
         raise BadInput(f"{len(crops)} faces are too few to set scales by: give {FEWEST} or more")
-    content, card = model.read_bytes(), OnnxEmbedder(model).card
+    card, content = OnnxEmbedder(model).card, model.read_bytes()
     model_id = f"{card.model_id}-int8"
     if calibration and calibration["model_id"] != model_id:
         raise BadInput(f"the calibration is of {calibration['model_id']}, and this is {model_id}")
