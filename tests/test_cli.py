@@ -41,6 +41,7 @@ COMMANDS = (
     ["models"],
     ["benchmark", "detect"],
     ["benchmark", "embed"],
+    ["benchmark", "photo"],
     ["benchmark", "train"],
     ["benchmark", "data"],
     ["prepare"],
@@ -51,7 +52,8 @@ COMMANDS = (
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
 # Fields whose content has no fixed fields.
-FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published"}
+FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published", "stages"}
+FREE |= {"parts"}
 
 
 def fields(content: Any) -> set[str]:
@@ -193,6 +195,7 @@ def test_wrong_usage_is_2(bare: Run, arguments: tuple[str, ...]) -> None:
         (("evaluate", "text.jpg", "pairs.txt"), "text.jpg is not a mien model"),
         (("calibrate", "nothing", "."), "no model 'nothing'"),
         (("benchmark", "detect", "gone"), "gone does not exist"),
+        (("export", "text.jpg", "x.onnx", "--to", "onnx-int8"), "go together"),
         (("export", "text.jpg", "x.onnx", "--calibration", "text.jpg"), "text.jpg is not what"),
     ],
 )
@@ -698,9 +701,28 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     assert 0 < speed["fastest"] == speed["milliseconds"] == speed["slowest"]
     assert model_file.stem in bare("benchmark", "embed", model_file, *once).out
 
+    assert speed["macs"] is None  # it convolves nothing
+    (entry,) = bare("benchmark", "embed", model_file, *once, "--profile", "--json").document[
+        "accounts"
+    ]
+    assert sum(entry["parts"].values()) == pytest.approx(1)
+
     wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
     assert wrong.code == 2
     assert "does not take one float32 picture" in wrong.err
+
+
+def test_benchmark_photo(bare: Run, model_file: Path, demo_photos: Path) -> None:
+    alone = (demo_photos / "t1.jpg", "--model", model_file, "--alone", "--turns", 1)
+    (way,) = bare("benchmark", "photo", *alone, "--size", "640x480", "--json").document["ways"]
+    assert (way["name"], way["width"], way["height"]) == ("mien", 640, 480)
+    assert (way["photos"], way["faces"], way["missed"]) == (1, 6, 0)
+    assert sum(way["stages"].values()) == pytest.approx(way["milliseconds"])
+    assert way["ratio"] is None
+
+    wrong = bare("benchmark", "photo", *alone, "--size", "640")
+    assert wrong.code == 2
+    assert "is no size" in wrong.err
 
 
 def test_training_says_what_it_needs(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import torch.nn.functional as F  # noqa: E402
 from mien.backbones import BACKBONES  # noqa: E402
 from mien.checkpoint import Checkpoint  # noqa: E402
 from mien.embed import Card, OnnxEmbedder  # noqa: E402
-from mien.errors import BadInput, BadModel  # noqa: E402
-from mien.export import export, fold  # noqa: E402
+from mien.errors import BadInput, BadModel, MissingExtra  # noqa: E402
+from mien.export import export, fold, to_int8  # noqa: E402
+from mien.export.elsewhere import TARGETS, to  # noqa: E402
+from mien.export.fold import QuickPReLU, as_published  # noqa: E402
 
 
 def trained(name: str, seed: int = 0) -> Checkpoint:
@@ -134,3 +136,80 @@ def test_truncated(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> N
         path.write_bytes(content[:keep])
         with pytest.raises(BadModel):
             OnnxEmbedder(path)
+
+
+@pytest.mark.parametrize("name", ["seesaw_shuffle", "seesaw_share"])
+def test_the_published_form_computes_the_same(name: str) -> None:
+    checkpoint = trained(name)
+    x = torch.randn(2, 3, 112, 112)
+    with torch.inference_mode():
+        published = as_published(checkpoint.build())
+        torch.testing.assert_close(published(x), checkpoint.build()(x), atol=1e-4, rtol=1e-4)
+
+
+def test_no_prelu_is_left() -> None:
+    folded = fold(trained("mobileface").build())
+    assert not any(isinstance(module, torch.nn.PReLU) for module in folded.modules())
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3, 3)])
+def test_quick_prelu_is_prelu(shape: tuple[int, ...]) -> None:
+    layer, x = torch.nn.PReLU(6), torch.randn(shape)
+    layer.weight.data = torch.linspace(-1, 1.5, 6)
+    torch.testing.assert_close(QuickPReLU(layer)(x), layer(x))
+
+
+@pytest.fixture(scope="module")
+def int8(exported: tuple[Path, Card, Checkpoint]) -> tuple[Path, Card]:
+    path = exported[0].with_name("int8.onnx")
+    smooth = np.random.default_rng(4).integers(0, 256, (32, 7, 7, 3), np.uint8)
+    return path, to_int8(exported[0], path, smooth.repeat(16, axis=1).repeat(16, axis=2))
+
+
+def test_8_bits_are_smaller_and_much_alike(
+    exported: tuple[Path, Card, Checkpoint], int8: tuple[Path, Card]
+) -> None:
+    path, card = int8
+    assert path.stat().st_size < 0.35 * exported[0].stat().st_size
+    crops = np.random.default_rng(5).integers(0, 256, (4, 7, 7, 3), np.uint8)
+    crops = crops.repeat(16, axis=1).repeat(16, axis=2)
+    vectors = OnnxEmbedder(path)(crops)
+    assert (vectors * OnnxEmbedder(exported[0])(crops)).sum(axis=1).min() > 0.9
+    assert card.precision == "int8"
+    assert card.model_id == f"{exported[1].model_id}-int8"
+    assert card.threshold is None
+
+
+def test_8_bits_take_a_calibration_of_their_own(
+    exported: tuple[Path, Card, Checkpoint], tmp_path: Path
+) -> None:
+    crops = np.zeros((32, 112, 112, 3), np.uint8)
+    theirs = {"model_id": exported[1].model_id, "chosen": {"threshold": 0.4}}
+    with pytest.raises(BadInput, match="the calibration is of small-"):
+        to_int8(exported[0], tmp_path / "x.onnx", crops, calibration=theirs)
+
+
+def test_8_bits_want_some_faces(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="31 faces are too few"):
+        to_int8(exported[0], tmp_path / "x.onnx", np.zeros((31, 112, 112, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_for_other_runtimes(
+    target: str, exported: tuple[Path, Card, Checkpoint], tmp_path: Path
+) -> None:
+    end = {"openvino": ".xml", "ncnn": ".param", "coreml": ".mlpackage"}.get(target, ".bin")
+    path = tmp_path / f"small{end}"
+    try:
+        written = to(target, exported[2], path)
+    except MissingExtra as error:
+        assert f"mien[{target}]" in str(error)
+        pytest.skip(str(error))
+    assert path.exists()
+    assert written.like is None or written.like > 0.9999
+
+
+def test_no_such_target(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="'tensorrt' is no target"):
+        to("tensorrt", exported[2], tmp_path / "x")

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
-    {"images", "align", "draw", "metrics", "index", "losses", "networks", "runtime"},
+    {"images", "align", "draw", "metrics", "index", "losses", "networks", "runtime", "protobuf"},
     {"backbones", "detect", "data", "plots", "layout", "teacher"},
     {"checkpoint"},
     {"embed", "facebank"},

@@ -6,19 +6,26 @@ ratios hold where single times do not.
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
+from mien.benchmark.peers import FaceRecognition
 from mien.embed import OnnxEmbedder
 from mien.errors import BadInput
+from mien.protobuf import field
 from mien.runtime import session
 from mien.types import Crops
 
 SECONDS = 0.2  # that a turn takes at least, so that the clock's grain does not count
+SIDE = 512  # of the matrices whose product tells what the processor can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +33,26 @@ class Speed:
     """A network at one batch size and number of threads."""
 
     model: str
+    runtime: str
     batch: int  # crops in a run
     threads: int
     milliseconds: float  # a crop, the median over the turns
     fastest: float  # turn, in milliseconds a crop
     slowest: float
     ratio: float  # the first network's time to this one's, median: over 1, this is the faster
+    macs: int | None  # multiplications and additions of a crop, in float32; None where not known
+    reached: (
+        float | None
+    )  # of the rate at which the processor multiplies matrices, in the same turns
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a network does for one crop, on ONNX Runtime and one thread."""
+
+    model: str
+    macs: int | None
+    parts: dict[str, float]  # of the time, by type of operation, the largest first
 
 
 def speeds(
@@ -41,6 +62,8 @@ def speeds(
     batches: Sequence[int] = (1, 8, 32),
     threads: Sequence[int] = (1, 2),
     turns: int = 7,
+    runtimes: Sequence[str] = ("onnxruntime",),
+    peers: bool = False,
 ) -> list[Speed]:
     """How fast networks embed; the first is what the others are compared with.
 
@@ -50,38 +73,127 @@ def speeds(
         batches: crops in a run; a file of a fixed batch is run as often as that takes.
         threads: processors to use.
         turns: how often each is timed, after one turn that is not counted.
+        runtimes: what runs the models; see `mien.runtime.RUNTIMES`.
+        peers: whether the network of `face_recognition` is timed too, which takes one thread.
 
     Raises:
         BadModel: a file cannot be run.
         BadInput: a file beside takes something other than a picture.
+        MissingExtra: a runtime or the peer is not installed.
     """
+    macs = [account(path).macs for path in (*models, *beside)]
     found = []
     for count in threads:
-        names = [path.stem for path in (*models, *beside)]
-        runs: list[Callable[[Crops], object]] = [
-            *(OnnxEmbedder(path, threads=count) for path in models),
-            *(_other(path, count) for path in beside),
+        runs: list[tuple[str, str, int | None, Callable[[Crops], object]]] = [
+            (path.stem, runtime, work, OnnxEmbedder(path, threads=count, runtime=runtime))
+            for runtime in runtimes
+            for path, work in zip(models, macs, strict=False)
         ]
+        runs += [
+            (path.stem, "onnxruntime", work, _other(path, count))
+            for path, work in zip(beside, macs[len(models) :], strict=True)
+        ]
+        if peers:
+            runs.append((FaceRecognition.name, "dlib", None, _dlib()))
+        product = _product(count)
         for batch in batches:
             crops = np.random.default_rng(0).integers(0, 256, (batch, 112, 112, 3), np.uint8)
+            every = [*(run for *_, run in runs), product]
             taken = np.array(
-                [[_milliseconds(run, crops) for run in runs] for _ in range(turns + 1)][1:]
-            )  # (turns, networks)
-            medians = np.median(taken, axis=0)
-            ratios = np.median(taken[:, :1] / taken, axis=0)
-            found += [
-                Speed(
-                    name,
-                    batch,
-                    count,
-                    float(medians[k]),
-                    float(taken[:, k].min()),
-                    float(taken[:, k].max()),
-                    float(ratios[k]),
+                [[_milliseconds(run, crops) for run in every] for _ in range(turns + 1)][1:]
+            )  # (turns, networks and the product)
+            rates = SIDE**3 / (taken[:, -1] * batch)  # multiplications a millisecond
+            for k, (name, runtime, work, _) in enumerate(runs):
+                own = taken[:, k]
+                found.append(
+                    Speed(
+                        name,
+                        runtime,
+                        batch,
+                        count,
+                        milliseconds=float(np.median(own)),
+                        fastest=float(own.min()),
+                        slowest=float(own.max()),
+                        ratio=float(np.median(taken[:, 0] / own)),
+                        macs=work,
+                        reached=float(np.median(work / own / rates)) if work else None,
+                    )
                 )
-                for k, name in enumerate(names)
-            ]
     return found
+
+
+def account(path: Path, *, runs: int = 20) -> Account:
+    """Where a network's time goes, from ONNX Runtime's own profile of runs on one crop.
+
+    Raises:
+        BadModel: the file cannot be run.
+    """
+    with TemporaryDirectory() as folder:
+        network = session(
+            path,
+            threads=1,
+            profile=f"{folder}/profile",
+            otherwise=f"{path} is not an ONNX file that can be run",
+        )
+        (entry,) = network.get_inputs()
+        shape = [size if isinstance(size, int) else 112 for size in entry.shape[1:]]
+        kind = np.uint8 if entry.type == "tensor(uint8)" else np.float32
+        for _ in range(runs):
+            network.run(None, {entry.name: np.zeros((1, *shape), kind)})
+        events = json.loads(Path(network.end_profiling()).read_text("utf-8"))
+    nodes = [event for event in events if event["name"].endswith("_kernel_time")]
+    spent: dict[str, float] = {}
+    for node in nodes:
+        name = node["args"]["op_name"]
+        spent[name] = spent.get(name, 0) + node["dur"]
+    total = sum(spent.values())
+    parts = {
+        name: spent[name] / total for name in sorted(spent, key=lambda name: spent[name])[::-1]
+    }
+    in_8_bits = any(name.startswith("QLinear") for name in spent)
+    work = 0 if in_8_bits else sum(_macs(node["args"]) for node in nodes) // runs
+    return Account(path.stem, work or None, parts)
+
+
+def _macs(node: dict[str, Any]) -> int:
+    """Multiplications of a float convolution; what else multiplies is less than a hundredth."""
+    if node["op_name"] not in ("Conv", "FusedConv"):
+        return 0
+    out: list[int] = next(iter(node["output_type_shape"][0].values()))
+    kernel: list[int] = next(iter(node["input_type_shape"][1].values()))
+    return math.prod(out) * math.prod(kernel[1:])
+
+
+def _product(threads: int) -> Callable[[Crops], object]:
+    """What multiplies two matrices once for each crop: the processor at its best."""
+
+    def matrix(name: str) -> bytes:
+        shape = field(1, field(1, SIDE)) * 2
+        return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+
+    node = field(1, "a") + field(1, "b") + field(2, "c") + field(4, "MatMul")
+    graph = field(1, node) + field(2, "product")
+    graph += field(11, matrix("a")) + field(11, matrix("b")) + field(12, matrix("c"))
+    model = field(1, 8) + field(7, graph) + field(8, field(2, 13))
+    network = session(model, threads=threads, otherwise="ONNX Runtime multiplies no matrices")
+    a, b = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
+
+    def run(crops: Crops) -> None:
+        for _ in crops:
+            network.run(None, {"a": a, "b": b})
+
+    return run
+
+
+def _dlib() -> Callable[[Crops], object]:
+    peer = FaceRecognition()
+    face = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
+
+    def run(crops: Crops) -> None:
+        for _ in crops:
+            peer.embed_crop(face)
+
+    return run
 
 
 def _milliseconds(run: Callable[[Crops], object], crops: Crops) -> float:

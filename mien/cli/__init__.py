@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import console, make, measure, networks, people, prepare, recognise, train
+from mien.cli import benchmark, console, make, measure, networks, people, prepare, recognise, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -72,6 +72,7 @@ _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _M
 _add(app, "models", networks.models, "mien models --speed", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
+_add(_benchmark, "photo", benchmark.photo, "mien benchmark photo demo/photos")
 _add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
 _add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)

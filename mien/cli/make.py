@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from mien.cli.extra import needs_extra
 from mien.cli.options import Json
 from mien.errors import BadInput
 
+if TYPE_CHECKING:
+    from mien.types import Crops
+
 
 def export(
     checkpoint: Annotated[
@@ -20,6 +24,14 @@ def export(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The model's file, ending in .onnx.")],
     *,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="TARGET",
+            help="onnx; onnx-int8; or for other programs openvino, tflite, coreml, ncnn, "
+            "executorch.",
+        ),
+    ] = "onnx",
     name: Annotated[
         str | None, typer.Option(metavar="NAME", show_default="as the file's", help="The model's.")
     ] = None,
@@ -29,25 +41,74 @@ def export(
             metavar="FILE", help="What mien calibrate --json has printed: the threshold to store."
         ),
     ] = None,
+    calibrate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Photos of faces that set the scales of onnx-int8; may be repeated.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a model's file of a checkpoint."""
+    """Make a model's file of a checkpoint.
+
+    For onnx-int8 a model's own file will do in place of a checkpoint.
+    """
+    if (to == "onnx-int8") != bool(calibrate):
+        raise BadInput("--to onnx-int8 and --calibrate PHOTOS go together: give both or neither")
     with needs_extra("Exporting"):
         from mien import checkpoint as checkpoints
         from mien.export import export as write
+        from mien.export import to_int8
+        from mien.export.elsewhere import to as write_for
 
+    if to not in ("onnx", "onnx-int8"):
+        written = write_for(to, checkpoints.load(checkpoint), out)
+        if as_json:
+            console.document({"path": str(out), "target": to, "like": written.like})
+        else:
+            like = "not run here" if written.like is None else f"cosine {written.like:.6f}"
+            console.say(f"{out} is for {to} ({like})")
+        return
     origin = _read_calibration(calibration) if calibration else None
-    card = write(
-        checkpoints.load(checkpoint),
-        out,
-        name=name or out.stem,
-        threshold=origin["chosen"]["threshold"] if origin else None,
-        calibration=origin,
-    )
+    threshold = origin["chosen"]["threshold"] if origin else None
+    with TemporaryDirectory() as folder:
+        if to == "onnx" or checkpoint.suffix != ".onnx":
+            plain = out if to == "onnx" else Path(folder) / "float.onnx"
+            card = write(
+                checkpoints.load(checkpoint),
+                plain,
+                name=name or out.stem,
+                threshold=threshold if to == "onnx" else None,
+                calibration=origin if to == "onnx" else None,
+            )
+        else:
+            plain = checkpoint
+        if to == "onnx-int8":
+            card = to_int8(plain, out, _faces(calibrate or []), calibration=origin)
     if as_json:
         console.document({"path": str(out), "model_id": card.model_id, "dim": card.dim})
     else:
         console.say(f"{out} is {card.model_id}")
+
+
+def _faces(photos: list[str]) -> Crops:
+    """The largest face of each of some hundreds of the photos, aligned."""
+    import numpy as np
+
+    from mien import images
+    from mien.align import crops
+    from mien.detect.mtcnn import MTCNN
+    from mien.types import largest_face
+
+    paths = images.walk(photos)
+    detector = MTCNN(min_face=30)  # as in training: photos are often crops of faces, and small
+    found = []
+    for path in console.progress(paths[:: -(-len(paths) // 256) or 1], "detecting"):
+        image = images.read(path)
+        if faces := detector(image):
+            found.append(crops(image, [largest_face(faces)]))
+    return np.concatenate(found) if found else np.zeros((0, 112, 112, 3), np.uint8)
 
 
 def _read_calibration(path: Path) -> dict[str, Any]:

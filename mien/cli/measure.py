@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -266,36 +266,102 @@ def benchmark_embed(
         list[int] | None, typer.Option(metavar="N", min=1, help="Processors; may be repeated.")
     ] = None,
     turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 7,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A network of mien.backbones with weights of chance, exported for this; "
+            "NAME:ACTIVATION, and NAME:published as its paper has it; may be repeated.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", show_default="onnxruntime", help="Or openvino, or both."),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Time the network of face_recognition too.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say which operations take the time.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure networks: milliseconds a crop, and how much faster than the first."""
+    """Measure networks: milliseconds a crop, and how much faster than the first.
+
+    REACHED is the part of the rate at which the processor multiplies matrices.
+    """
     from dataclasses import asdict
+    from tempfile import TemporaryDirectory
 
-    from mien.benchmark.embed import speeds
+    from mien.benchmark.embed import account, speeds
+    from mien.errors import BadInput
     from mien.model import model_file, shipped
+    from mien.runtime import RUNTIMES
 
-    measured = speeds(
-        [model_file(name) for name in models or shipped()],
-        beside or (),
-        batches=batch or (1, 8, 32),
-        threads=threads or (1, 2),
-        turns=turns,
-    )
+    if wrong := set(runtime or ()) - set(RUNTIMES):
+        raise BadInput(f"{min(wrong)!r} is no runtime: give {' or '.join(RUNTIMES)}")
+    with TemporaryDirectory() as folder:
+        files = [model_file(name) for name in models or shipped()]
+        files += [_by_chance(text, Path(folder)) for text in network or ()]
+        measured = speeds(
+            files,
+            beside or (),
+            batches=batch or (1, 8, 32),
+            threads=threads or (1, 2),
+            turns=turns,
+            runtimes=runtime or ("onnxruntime",),
+            peers=peers,
+        )
+        accounts = [account(path) for path in (*files, *(beside or ()))] if profile else []
     if as_json:
-        console.document({"turns": turns, "speeds": [asdict(speed) for speed in measured]})
+        content: dict[str, Any] = {
+            "turns": turns,
+            "speeds": [asdict(speed) for speed in measured],
+        }
+        console.document(
+            content | ({"accounts": [asdict(entry) for entry in accounts]} if profile else {})
+        )
         return
     rows = [
         (
             speed.model,
+            speed.runtime,
             str(speed.batch),
             str(speed.threads),
             f"{speed.milliseconds:.2f}",
             f"{speed.fastest:.2f} to {speed.slowest:.2f}",
+            f"{1000 / speed.milliseconds:.0f}",
             f"{speed.ratio:.2f}",
+            "" if speed.reached is None else f"{speed.reached:.0%}",
         )
         for speed in measured
     ]
-    console.table([("MODEL", "BATCH", "THREADS", "MS A CROP", "RANGE", "RATIO"), *rows])
+    heading = ("MODEL", "RUNTIME", "BATCH", "THREADS", "MS A CROP", "RANGE", "CROPS A SECOND")
+    console.table([(*heading, "RATIO", "REACHED"), *rows])
+    for entry in accounts:
+        parts = [f"{name} {part:.0%}" for name, part in entry.parts.items() if part >= 0.01]
+        console.say(f"{entry.model}: {', '.join(parts)}")
+
+
+def _by_chance(text: str, folder: Path) -> Path:
+    """A file of the network that a text such as mobileface:silu names."""
+    from mien.cli.extra import needs_extra
+    from mien.errors import BadInput
+
+    with needs_extra("Timing a network"):
+        from mien.export import export_by_chance
+    name, _, form = text.partition(":")
+    path = folder / f"{text.replace(':', '-')}.onnx"
+    try:
+        export_by_chance(
+            name,
+            path,
+            activation=None if form == "published" else form or None,
+            published=form == "published",
+        )
+    except KeyError as error:
+        raise BadInput(f"{text!r} names no network or activation of mien.backbones") from error
+    return path
 
 
 def _percent(rate: float | None) -> str:

