@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
-    {"images", "align", "draw", "metrics", "index", "losses", "runtime"},
-    {"backbones", "detect", "data", "plots", "teacher"},
+    {"images", "align", "draw", "metrics", "index", "losses", "runtime", "key", "log"},
+    {"backbones", "detect", "data", "plots", "teacher", "database"},
     {"checkpoint"},
     {"embed", "facebank"},
-    {"model", "protocol"},
+    {"model", "protocol", "salvage", "archive"},
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"},
     {"benchmark"},
