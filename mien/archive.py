@@ -60,8 +60,7 @@ def save(facebank: Facebank, path: str | Path) -> int:
         | {"vector": base64.b64encode(vector.tobytes()).decode()}
         for photo, vector in zip(photos, vectors, strict=True)
     ]
-    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    data += (json.dumps({"sha256": hashlib.sha256(data).hexdigest()}) + "\n").encode()
+    data = sealed("".join(json.dumps(line) + "\n" for line in lines).encode())
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(data)
@@ -73,6 +72,11 @@ def save(facebank: Facebank, path: str | Path) -> int:
                 path.unlink()
         raise CannotWrite(f"{path} cannot be made ({error.strerror}): choose another") from error
     return len(photos)
+
+
+def sealed(lines: bytes) -> bytes:
+    """Lines and, after them, the one that tells whether they are whole."""
+    return lines + (json.dumps({"sha256": hashlib.sha256(lines).hexdigest()}) + "\n").encode()
 
 
 def read(path: str | Path) -> Archive:

@@ -379,6 +379,7 @@ class Facebank:
             self._insert(db, _new_rows(photos, vectors, self.dim))
             db.executemany(_LOG, [(*row, row_checksum(*row)) for row in log])
             db.execute(_KEEP, (log_rows,))
+            db.execute("UPDATE facebank SET unerased = 0")
 
     def replace(self, photos: Sequence[Photo], vectors: Embeddings, *, model_id: str) -> None:
         """Put photos with another model's vectors in the place of all that there is; see `add`."""
@@ -654,11 +655,13 @@ def unlock(path: str, key: str | None) -> tuple[sqlite3.Connection, str]:
         seek = not key
     else:
         seek = False
-    db = connect(path, key or None, BUSY_S)
     try:
-        db.execute("PRAGMA application_id")
+        with ExitStack() as undo:
+            db = connect(path, key or None, BUSY_S)
+            undo.callback(db.close)
+            db.execute("PRAGMA application_id")  # which reads the file
+            undo.pop_all()
     except errors("DatabaseError") as error:
-        db.close()
         if error_code(error) != sqlite3.SQLITE_NOTADB:
             raise
         if seek and (found := keys.from_keyring(path)):

@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.database import errors, in_words, put_in_place
 from mien.errors import BadFacebank, BadInput
 from mien.facebank import (
     COLUMNS,
     LOG_COLUMNS,
+    MAX_DIM,
     Facebank,
     Photo,
+    are_unit,
     is_right,
     is_sound,
     unlock,
@@ -66,9 +69,9 @@ def check(path: str | Path, *, key: str | None = None) -> Remains:
         BadFacebank: it is not one, or nothing at all can be read.
         CannotWrite: another process is using it.
     """
-    _upgraded(path, key)
+    trouble = _trouble(path, key)
     with in_words(str(path)), closing(unlock(str(path), key)[0]) as db:
-        return _remains(db, str(path))
+        return _remains(db, trouble)
 
 
 def repair(path: str | Path, *, key: str | None = None, model_id: str | None = None) -> Remains:
@@ -86,14 +89,14 @@ def repair(path: str | Path, *, key: str | None = None, model_id: str | None = N
         BadInput: the file cannot tell which model it was made with, and `model_id` does not.
         BadFacebank, CannotWrite: as `check`.
     """
-    _upgraded(path, key)
+    trouble = _trouble(path, key)
     path, new = Path(path), Path(f"{path}.new")
     with in_words(str(path)):
         db, used = unlock(str(path), key)
         with closing(db):
             with suppress(*errors("DatabaseError")):  # nobody writes meanwhile, if it goes so far
                 db.execute("BEGIN EXCLUSIVE")
-            remains = _remains(db, str(path))
+            remains = _remains(db, trouble)
             if not remains.damage:
                 return remains
             made_by = remains.model_id or model_id
@@ -113,32 +116,38 @@ def repair(path: str | Path, *, key: str | None = None, model_id: str | None = N
     return remains
 
 
-def _upgraded(path: str | Path, key: str | None) -> None:
-    """Bring a file that can be opened to the format that has checksums."""
+def _trouble(path: str | Path, key: str | None) -> str:
+    """Why a facebank cannot be used, "" if it can; an old format is brought up to date."""
     if not (os.access(path, os.R_OK) and Path(path).is_file()):
         raise BadFacebank(f"no readable facebank at {path}: make one with mien enroll FOLDER")
-    with suppress(BadFacebank):
-        Facebank.open(path, key=key).close()
+    try:
+        with Facebank.open(path, key=key) as bank:
+            bank.contents()
+            bank.log()
+    except BadFacebank as error:
+        return str(error)
+    return ""
 
 
-def _remains(db: sqlite3.Connection, path: str) -> Remains:
+def _remains(db: sqlite3.Connection, trouble: str) -> Remains:
     db.execute("PRAGMA writable_schema = ON")  # or a file that is too short cannot be read at all
     db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     settings = next(_scan(db, "SELECT model_id, dim, log_rows, checksum FROM facebank"), None)
-    if settings and not is_right(settings):
+    if settings and not (is_right(settings) and 1 <= settings[1] <= MAX_DIM):
         settings = None
     found, names, hashes = _photos(db), _names(db), _hashes(db)
-    sound = [row for id, row in sorted(found.items()) if is_sound(row)]
-    dims = Counter(len(row[8]) for row in sound)
-    dim = settings[1] if settings else dims.most_common(1)[0][0] // 4 if dims else 1
-    sound = [row for row in sound if len(row[8]) == 4 * dim]
+    sound = [row for _, row in sorted(found.items()) if is_sound(row)]
+    dims = Counter(len(row[8]) // 4 for row in sound)
+    dim = settings[1] if settings else max(1, dims.most_common(1)[0][0]) if dims else 1
+    sound = [row for row in sound if len(row[8]) == 4 * dim and are_unit(_vector(row)[None])]
     damage = [] if settings else [Damage("which model the facebank is for")]
     totals = next(_scan(db, "SELECT photos, photos_checksum FROM facebank"), None)
     if totals != (len(sound), sum(row[-1] for row in sound)):
         well = {row[0] for row in sound}
         lost = sorted((found.keys() | names.keys() | hashes.keys()) - well)
         damage += [_of_photo(found.get(id), names.get(id), hashes.get(id)) for id in lost]
-        if totals and (unnamed := totals[0] - len(sound) - len(lost)) > 0:
+        written = totals[0] if totals and isinstance(totals[0], int) else 0
+        if (unnamed := written - len(sound) - len(lost)) > 0:
             damage.append(Damage(f"{unnamed} photos of which nothing is left"))
         if not lost:
             damage.append(Damage("how many photos there are"))
@@ -146,8 +155,8 @@ def _remains(db: sqlite3.Connection, path: str) -> Remains:
     entries = [row[:-1] for row in log if is_right(row)]
     if len(entries) < len(log):
         damage.append(Damage(f"{len(log) - len(entries)} entries of the log"))
-    if not damage and (wrong := _structure(db)):
-        damage.append(Damage(f"the structure of the file ({wrong})"))
+    if not damage and (wrong := trouble or _structure(db)):
+        damage.append(Damage(f"the file around the photos ({wrong})"))
     vectors = np.frombuffer(b"".join(row[8] for row in sound), "<f4").reshape(-1, dim)
     return Remains(
         settings[0] if settings else None,
@@ -181,7 +190,13 @@ def _hashes(db: sqlite3.Connection) -> dict[int, str]:
 def _indexed(db: sqlite3.Connection, column: str, index: str) -> dict[int, str]:
     """What an index, which is a copy of a column, has of each photo."""
     query = f"SELECT id, {column} FROM photo INDEXED BY {index} ORDER BY {column}"
-    return {id: text for order in ("ASC", "DESC") for id, text in _scan(db, f"{query} {order}")}
+    return {
+        id: str(text) for order in ("ASC", "DESC") for id, text in _scan(db, f"{query} {order}")
+    }
+
+
+def _vector(row: tuple[Any, ...]) -> NDArray[np.float32]:
+    return np.frombuffer(row[8], "<f4")
 
 
 def _scan(db: sqlite3.Connection, query: str, *values: object) -> Iterator[tuple[Any, ...]]:

@@ -17,8 +17,15 @@ def main() -> None:
     name, seconds = sys.argv[1:]
     seeds = Path(__file__).parent / "seeds" / name
     with tempfile.TemporaryDirectory() as found:
-        flags = [f"-max_total_time={seconds}", "-rss_limit_mb=4096", "-timeout=60", "-max_len=65536"]
-        atheris.Setup([sys.argv[0], *flags, found, str(seeds)], lambda data: targets.run(name, data))
+        flags = [
+            f"-max_total_time={seconds}",
+            "-rss_limit_mb=4096",
+            "-timeout=60",
+            "-max_len=65536",
+        ]
+        atheris.Setup(
+            [sys.argv[0], *flags, found, str(seeds)], lambda data: targets.run(name, data)
+        )
         atheris.Fuzz()
 
 
