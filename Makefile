@@ -1,6 +1,8 @@
 # make demo    recognise people in real photographs
 # make test    check and test everything
 # make readme  run the README's commands, and put what they print into it
+# make faults  kill mien at thousands of random moments, and look for what is lost
+# make fuzz    feed damaged files to each reader of files, for SECONDS each
 # make picture make the README's picture again
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -9,7 +11,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test photos readme picture clean
+SECONDS ?= 600
+
+.PHONY: demo test photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -25,6 +29,15 @@ photos: .venv/installed
 
 readme: photos
 	$(BIN)/python tests/readme.py
+
+faults: .venv/ready
+	$(BIN)/python tests/faults.py --kills 1000
+
+# Atheris has wheels for Linux alone, and not for every Python.
+fuzz: .venv/ready
+	$(PIP) atheris
+	@for target in image facebank people model verification records; do \
+		$(BIN)/python tests/fuzz $$target $(SECONDS) || exit 1; done
 
 picture: .venv/installed
 	$(BIN)/python demo.py picture
@@ -49,5 +62,5 @@ clean:
 	$(PIP) torch==2.13.0
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))[\
 	'dependency-groups']['dev'], sep='\n')" > .venv/dev.txt
-	$(PIP) --editable '.[train,evaluate]' --requirement .venv/dev.txt
+	$(PIP) --editable '.[train,evaluate,encryption]' --requirement .venv/dev.txt
 	touch $@

@@ -8,6 +8,7 @@ import pty
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,13 @@ COMMANDS = (
     ["people", "photos"],
     ["people", "rename"],
     ["people", "delete"],
+    ["people", "check"],
+    ["people", "repair"],
+    ["people", "export"],
+    ["people", "import"],
+    ["people", "encrypt"],
+    ["people", "decrypt"],
+    ["people", "log"],
     ["evaluate"],
     ["calibrate"],
     ["models"],
@@ -839,3 +847,96 @@ def test_prepare_takes_sources_and_a_folder_or_only_checks(
     bare: Run, arguments: tuple[str, ...]
 ) -> None:
     assert bare("prepare", *arguments).code == 2
+
+
+def test_a_damaged_facebank_is_checked_and_repaired(mien: Run, people: Path) -> None:
+    well = mien("people", "check")
+    assert (well.code, well.out) == (0, "3 photos well in " + str(people.parent / "facebank.db\n"))
+    db = sqlite3.connect("facebank.db")
+    db.execute("UPDATE photo SET confidence = 0.123 WHERE person = 'Bert B'")
+    db.commit()
+    db.close()
+    refused = mien("people")
+    assert refused.code == 2
+    assert is_a_sentence(refused.err)
+    assert "Bert B" in refused.err
+    found = mien("people", "check", "--json")
+    assert found.code == 1
+    assert [one["person"] for one in found.document["damage"]] == ["Bert B"]
+    repaired = mien("people", "repair")
+    assert repaired.code == 1
+    assert "Bert B" in repaired.out
+    assert mien("people", "--json").document["people"] == [{"person": "Anna", "photos": 2}]
+
+
+def test_people_are_exported_and_imported(mien: Run, people: Path) -> None:
+    assert mien("people", "export", "out.jsonl", "--json").document == {
+        "path": "out.jsonl",
+        "photos": 3,
+    }
+    mien("people", "delete", "Anna", "--yes")
+    done = mien("people", "import", "out.jsonl", "--json").document
+    assert (done["added"], [one["person"] for one in done["duplicates"]]) == (2, ["Bert B"])
+    again = mien("people", "import", "out.jsonl", "--facebank", "new.db")
+    assert (again.code, again.out) == (0, "3 photos added to new.db\n")
+    refused = mien("people", "import", people / "Anna/1.png")
+    assert refused.code == 2
+    assert is_a_sentence(refused.err)
+
+
+def test_the_log_names_commands(mien: Run, people: Path) -> None:
+    assert "--keep" in mien("people", "log").err
+    mien("people", "log", "--keep", 9)
+    mien("identify", people / "Anna/1.png")
+    mien("people", "rename", "Bert B", "Bert")
+    mien("people", "delete", "Bert", "--yes")
+    document = mien("people", "log", "--json").document
+    assert document["keep"] == 9
+    assert [(one["command"], one["person"], one["forgotten"]) for one in document["log"]] == [
+        ("mien identify", "Anna", False),
+        ("mien people rename", None, True),
+        ("mien people delete", None, True),
+    ]
+    assert "(deleted)" in mien("people", "log").out
+
+
+def test_an_encrypted_facebank_asks_for_its_key(
+    mien: Run, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
+    monkeypatch.setenv("MIEN_KEY_FILE", "")
+    listed = mien("people").out
+    assert "MIEN_KEY" in mien("people", "encrypt").err
+    (people.parent / "key").write_text("secret\n")
+    done = mien("people", "encrypt", "--new-key-file", "key", "--json")
+    assert done.document["encrypted"] is True
+    for key in ("", "wrong"):
+        monkeypatch.setenv("MIEN_KEY", key)
+        refused = mien("people")
+        assert refused.code == 2
+        assert is_a_sentence(refused.err)
+        assert "key" in refused.err
+    monkeypatch.setenv("MIEN_KEY", "secret")
+    assert mien("people").out == listed
+    assert mien("people", "check").code == 0
+    monkeypatch.setenv("MIEN_KEY", "")
+    assert mien("--key-file", "key", "people").out == listed
+    assert "not encrypted now" in mien("--key-file", "key", "people", "decrypt").out
+    monkeypatch.setenv("MIEN_KEY_FILE", "")
+    assert mien("people").out == listed
+
+
+def test_the_keyring_keeps_a_key(mien: Run, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
+    keyring = pytest.importorskip("keyring", reason="needs mien[encryption]")
+    kept: dict[tuple[str, str], str] = {}
+    monkeypatch.setattr(
+        keyring, "set_password", lambda service, name, key: kept.update({(service, name): key})
+    )
+    monkeypatch.setattr(keyring, "get_password", lambda *at: kept.get(at))
+    listed = mien("people").out
+    assert mien("people", "encrypt", "--keyring").code == 0
+    assert [name for _, name in kept] == [str(people.parent / "facebank.db")]
+    assert mien("people").out == listed
+    kept.clear()
+    assert mien("people").code == 2

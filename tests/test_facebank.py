@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien import facebank as facebank_module
+from mien.database import BESIDE
 from mien.errors import (
     BadFacebank,
     BadInput,
@@ -143,7 +144,7 @@ def test_vectors_that_the_model_cannot_have_made_are_a_mistake(
 
 
 @given(seed=st.integers(0, 2**32 - 1), people=st.integers(1, 10), photos=st.integers(1, 4))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_search_finds_what_a_loop_finds(seed: int, people: int, photos: int) -> None:
     vectors = unit_vectors(people * photos, seed=seed)
     with Facebank.create(":memory:", model_id=MODEL, dim=DIM) as facebank:
@@ -489,14 +490,13 @@ def test_a_failed_replacement_changes_nothing(path: Path) -> None:
     assert same(contents(path), before)
 
 
-FORMAT_1 = re.search(r"```sql\n(.*?)```", DOCS.read_text(), re.DOTALL)
+FORMAT_2, FORMAT_1 = re.findall(r"```sql\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
 
 def write_format_1(path: Path) -> None:
     """What the first mien wrote, by the words of the documentation."""
-    assert FORMAT_1 is not None
     with sqlite3.connect(path) as db:
-        db.executescript(FORMAT_1[1])
+        db.executescript(FORMAT_1)
         db.execute("PRAGMA application_id = 0x6d69656e")
         db.execute("PRAGMA user_version = 1")
         db.execute("INSERT INTO facebank VALUES (1, ?, ?)", (MODEL, DIM))
@@ -519,7 +519,9 @@ def test_format_1_is_read_for_ever(tmp_path: Path) -> None:
 
 
 def test_the_documentation_has_the_schema_that_is_made(tmp_path: Path, path: Path) -> None:
-    write_format_1(tmp_path / "f")
+    with sqlite3.connect(tmp_path / "f") as db:
+        db.executescript(FORMAT_2)
+    db.close()
 
     def schema(file: Path) -> list[str]:
         db = sqlite3.connect(file)
@@ -531,7 +533,7 @@ def test_the_documentation_has_the_schema_that_is_made(tmp_path: Path, path: Pat
 
     assert schema(tmp_path / "f") == schema(path)
     header = path.read_bytes()[:100]
-    assert (header[60:64], header[68:72]) == (bytes([0, 0, 0, 1]), b"mien")
+    assert (header[60:64], header[68:72]) == (bytes([0, 0, 0, 2]), b"mien")
 
 
 def test_the_documented_reader_reads(
@@ -779,5 +781,157 @@ def test_a_kill_in_the_middle_of_a_change_undoes_it(path: Path) -> None:
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert path.with_name(path.name + "-journal").stat().st_size > 0
+    assert same(contents(path), before)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_rows_stay_in_the_order_of_writing_when_the_clock_goes_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Facebank.open(path) as facebank:
+        facebank.keep_log(10)
+        for number, now in enumerate(["2030-01-01T00:00:00Z", "1999-01-01T00:00:00Z"]):
+            monkeypatch.setattr(facebank_module, "_now", partial(str, now))
+            facebank.add([photo("New", 100 + number)], unit_vectors(1))
+        assert [one.added[:4] for one in facebank.photos("New")] == ["2030", "1999"]
+        assert [entry.at[:4] for entry in facebank.log()] == ["2030", "1999"]
+
+
+def test_what_lies_beside_a_facebank_goes_with_the_deleted(path: Path) -> None:
+    for suffix in BESIDE:
+        path.with_name(path.name + suffix).write_bytes(unit_vectors(6)[0].tobytes())
+    other = path.with_name("other.cache")
+    other.touch()
+    with Facebank.open(path) as facebank:
+        facebank.delete_person("A")
+    assert sorted(path.parent.iterdir()) == [other, path]
+
+
+def test_who_opens_it_next_ends_what_a_kill_left_of_a_deletion(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.with_name(path.name + ".cache").touch()
+    monkeypatch.setattr(Facebank, "_erase", lambda facebank: None)
+    with Facebank.open(path) as facebank:
+        facebank.delete_person("A")
+    assert len(list(path.parent.iterdir())) == 2
+    monkeypatch.undo()
+    Facebank.open(path).close()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_log_says_who_was_what_and_knows_no_deleted_name(path: Path) -> None:
+    with Facebank.open(path) as facebank:
+        assert facebank.log() == []
+        facebank.keep_log(100)
+        facebank.add([photo("Anna", 100), photo("Anna", 101), photo("A", 0)], unit_vectors(3))
+        faces = np.concatenate([facebank.templates()[1][:1], unit_vectors(1, seed=9)])
+        facebank.search(faces, 0.99)
+        facebank.rename("Anna", "Ann")
+        facebank.rename("B", "Ben")
+        facebank.delete_person("Ann")
+
+        def entries() -> list[tuple[str, str | None, int]]:
+            return [(entry.action, entry.person, entry.count) for entry in facebank.log()]
+
+        assert entries() == [
+            ("enrolled", "", 2),
+            ("searched", "A", 1),
+            ("searched", None, 1),
+            ("renamed", "", 2),
+            ("renamed", "Ben", 2),
+            ("deleted", "", 2),
+        ]
+        assert {entry.command for entry in facebank.log()} == {"python"}
+        facebank.keep_log(2)
+        assert entries() == [("renamed", "Ben", 2), ("deleted", "", 2)]
+        facebank.rename("C", "Cid")
+        assert [person for _, person, _ in entries()] == ["", "Cid"]
+        facebank.keep_log(0)
+        assert facebank.log() == []
+        facebank.rename("Cid", "C")
+        assert facebank.log() == []
+    left = path.read_bytes()
+    assert b"Ann" not in left
+    assert b"Cid" not in left
+
+
+def test_a_search_that_cannot_be_logged_is_refused(readable: Path) -> None:
+    readable.parent.chmod(0o755)
+    readable.chmod(0o644)
+    with Facebank.open(readable) as facebank:
+        facebank.keep_log(10)
+    readable.chmod(0o444)
+    readable.parent.chmod(0o555)
+
+    def search() -> None:
+        children.drop_rights()
+        with Facebank.open(readable) as facebank:
+            facebank.search(unit_vectors(1), 0.5)
+
+    assert isinstance(children.error_of(search), CannotWrite)
+
+
+@pytest.fixture
+def encrypted(path: Path) -> Path:
+    pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
+    with Facebank.open(path) as facebank:
+        facebank.encrypt("it's secret")
+    return path
+
+
+def test_without_its_key_an_encrypted_facebank_tells_nothing(
+    encrypted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encrypted.read_bytes()
+    for trace in (b"SQLite", b"CREATE", MODEL.encode(), photo("A", 0).sha256.encode()):
+        assert trace not in data
+    assert not [vector for vector in unit_vectors(6) if vector.tobytes() in data]
+    for key in ("", "another", "it"):
+        with pytest.raises(BadFacebank, match="key") as caught:
+            Facebank.open(encrypted, key=key)
+        assert is_one_sentence(caught.value)
+    monkeypatch.setenv("MIEN_KEY", "another")
+    with pytest.raises(BadFacebank, match="key"):
+        Facebank.open(encrypted)
+    assert encrypted.read_bytes() == data
+    assert encrypted.stat().st_mode & 0o777 == 0o600
+    assert list(encrypted.parent.iterdir()) == [encrypted]
+
+
+def test_an_encrypted_facebank_does_what_a_plain_one_does(
+    encrypted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (encrypted.parent / "key").write_text("it's secret\n")
+    monkeypatch.setenv("MIEN_KEY_FILE", str(encrypted.parent / "key"))
+    with Facebank.open(encrypted, model_id=MODEL) as facebank:
+        assert facebank.encrypted
+        assert facebank.search(facebank.templates()[1][:1], 0.9)[0].person == "A"
+        facebank.add([photo("New", 100)], unit_vectors(1, seed=9))
+        facebank.rename("B", "Ben")
+        assert facebank.delete_person("C") == 2
+        before = facebank.photos()
+        facebank.encrypt("another")
+        assert facebank.photos() == before
+    with Facebank.open(encrypted, key="another") as facebank:
+        facebank.decrypt()
+        assert not facebank.encrypted
+        assert facebank.photos() == before
+    with pytest.raises(BadFacebank, match="is not encrypted, and a key is given"):
+        Facebank.open(encrypted)
+    with Facebank.create(encrypted.with_name("new"), model_id=MODEL, dim=DIM) as facebank:
+        assert facebank.encrypted
+
+
+def test_a_full_disk_leaves_the_plain_facebank(path: Path) -> None:
+    pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
+    before = contents(path)
+
+    def encrypt() -> None:
+        children.limit_files(8192)
+        with Facebank.open(path) as facebank:
+            facebank.encrypt("secret")
+
+    assert isinstance(children.error_of(encrypt), CannotWrite)
     assert same(contents(path), before)
     assert list(path.parent.iterdir()) == [path]

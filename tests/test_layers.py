@@ -13,11 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
-    {"images", "align", "draw", "metrics", "index", "losses", "networks", "runtime", "protobuf"},
-    {"backbones", "detect", "data", "plots", "layout", "teacher"},
+    {"images", "align", "draw", "metrics", "index", "losses", "networks", "protobuf", "runtime"}
+    | {"key", "log"},
+    {"backbones", "detect", "data", "database", "plots", "layout", "teacher"},
     {"checkpoint"},
     {"embed", "facebank"},
-    {"model", "protocol"},
+    {"model", "protocol", "salvage", "archive"},
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"},
     {"benchmark"},

@@ -9,13 +9,28 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from mien import __version__
-from mien.cli import benchmark, console, make, measure, networks, people, prepare, recognise, train
+from mien.cli import (
+    benchmark,
+    console,
+    make,
+    measure,
+    networks,
+    people,
+    prepare,
+    recognise,
+    train,
+    upkeep,
+)
 from mien.errors import MienError
+from mien.key import FILE_VARIABLE
+from mien.log import COMMAND
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +41,15 @@ app = typer.Typer(
 )
 _people = typer.Typer(cls=people.ListByDefault)
 _benchmark = typer.Typer()
+
+
+class _Command(TyperCommand):
+    """A command that the facebank's log can name."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it under its name."""
+        COMMAND.set(ctx.command_path)
+        return super().invoke(ctx)
 
 
 def _version(asked: bool) -> None:
@@ -39,8 +63,19 @@ def _mien(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which mien.")
     ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-file",
+            metavar="FILE",
+            envvar=FILE_VARIABLE,
+            help="Holds the key of an encrypted facebank.",
+        ),
+    ] = None,
 ) -> None:
     """Recognise people in photos: offline, on an ordinary processor."""
+    if key_file:
+        os.environ[FILE_VARIABLE] = str(key_file)
 
 
 def _add(
@@ -50,7 +85,7 @@ def _add(
     example: str,
     panel: str | None = None,
 ) -> None:
-    group.command(name, epilog=f"Example: {example}", rich_help_panel=panel)(function)
+    group.command(name, cls=_Command, epilog=f"Example: {example}", rich_help_panel=panel)(function)
 
 
 _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
@@ -61,6 +96,13 @@ _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
 _add(_people, "delete", people.delete, "mien people delete 'Jane Doe' --photo blurred.jpg")
+_add(_people, "check", upkeep.check, "mien people check")
+_add(_people, "repair", upkeep.repair, "mien people repair")
+_add(_people, "export", upkeep.export, "mien people export people.jsonl")
+_add(_people, "import", upkeep.import_, "mien people import people.jsonl")
+_add(_people, "encrypt", upkeep.encrypt, "mien people encrypt --keyring")
+_add(_people, "decrypt", upkeep.decrypt, "mien people decrypt")
+_add(_people, "log", upkeep.log, "mien people log --keep 10000")
 _add(
     app,
     "evaluate",

@@ -1,0 +1,167 @@
+"""SQLite as the facebank uses it: plain or encrypted, on its guard, with its errors in our words.
+
+Encryption is SQLCipher's, page by page below SQLite: every page, also of the journal, is encrypted
+and authenticated, and transactions work as ever.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from mien.errors import BadFacebank, CannotWrite, MissingExtra
+
+MEMORY = ":memory:"  # the path of a facebank that is never stored
+
+# What may lie beside a facebank and hold copies of what is in it: another file's name is the
+# facebank's and one of these.  Deleting from a facebank deletes them.
+BESIDE = (".cache", ".new", ".damaged")
+
+_SETTINGS = (
+    "secure_delete = ON",
+    "synchronous = EXTRA",  # on the disk when a method returns, even if the power fails then
+    "trusted_schema = OFF",  # the file may come from a stranger
+    "cell_size_check = ON",
+)
+_ADVICE = {  # by SQLite's error, where the file itself is well
+    sqlite3.SQLITE_BUSY: "wait for the other process that uses it",
+    sqlite3.SQLITE_LOCKED: "wait for the other process that uses it",
+    sqlite3.SQLITE_CANTOPEN: "make it and its folder writable",  # its journal
+    sqlite3.SQLITE_READONLY: "make it and its folder writable",
+    sqlite3.SQLITE_FULL: "free some space",
+    sqlite3.SQLITE_IOERR: "free some space, or check the disk",
+}
+
+
+def connect(
+    path: str, key: str | None, wait_s: float, *, library: ModuleType = sqlite3
+) -> sqlite3.Connection:
+    """A connection to a file that exists, each of whose statements is a transaction by itself.
+
+    Args:
+        path: the file, or `MEMORY`.
+        key: what it is encrypted with, None where it is not.
+        wait_s: how long to wait for another process that is writing.
+        library: which SQLite; `cipher()` where there is a key.
+
+    Raises:
+        MissingExtra: there is a key and no SQLCipher.
+    """
+    uri = path if path == MEMORY else Path(path).absolute().as_uri() + "?mode=rw"
+    library = cipher() if key else library
+    with ExitStack() as undo:
+        db: sqlite3.Connection = library.connect(
+            uri, uri=True, timeout=wait_s, isolation_level=None
+        )
+        undo.callback(db.close)
+        if key:
+            db.execute("PRAGMA cipher_log_level = NONE")  # it would go to stderr
+            db.execute(f"PRAGMA key = {quoted(key)}")
+        for setting in _SETTINGS:
+            db.execute(f"PRAGMA {setting}")
+        undo.pop_all()
+    return db
+
+
+def cipher() -> ModuleType:
+    """SQLCipher as a module like sqlite3.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        from sqlcipher3 import dbapi2
+    except ModuleNotFoundError as error:
+        raise MissingExtra("Encryption", "encryption") from error
+    module: ModuleType = dbapi2
+    return module
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it, for the places where it takes no parameter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def convert(path: str, key: str | None, new_key: str | None, wait_s: float) -> None:
+    """Encrypt a file, decrypt it, or change its key: all of it or, on any failure, nothing.
+
+    The new file is made beside the old one and takes its place when it is on the disk, so a kill
+    leaves either.  Nobody can write meanwhile; who has the old one open has to open it again.
+
+    Raises:
+        CannotWrite: there is no room, or another process is using the file.
+        MissingExtra: there is no SQLCipher.
+    """
+    new = Path(path + ".new")
+    with ExitStack() as finally_, in_words(path):
+        new.unlink(missing_ok=True)
+        new.touch(0o600)
+        finally_.callback(new.unlink, missing_ok=True)
+        db = connect(path, key, wait_s, library=cipher())
+        finally_.callback(db.close)
+        db.execute("ATTACH ? AS new KEY ?", (str(new), new_key or ""))
+        db.execute("PRAGMA new.journal_mode = OFF")
+        db.execute("PRAGMA main.locking_mode = EXCLUSIVE")  # until it is closed
+        db.execute("BEGIN EXCLUSIVE")
+        db.execute("SELECT sqlcipher_export('new')").fetchall()
+        for number in ("application_id", "user_version"):  # which are not exported
+            (value,) = db.execute(f"PRAGMA main.{number}").fetchone()
+            db.execute(f"PRAGMA new.{number} = {value}")
+        db.execute("COMMIT")
+        db.execute("DETACH new")
+        put_in_place(new, Path(path))
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Let one file take the place of another, for good when this returns."""
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.chmod(path.stat().st_mode & 0o777)
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def bad(path: str, why: str) -> BadFacebank:
+    """The error that says why a file is no facebank."""
+    return BadFacebank(
+        f"{path} is not a facebank or is damaged ({why}): see mien people check, restore a copy,"
+        " or move it away and run mien enroll FOLDER"
+    )
+
+
+@contextmanager
+def in_words(path: str, failed: str = "cannot be used now") -> Iterator[None]:
+    """SQLite's errors, and the system's, as ours."""
+    try:
+        yield
+    except errors("ProgrammingError"):  # the caller's mistake, such as use after `close`
+        raise
+    except errors("DatabaseError", UnicodeDecodeError) as error:  # the latter on damaged text
+        code = error_code(error)
+        if code in _ADVICE:
+            raise CannotWrite(f"{path} {failed} ({error}): {_ADVICE[code]}") from error
+        raise bad(path, str(error).partition("\n")[0]) from error
+    except OSError as error:
+        raise CannotWrite(
+            f"{path} {failed} ({error.strerror}): free some space, or make its folder writable"
+        ) from error
+
+
+def errors(name: str, *more: type[Exception]) -> tuple[type[Exception], ...]:
+    """An error's class of each SQLite that is loaded, and more classes."""
+    libraries = (sqlite3, sys.modules.get("sqlcipher3.dbapi2"))
+    return (*(getattr(library, name) for library in libraries if library), *more)
+
+
+def error_code(error: BaseException) -> int:
+    """SQLite's number for what went wrong, without the details."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF

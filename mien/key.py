@@ -1,0 +1,76 @@
+"""Where the key of an encrypted facebank comes from: the environment, a file, the keyring."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from mien.errors import BadInput, MissingExtra
+
+VARIABLE = "MIEN_KEY"  # the key itself
+FILE_VARIABLE = "MIEN_KEY_FILE"  # path of a file that holds it
+
+_SERVICE = "mien"
+
+
+def given() -> str | None:
+    """The key that the environment holds or names a file of; None where it does neither.
+
+    Raises:
+        BadInput: the file cannot be read, or holds no key.
+    """
+    if key := os.environ.get(VARIABLE):
+        return key
+    file = os.environ.get(FILE_VARIABLE)
+    return in_file(file) if file else None
+
+
+def in_file(path: str | Path) -> str:
+    """The key that a file holds, without space around it.
+
+    Raises:
+        BadInput: the file cannot be read, or holds no key.
+    """
+    try:
+        key = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the key file {path} cannot be read ({error}): name another") from error
+    if not key or "\0" in key:
+        raise BadInput(f"the key file {path} holds no text: put the key there, on one line")
+    return key
+
+
+def from_keyring(path: str | Path) -> str | None:
+    """The key that the system's keyring keeps for a facebank, None where it keeps none."""
+    try:
+        import keyring
+        import keyring.errors
+    except ModuleNotFoundError:
+        return None
+    try:
+        return keyring.get_password(_SERVICE, str(Path(path).absolute()))
+    except keyring.errors.KeyringError:
+        return None
+
+
+def new_in_keyring(path: str | Path) -> str:
+    """A random key, which the system's keyring keeps for a facebank from now on.
+
+    Raises:
+        BadInput: the system has no keyring, or it is locked.
+        MissingExtra: the library for it is not installed.
+    """
+    try:
+        import keyring
+        import keyring.errors
+    except ModuleNotFoundError as error:
+        raise MissingExtra("The system's keyring", "encryption") from error
+    key = secrets.token_hex(32)
+    try:
+        keyring.set_password(_SERVICE, str(Path(path).absolute()), key)
+    except keyring.errors.KeyringError as error:
+        raise BadInput(
+            f"the keyring cannot keep a key ({error}): unlock it, or give a key in {VARIABLE}"
+        ) from error
+    return key

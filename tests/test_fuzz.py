@@ -1,0 +1,23 @@
+"""Readers of files on the seeds that `make fuzz` starts from, and on what it once found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "fuzz"
+SEEDS = sorted((FOLDER / "seeds").glob("*/*"))
+
+sys.path.append(str(FOLDER))
+import targets  # noqa: E402
+
+
+@pytest.mark.parametrize("seed", SEEDS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_seed_is_read_or_refused(seed: Path) -> None:
+    targets.run(seed.parent.name, seed.read_bytes())
+
+
+def test_every_target_has_seeds() -> None:
+    assert {path.parent.name for path in SEEDS} == set(targets.TARGETS)
