@@ -41,13 +41,21 @@ COMMANDS = (
     ["models"],
     ["benchmark", "detect"],
     ["benchmark", "embed"],
+    ["benchmark", "openset"],
     ["train"],
     ["export"],
 )
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
-FREE = {"trained", "calibration", "tar", "rank", "tpir"}  # fields whose content has no fixed fields
+FREE = {
+    "trained",
+    "calibration",
+    "tar",
+    "rank",
+    "tpir",
+    "gains",
+}  # whose content has no fixed fields
 
 
 def fields(content: Any) -> set[str]:
@@ -183,6 +191,7 @@ def test_wrong_usage_is_2(bare: Run, arguments: tuple[str, ...]) -> None:
         (("identify", "*.png"), "*.png does not exist"),
         (("identify", "text.jpg", "--json", "--json-lines"), "give one of them"),
         (("compare", "text.jpg", "text.jpg"), "text.jpg is not a JPEG"),
+        (("identify", "text.jpg", "--fmr", "1e-3"), "how alike strangers are"),
         (("people",), "make one with mien enroll FOLDER"),
         (("people", "--facebank", "text.jpg"), "text.jpg is not a facebank"),
         (("evaluate", "nothing", "pairs.txt"), "no model 'nothing'"),
@@ -657,6 +666,18 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
     assert wrong.code == 2
     assert "does not take one float32 picture" in wrong.err
+
+
+def test_benchmark_openset(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    for person in range(8):
+        for photo in range(4):
+            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=8 * photo)
+    fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
+    document = bare("benchmark", "openset", *fast, "--json").document
+    assert (document["people"], document["photos"]) == (8, 32)
+    mean = next(one for one in document["combinations"] if one["combination"] == "mean")
+    assert mean["tpir"] > 0.9
+    assert "z-norm" in bare("benchmark", "openset", *fast).out
 
 
 def test_training_says_what_it_needs(tmp_path: Path) -> None:

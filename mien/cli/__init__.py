@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import console, make, measure, people, prepare, recognise, train
+from mien.cli import console, make, measure, openset, people, prepare, recognise, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -72,6 +72,7 @@ _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _M
 _add(app, "models", measure.models, "mien models", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
+_add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)

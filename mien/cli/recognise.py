@@ -16,6 +16,8 @@ from mien.cli.options import (
     DEFAULT_MODEL,
     DetectorName,
     FacebankPath,
+    Fmr,
+    Fpir,
     Json,
     ModelName,
     Threshold,
@@ -108,6 +110,7 @@ def identify(
         bool, typer.Option("--update", help="First enroll again the folders of the facebank.")
     ] = False,
     threshold: Threshold = None,
+    fpir: Fpir = None,
     tta: Tta = False,
     limit: Annotated[
         int | None,
@@ -142,10 +145,11 @@ def identify(
     finder: str | MTCNN = detector
     if min_face and detector == DEFAULT_DETECTOR:
         finder = MTCNN(min_face=min_face)
-    network = load(model, detector=finder, threshold=threshold)
+    network = load(model, detector=finder, threshold=threshold, fmr=fpir)
     with Facebank.open(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network) if update else 0
-        names = [person.name for person in bank.people()]
+        people = bank.people()
+        names = [person.name for person in people]
         if not names:
             console.note(f"nobody is in {facebank} yet: run mien enroll FOLDER")
         # Where results are printed as they come, they show by themselves how far it is.
@@ -154,8 +158,14 @@ def identify(
         seen = look(coming, network, bank, mirror=tta, limit=limit, min_face=min_face or 0)
         entries = _entries(seen, copies, score)
         if as_json:
+            photos_each = [person.photos for person in people]
+            score_needed = network.threshold_among(photos_each)
             skipped += _print_document(
-                entries, facebank=bank.path, model_id=bank.model_id, threshold=network.threshold
+                entries,
+                facebank=bank.path,
+                model_id=bank.model_id,
+                threshold=score_needed,
+                fpir=network.impostors and network.impostors.fpir(photos_each, score_needed),
             )
         elif json_lines:
             skipped += _print_lines(entries)
@@ -273,6 +283,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     *,
     threshold: Threshold = None,
+    fmr: Fmr = None,
     tta: Tta = False,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
@@ -286,7 +297,7 @@ def compare(
     from mien.compare import compare as judge
     from mien.model import load
 
-    network = load(model, detector=detector, threshold=threshold)
+    network = load(model, detector=detector, threshold=threshold, fmr=fmr)
     result = judge(images.read(first), images.read(second), model=network, mirror=tta)
     for path, faces in zip((first, second), result.faces, strict=True):
         if faces > 1:
