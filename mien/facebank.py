@@ -209,17 +209,17 @@ class Facebank:
             raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
         return [Photo(*row) for row in rows]
 
+    def vectors(self) -> Embeddings:
+        """The vector of each photo, (N, D), in the order of `photos`."""
+        rows = self._read("SELECT CAST(ifnull(vector, '') AS BLOB) FROM photo ORDER BY id")
+        return self._as_vectors([vector for (vector,) in rows])
+
     def templates(self) -> tuple[list[str], Embeddings]:
         """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
         rows = self._read(
             "SELECT person, CAST(ifnull(vector, '') AS BLOB) FROM photo ORDER BY person"
         )
-        data = b"".join(vector for _, vector in rows)
-        if len(data) != len(rows) * self.dim * 4:
-            raise _bad(self.path, "a vector has a wrong length")
-        vectors = np.frombuffer(data, "<f4").reshape(-1, self.dim)
-        if not _are_unit(vectors):
-            raise _bad(self.path, "a vector is not of unit length")
+        vectors = self._as_vectors([vector for _, vector in rows])
         first = [i for i, (name, _) in enumerate(rows) if i == 0 or rows[i - 1][0] != name]
         sums = np.add.reduceat(vectors, first, axis=0)  # (P, D)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
@@ -348,6 +348,15 @@ class Facebank:
             names, templates = self.templates()
             self._loaded = version, names, ExactIndex(templates)
         return self._loaded[1:]
+
+    def _as_vectors(self, blobs: Sequence[bytes]) -> Embeddings:
+        data = b"".join(blobs)
+        if len(data) != len(blobs) * self.dim * 4:
+            raise _bad(self.path, "a vector has a wrong length")
+        vectors = np.frombuffer(data, "<f4").reshape(-1, self.dim)
+        if not _are_unit(vectors):
+            raise _bad(self.path, "a vector is not of unit length")
+        return vectors
 
     def _made_for(self) -> tuple[str, int]:
         rows = self._read("SELECT model_id, dim FROM facebank WHERE dim BETWEEN 1 AND 65536")

@@ -36,6 +36,7 @@ COMMANDS = (
     ["people", "photos"],
     ["people", "rename"],
     ["people", "delete"],
+    ["people", "health"],
     ["evaluate"],
     ["calibrate"],
     ["models"],
@@ -666,6 +667,21 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
     assert wrong.code == 2
     assert "does not take one float32 picture" in wrong.err
+
+
+def test_people_health(bare: Run, people: Path, model_file: Path) -> None:
+    fake = ("--model", model_file, "--detector", "whole")
+    result = bare("people", "health", *fake)
+    assert "2 people with 3 photos" in result.out
+    assert "3 show a small face" in result.out
+    assert "1 have one photo only" in result.out
+    assert bare("people", "--health", *fake) == result
+    document = bare("people", "health", *fake, "--json").document
+    assert (document["people"], document["photos"], document["threshold"]) == (2, 3, 0.9)
+    assert document["single"] == ["Bert B"]
+    (people / "Anna/1.png").unlink()
+    assert "1 photo could not be looked at again" in bare("people", "health", *fake).err
+    assert bare("people", "health", *fake, "--no-look").err == ""
 
 
 def test_benchmark_openset(bare: Run, model_file: Path, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"embed", "facebank"},
     {"model", "protocol"},
     {"report"},
-    {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"},
+    {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
+    | {"health", "cluster", "album"},
     {"benchmark"},
     {"cli"},
 ]

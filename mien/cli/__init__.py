@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import console, make, measure, openset, people, prepare, recognise, train
+from mien.cli import console, health, make, measure, openset, people, prepare, recognise, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -61,6 +61,7 @@ _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
 _add(_people, "delete", people.delete, "mien people delete 'Jane Doe' --photo blurred.jpg")
+_add(_people, "health", health.health, "mien people health --fpir 0.001")
 _add(
     app,
     "evaluate",
@@ -79,7 +80,7 @@ _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx
 app.add_typer(
     _people,
     name="people",
-    help="List, rename and delete the people in the facebank.",
+    help="List, examine, rename and delete the people in the facebank.",
     epilog="Example: mien people",
     rich_help_panel=_RECOGNISE,
 )
