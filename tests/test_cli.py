@@ -31,6 +31,7 @@ ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 COMMANDS = (
     ["enroll"],
     ["identify"],
+    ["cluster"],
     ["compare"],
     ["people", "list"],
     ["people", "photos"],
@@ -43,6 +44,7 @@ COMMANDS = (
     ["benchmark", "detect"],
     ["benchmark", "embed"],
     ["benchmark", "openset"],
+    ["benchmark", "cluster"],
     ["train"],
     ["export"],
 )
@@ -111,7 +113,7 @@ def bare(
 @pytest.fixture
 def mien(bare: Run, model_file: Path) -> Run:
     """Runs a command that looks at pictures of colours, each a face."""
-    asking = {"enroll", "identify", "compare"}
+    asking = {"enroll", "identify", "compare", "cluster"}
     fake = ("--model", model_file, "--detector", "whole")
 
     def run(*arguments: object) -> Result:
@@ -667,6 +669,35 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
     assert wrong.code == 2
     assert "does not take one float32 picture" in wrong.err
+
+
+def test_strangers_are_grouped_and_named(mien: Run, people: Path, tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
+    for photo in range(3):
+        save_photo(tmp_path / f"in/s{photo}.png", STRANGER, shade=5 * photo)
+    save_photo(tmp_path / "in/anna.png", ANNA, shade=3)
+    document = mien("cluster", "in", "--min-face", 0, "--json").document
+    assert (document["known"], document["alone"]) == (1, 0)
+    assert [len(group["faces"]) for group in document["groups"]] == [3]
+    assert "group-0001.png" in (tmp_path / "mien-clusters/index.html").read_text()
+    assert "3 photos added" in mien("enroll", "--cluster", 1, "--as", "Cleo").out
+    assert "Cleo" in mien("identify", "in/s2.png").out
+    for wrong in (("--cluster", 2, "--as", "Dan"), ("--cluster", 1), ("--as", "Dan"), ()):
+        refused = mien("enroll", *wrong)
+        assert refused.code == 2
+        assert is_a_sentence(refused.err)
+
+
+def test_benchmark_cluster(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="grouping faces needs the extra cluster")
+    for person in range(12):
+        for photo in range(4):
+            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=8 * photo)
+    fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
+    ways = bare("benchmark", "cluster", *fast, "--json").document["ways"]
+    assert [way["way"] for way in ways] == ["average linkage", "hdbscan", "dbscan"]
+    assert all(0 <= way["mean"]["f"] <= 1 for way in ways)
+    assert "PURITY" in bare("benchmark", "cluster", *fast).out
 
 
 def test_people_health(bare: Run, people: Path, model_file: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
-    {"images", "align", "draw", "metrics", "index", "losses", "runtime"},
+    {"images", "align", "draw", "metrics", "groups", "index", "losses", "runtime"},
     {"backbones", "detect", "data", "plots", "teacher", "impostors"},
     {"checkpoint"},
     {"embed", "facebank"},

@@ -14,7 +14,18 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import console, health, make, measure, openset, people, prepare, recognise, train
+from mien.cli import (
+    cluster,
+    console,
+    health,
+    make,
+    measure,
+    openset,
+    people,
+    prepare,
+    recognise,
+    train,
+)
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -56,6 +67,7 @@ def _add(
 _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
 _add(app, "enroll", recognise.enroll, "mien enroll people", _RECOGNISE)
 _add(app, "identify", recognise.identify, "mien identify a.jpg holiday --save named", _RECOGNISE)
+_add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
@@ -74,6 +86,7 @@ _add(app, "models", measure.models, "mien models", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
 _add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
+_add(_benchmark, "cluster", openset.benchmark_cluster, "mien benchmark cluster people")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)

@@ -75,3 +75,57 @@ def benchmark_openset(
         console.table([("FPIR ASKED FOR", "CALIBRATED ON", "FPIR MEASURED"), *rates])
         console.note(f"{len(faces.vectors)} photos of {faces.people} people, {seeds} draws")
     console.leave(skipped)
+
+
+def benchmark_cluster(
+    folder: Folder,
+    *,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How often to draw whom to group.")
+    ] = 5,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+) -> None:
+    """Measure ways to group faces: pairwise F and purity.
+
+    Half of the people are grouped, with the setting that is best on the others.
+    """
+    from dataclasses import asdict
+
+    from mien.benchmark.cluster import compare
+    from mien.benchmark.people import embed
+    from mien.model import load
+
+    network = load(model, detector=detector, threshold=0)  # grouping asks for none
+    faces = embed(network, folder, console.progress)
+    found = compare(faces, seeds=seeds)
+    skipped = console.note_skipped(faces.skipped)
+    if as_json:
+        console.document(
+            {
+                "model_id": network.model_id,
+                "people": faces.people,
+                "photos": len(faces.vectors),
+                "seeds": seeds,
+                "ways": [asdict(one) for one in found],
+                "skipped": console.skips(faces.skipped),
+            }
+        )
+    else:
+        rows = [
+            (
+                one.way,
+                f"{one.mean.f:.3f} ± {one.std.f:.3f}",
+                f"{one.mean.precision:.3f}",
+                f"{one.mean.recall:.3f}",
+                f"{one.mean.purity:.3f} ± {one.std.purity:.3f}",
+                f"{one.mean.grouped:.1%}",
+                " ".join(f"{setting:g}" for setting in one.settings),
+            )
+            for one in found
+        ]
+        headings = ("WAY", "F", "PRECISION", "RECALL", "PURITY", "GROUPED", "SETTINGS")
+        console.table([headings, *rows])
+        console.note(f"{len(faces.vectors)} photos of {faces.people} people, {seeds} draws")
+    console.leave(skipped)

@@ -81,5 +81,6 @@ Tta: TypeAlias = Annotated[
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; docs/json.md names its fields.")
 ]
+CLUSTERS = Path("mien-clusters")  # where mien cluster leaves its groups
 DEFAULT_MODEL = "mien-small"
 DEFAULT_DETECTOR = "mtcnn"

@@ -12,6 +12,7 @@ import typer
 
 from mien.cli import console
 from mien.cli.options import (
+    CLUSTERS,
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
     DetectorName,
@@ -35,10 +36,22 @@ if TYPE_CHECKING:
 
 def enroll(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person.")
-    ],
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person."),
+    ] = None,
     *,
     facebank: FacebankPath,
+    cluster: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Learn group N of what mien cluster left in FOLDER; may be repeated.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Whose faces the group shows.")
+    ] = None,
     largest: Annotated[
         bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
     ] = False,
@@ -53,19 +66,32 @@ def enroll(
 
     Again on the same folder, it adds what is new, removes what is gone and leaves the rest alone.
     """
+    from dataclasses import replace
+
+    from mien.cluster import cut
     from mien.enroll import enroll as add
-    from mien.enroll import rebuild as replace
+    from mien.enroll import rebuild as anew
     from mien.facebank import Facebank
     from mien.model import load
 
+    if bool(cluster) != (name is not None):
+        raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
+    if folder is None and not cluster:
+        raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
+    unusable: tuple[tuple[Path, str], ...] = ()
+    source = folder or CLUSTERS
+    if cluster and name is not None:
+        source, unusable = cut(source, cluster, name)
+        largest = True  # a cut-out may show a part of a neighbour
     network = load(model, detector=detector, threshold=0)  # enrolling asks for none
     if rebuild and facebank.exists():
         bank = Facebank.open(facebank)  # whichever model made it
     else:
         bank = Facebank.create(facebank, model_id=network.model_id, dim=network.dim)
     with bank:
-        learn = replace if rebuild else add
-        done = learn(folder, bank, network, largest=largest, progress=console.progress)
+        learn = anew if rebuild else add
+        done = learn(source, bank, network, largest=largest, progress=console.progress)
+        done = replace(done, skipped=(*unusable, *done.skipped))
         content = _enrolment(done, bank)
     skipped = console.note_skipped(done.skipped)
     if as_json:
