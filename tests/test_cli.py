@@ -31,6 +31,7 @@ ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 COMMANDS = (
     ["enroll"],
     ["identify"],
+    ["album"],
     ["cluster"],
     ["compare"],
     ["people", "list"],
@@ -113,7 +114,7 @@ def bare(
 @pytest.fixture
 def mien(bare: Run, model_file: Path) -> Run:
     """Runs a command that looks at pictures of colours, each a face."""
-    asking = {"enroll", "identify", "compare", "cluster"}
+    asking = {"enroll", "identify", "compare", "cluster", "album"}
     fake = ("--model", model_file, "--detector", "whole")
 
     def run(*arguments: object) -> Result:
@@ -669,6 +670,28 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     wrong = bare("benchmark", "embed", model_file, "--beside", model_file, *once)
     assert wrong.code == 2
     assert "does not take one float32 picture" in wrong.err
+
+
+def test_an_album_is_asked(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/a.png", ANNA, shade=3)
+    save_photo(tmp_path / "in/s.png", STRANGER)
+    at = ("in", "--index", "album.db")
+    result = mien("album", *at, "--with", "Anna")
+    assert result.code == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == ["PEOPLE", "Anna"]
+    (tmp_path / "in/bad.jpg").write_text("no picture")
+    written = ("--csv", "all.csv", "--html", "all.html", "--xmp")
+    result = mien("album", *at, *written, "--json")
+    assert result.code == 3
+    document = result.document
+    assert (document["added"], document["kept"], document["sidecars"]) == (1, 2, 1)
+    assert [photo["faces"][0]["person"] for photo in document["photos"]] == ["Anna", None]
+    assert "Anna" in (tmp_path / "all.csv").read_text()
+    assert "Anna" in (tmp_path / "all.html").read_text()
+    assert (tmp_path / "in/a.png.xmp").is_file()
+    unknown = mien("album", *at, "--with", "Dan")
+    assert unknown.code == 2
+    assert "nobody is called Dan" in unknown.err
 
 
 def test_strangers_are_grouped_and_named(mien: Run, people: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
     {"images", "align", "draw", "metrics", "groups", "index", "losses", "runtime"},
-    {"backbones", "detect", "data", "plots", "teacher", "impostors"},
+    {"backbones", "detect", "data", "plots", "teacher", "impostors", "sidecar"},
     {"checkpoint"},
     {"embed", "facebank"},
     {"model", "protocol"},

@@ -15,6 +15,7 @@ import typer
 
 from mien import __version__
 from mien.cli import (
+    album,
     cluster,
     console,
     health,
@@ -67,6 +68,9 @@ def _add(
 _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
 _add(app, "enroll", recognise.enroll, "mien enroll people", _RECOGNISE)
 _add(app, "identify", recognise.identify, "mien identify a.jpg holiday --save named", _RECOGNISE)
+_add(
+    app, "album", album.album, "mien album photos --with 'Jane Doe' --with 'Joe Bloggs'", _RECOGNISE
+)
 _add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
