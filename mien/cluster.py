@@ -84,7 +84,7 @@ def cluster(
         facebank.require(model.model_id)
         own = model.threshold_among(person.photos for person in facebank.people())
     if threshold is None:
-        threshold = model.impostors.threshold(FMR) if model.impostors else model.threshold
+        threshold = default_threshold(model)
     found: list[Stranger] = []
     parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
     skipped, known = [], 0
@@ -125,6 +125,11 @@ def cluster(
         known=known,
         skipped=tuple(skipped),
     )
+
+
+def default_threshold(model: Model) -> float:
+    """The mean cosine that makes one group of two where none is given."""
+    return model.impostors.threshold(FMR) if model.impostors else model.threshold
 
 
 def save(clusters: Clusters, out: Path) -> None:

@@ -718,7 +718,12 @@ def test_benchmark_cluster(bare: Run, model_file: Path, tmp_path: Path) -> None:
             save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=8 * photo)
     fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
     ways = bare("benchmark", "cluster", *fast, "--json").document["ways"]
-    assert [way["way"] for way in ways] == ["average linkage", "hdbscan", "dbscan"]
+    assert [way["way"] for way in ways] == [
+        "average linkage",
+        "hdbscan",
+        "dbscan",
+        "as mien cluster",
+    ]
     assert all(0 <= way["mean"]["f"] <= 1 for way in ways)
     assert "PURITY" in bare("benchmark", "cluster", *fast).out
 

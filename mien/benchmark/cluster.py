@@ -56,8 +56,13 @@ WAYS: dict[str, tuple[Callable[[Embeddings, float], NDArray[np.intp]], tuple[flo
 }
 
 
-def compare(faces: Embedded, *, seeds: int = 5) -> list[Measured]:
+def compare(faces: Embedded, default: float, *, seeds: int = 5) -> list[Measured]:
     """Each way on half of the people, drawn, with the setting of the best F on the other half.
+
+    Args:
+        faces: of people who are known.
+        default: the mean cosine that `mien cluster` takes, which is measured too.
+        seeds: how often to draw, from seed 0 on.
 
     Raises:
         MissingExtra: scikit-learn is not installed.
@@ -66,14 +71,14 @@ def compare(faces: Embedded, *, seeds: int = 5) -> list[Measured]:
         import sklearn.cluster  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra("Grouping faces", "cluster") from error
-    found: dict[str, list[tuple[float, Grouping]]] = {way: [] for way in WAYS}
+    ways = {**WAYS, "as mien cluster": (group, (default,))}
+    found: dict[str, list[tuple[float, Grouping]]] = {way: [] for way in ways}
     for seed in range(seeds):
         drawn = np.random.default_rng(seed).permutation(faces.people)[: faces.people // 2]
         half = np.isin(faces.person, drawn)
-        for way, (run, settings) in WAYS.items():
+        for way, (run, settings) in ways.items():
             others, own = faces.vectors[half], faces.person[half]
-            rated = [judge(run(others, setting), own).f for setting in settings]
-            best = settings[int(np.argmax(rated))]
+            best = max(settings, key=lambda setting: judge(run(others, setting), own).f)
             found[way].append((best, judge(run(faces.vectors[~half], best), faces.person[~half])))
     return [_mean(way, runs) for way, runs in found.items()]
 

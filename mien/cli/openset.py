@@ -95,11 +95,12 @@ def benchmark_cluster(
 
     from mien.benchmark.cluster import compare
     from mien.benchmark.people import embed
+    from mien.cluster import default_threshold
     from mien.model import load
 
-    network = load(model, detector=detector, threshold=0)  # grouping asks for none
+    network = load(model, detector=detector)
     faces = embed(network, folder, console.progress)
-    found = compare(faces, seeds=seeds)
+    found = compare(faces, default_threshold(network), seeds=seeds)
     skipped = console.note_skipped(faces.skipped)
     if as_json:
         console.document(
