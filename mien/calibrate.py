@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mien.data import people
 from mien.data.crops import largest
@@ -100,7 +101,7 @@ def calibrate(
         model_id=model.model_id,
         chosen=_operating_point(impostors, genuine, fmr),
         table=tuple(_operating_point(impostors, genuine, rate) for rate in trusted),
-        impostors=_distribution(impostors, embeddings, whose),
+        impostors=distribution(embeddings, whose),
         source=Path(folder).resolve().name,
         people=len(set(whose)),
         photos=len(whose),
@@ -110,11 +111,15 @@ def calibrate(
     )
 
 
-def _distribution(
-    impostors: Scores, embeddings: Embeddings, whose: Collection[str]
-) -> Impostors | None:
-    gains = template_gains(embeddings, list(whose), ERRORS_TO_TRUST)
-    found = Impostors.measured(impostors, gains, ERRORS_TO_TRUST)
+def distribution(embeddings: Embeddings, whose: ArrayLike) -> Impostors | None:
+    """How alike people are who are strangers to each other; None: too few pairs for two rates.
+
+    Args:
+        embeddings: (N, D) unit vectors.
+        whose: (N,) whose they are, any values that can be compared.
+    """
+    gains = template_gains(embeddings, whose, ERRORS_TO_TRUST)
+    found = Impostors.measured(impostor_scores(embeddings, whose), gains, ERRORS_TO_TRUST)
     return found if found.is_usable else None
 
 

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.benchmark.people import Embedded
-from mien.impostors import Impostors, template_gains
-from mien.metrics import threshold_at_fmr
+from mien.calibrate import distribution
+from mien.metrics import tpir_at_fpir
 from mien.model import Model
 from mien.types import Embeddings, Scores
 
 FPIRS = (1e-2, 1e-3)
-ERRORS_TO_TRUST = 30  # false matches that a rate must rest on
 ASKED = (1e-1, 1e-2, 1e-3)  # of thresholds
 
 
@@ -36,6 +35,11 @@ class Enrolled:
     def photos(self) -> NDArray[np.intp]:
         """How many photos each has, (P,)."""
         return np.diff(np.append(self.first, len(self.vectors)))
+
+    @property
+    def person(self) -> NDArray[np.intp]:
+        """Whose each photo is, (N,)."""
+        return np.repeat(np.arange(len(self.first)), self.photos)
 
     @property
     def means(self) -> Embeddings:
@@ -101,8 +105,8 @@ class Tpir:
 
     combination: str
     fpir: float
-    tpir: float  # mean over the draws
-    std: float  # their sample standard deviation; 0 where there is one draw
+    tpir: float | None  # mean over the draws; None: too few strangers to tell
+    std: float | None  # their sample standard deviation; 0 where there is one draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def combinations(faces: Embedded, *, seeds: int = 10, photos: int | None = None)
         seeds: how often to draw, from seed 0 on.
         photos: enrolled of a person at most; half of what there is in any case, rounded down.
     """
-    found: dict[tuple[str, float], list[float]] = {
+    found: dict[tuple[str, float], list[float | None]] = {
         (name, fpir): [] for fpir in FPIRS for name in COMBINATIONS
     }
     for seed in range(seeds):
@@ -133,9 +137,13 @@ def combinations(faces: Embedded, *, seeds: int = 10, photos: int | None = None)
             right = scores.argmax(axis=1) == own
             strangers = score(strange, enrolled).max(axis=1)
             for fpir in FPIRS:
-                named = scores.max(axis=1) >= threshold_at_fmr(strangers, fpir)
-                found[name, fpir].append(float((right & named).mean()))
-    return [Tpir(name, fpir, *_spread(rates)) for (name, fpir), rates in found.items()]
+                rate = tpir_at_fpir(scores.max(axis=1), right, strangers, fpir)
+                found[name, fpir].append(rate)
+    return [
+        Tpir(name, fpir, *(_spread(told) if len(told) == seeds else (None, None)))
+        for (name, fpir), rates in found.items()
+        for told in [[rate for rate in rates if rate is not None]]
+    ]
 
 
 def strangers(
@@ -150,7 +158,10 @@ def strangers(
     for seed in range(seeds):
         enrolled, _, _, strange = _draw(faces, seed, photos)
         scores = _mean(strange, enrolled).max(axis=1)
-        known = {"model": model.impostors, "enrolled": _impostors(enrolled)}
+        known = {
+            "model": model.impostors,
+            "enrolled": distribution(enrolled.vectors, enrolled.person),
+        }
         for name, impostors in known.items():
             if impostors is None:
                 continue
@@ -158,16 +169,6 @@ def strangers(
                 threshold = impostors.threshold_among(enrolled.photos.tolist(), fpir)
                 found.setdefault((fpir, name), []).append(float((scores >= threshold).mean()))
     return [Strangers(*case, *_spread(rates)) for case, rates in found.items()]
-
-
-def _impostors(enrolled: Enrolled) -> Impostors | None:
-    """How alike those enrolled are."""
-    people = np.repeat(np.arange(len(enrolled.photos)), enrolled.photos)
-    different = np.triu(people[:, None] != people[None])
-    scores = (enrolled.vectors @ enrolled.vectors.T)[different]
-    gains = template_gains(enrolled.vectors, people, ERRORS_TO_TRUST)
-    found = Impostors.measured(scores, gains, ERRORS_TO_TRUST)
-    return found if found.is_usable else None
 
 
 def _draw(

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import images
 from mien.data import people
-from mien.errors import BadInput, NoFace
+from mien.data.crops import largest
+from mien.errors import BadInput
 from mien.model import Model
-from mien.types import Embeddings, Progress, largest_face, silent
+from mien.types import Embeddings, Progress, silent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,11 +40,7 @@ def embed(model: Model, folder: Path, progress: Progress = silent) -> Embedded:
     vectors, names = [], []
     for path in progress(list(person_of), "embedding"):
         try:
-            image = images.read(path)
-            faces = model.detect(image)
-            if not faces:
-                raise NoFace(f"{path} shows no face")
-            vectors.append(model.embed(image, [largest_face(faces)])[0])
+            vectors.append(model.embedder(largest(path, model.detector)[None])[0])
             names.append(person_of[path])
         except BadInput as error:
             skipped[path] = str(error)

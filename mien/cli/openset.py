@@ -62,10 +62,7 @@ def benchmark_openset(
             }
         )
     else:
-        rows = [
-            (one.combination, f"{one.fpir:g}", f"{one.tpir:.2%} ± {100 * one.std:.2f}")
-            for one in found
-        ]
+        rows = [(one.combination, f"{one.fpir:g}", _percent(one.tpir, one.std)) for one in found]
         console.table([("COMBINATION", "FPIR", "TPIR"), *rows])
         rates = [
             (f"{one.fpir:g}", one.calibrated_on, f"{one.measured:.3%} ± {100 * one.std:.3f}")
@@ -75,6 +72,12 @@ def benchmark_openset(
         console.table([("FPIR ASKED FOR", "CALIBRATED ON", "FPIR MEASURED"), *rates])
         console.note(f"{len(faces.vectors)} photos of {faces.people} people, {seeds} draws")
     console.leave(skipped)
+
+
+def _percent(mean: float | None, std: float | None) -> str:
+    if mean is None or std is None:
+        return "too few strangers to tell"
+    return f"{mean:.2%} ± {100 * std:.2f}"
 
 
 def benchmark_cluster(

@@ -191,7 +191,7 @@ def identify(
                 facebank=bank.path,
                 model_id=bank.model_id,
                 threshold=score_needed,
-                fpir=network.impostors and network.impostors.fpir(photos_each, score_needed),
+                fpir=_rate(network, photos_each, score_needed),
             )
         elif json_lines:
             skipped += _print_lines(entries)
@@ -200,6 +200,12 @@ def identify(
             if save:
                 console.note(f"the copies are in {save}")
     console.leave(skipped)
+
+
+def _rate(network: Model, photos: Sequence[int], threshold: float) -> float | None:
+    """The share of strangers who get a name, to four digits."""
+    known = network.impostors
+    return float(f"{known.fpir(photos, threshold):.4g}") if known else None
 
 
 def _update(bank: Facebank, network: Model) -> int:
