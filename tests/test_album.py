@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import re
+import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import children
 import pytest
 from fakes import FakeModel, SquareFaces, save_photo
 from PIL import Image as Pillow
@@ -128,6 +132,34 @@ def test_what_was_looked_at_before_a_kill_stays(photos: Path, album: Album) -> N
     with pytest.raises(Killed):
         album.update(photos, progress=progress)
     assert album.update(photos).added == 3
+
+
+def test_a_kill_at_any_moment_loses_nothing(
+    photos: Path, album: Album, model: FakeModel, tmp_path: Path
+) -> None:
+    for number in range(60):
+        save_photo(photos / f"{number}.png", number)
+    path, moments, kills, kept = tmp_path / "killed.db", random.Random(0), 0, 0
+
+    def work() -> None:
+        with Album(path, model) as killed:
+            killed.update(photos)
+
+    for _ in range(20):
+        process = children.start(work)
+        time.sleep(moments.uniform(0.005, 0.1))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        with Album(path, model) as found:
+            entries = found.ask(photos, None)
+        assert len(entries) >= kept
+        kept = len(entries)
+    assert kills
+    with Album(path, model) as found:
+        assert found.update(photos).kept == kept
+        album.update(photos)
+        assert found.ask(photos, None) == album.ask(photos, None)
 
 
 def test_bad_photos_are_told_each_time_and_looked_at_once(photos: Path, album: Album) -> None:

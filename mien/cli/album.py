@@ -73,6 +73,7 @@ def album(
     known = Facebank.open(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
         update = collection.update(folder, progress=console.progress)
+        everything = collection.ask(folder, bank) if xmp else []
         entries = collection.ask(folder, bank, people or ())
     skipped = update.skipped
     if csv:
@@ -81,7 +82,7 @@ def album(
         write_page(html, entries)
     sidecars = 0
     if xmp:
-        sidecars, left_alone = write_sidecars(entries)
+        sidecars, left_alone = write_sidecars(everything)
         skipped += left_alone
     count = console.note_skipped(skipped)
     if as_json:

@@ -89,7 +89,8 @@ def _rate(found: Health) -> str:
 
 def _section(what: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if rows:
-        console.say(f"\n{len(rows):,} {what}", style="bold")
+        console.say("")
+        console.say(f"{len(rows):,} {what}", style="bold")
         console.table([headings, *rows])
 
 
