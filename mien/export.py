@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from mien.backbones.blocks import SplitConv
+from mien.backbones.blocks import DepthwiseBranches, SplitConv
 from mien.checkpoint import Checkpoint
 from mien.embed import Card, canary_crop
 from mien.errors import BadInput, BadModel
@@ -47,6 +47,8 @@ class _Deployed(nn.Module):
 
 def fold(module: nn.Module) -> nn.Module:
     """Turns every linear run of layers into one convolution or linear layer, in place."""
+    if isinstance(module, DepthwiseBranches):
+        return module.folded()
     for name, child in module.named_children():
         setattr(module, name, fold(child))
     if isinstance(module, SplitConv):
@@ -70,6 +72,12 @@ def _dense_conv(split: SplitConv) -> nn.Conv2d:
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
     conv.weight = nn.Parameter(weight)
     return conv.eval()
+
+
+def graph(network: nn.Module) -> bytes:
+    """An ONNX file of what a network computes, without a card; the network is folded by it."""
+    content: bytes = _graph(network).SerializeToString()
+    return content
 
 
 def export(
@@ -116,7 +124,7 @@ def export(
         trained={"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained},
         canary=[round(float(value), 6) for value in expected[0]],
     )
-    proto = _to_onnx(_Deployed(fold(network)).eval(), torch.from_numpy(crops))
+    proto = _graph(network)
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
     content = proto.SerializeToString()
     exported = session(content, otherwise=f"{path} would not run; use another version of torch")
@@ -128,6 +136,11 @@ def export(
         )
     write_atomically(path, content)
     return card
+
+
+def _graph(network: nn.Module) -> onnx.ModelProto:
+    crops = torch.from_numpy(_crops_to_compare())
+    return _to_onnx(_Deployed(fold(network)).eval(), crops)
 
 
 def _to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:

@@ -24,16 +24,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import SIZE, crop
+from mien.align import SIZE
 from mien.data import shards, sources, verification
+from mien.data.crops import largest
 from mien.data.recordio import Damaged, Entry
 from mien.data.shards import NO_LABEL, Record, Shards, Skip, write_shard
 from mien.data.sources import Source
 from mien.detect.mtcnn import MTCNN
 from mien.errors import BadInput, MienError, NoFace
-from mien.images import decode, read, read_bytes, write_atomically
+from mien.images import decode, read_bytes, write_atomically
 from mien.runtime import processors
-from mien.types import Detector, Image, Progress, largest_face, silent
+from mien.types import Detector, Image, Progress, silent
 
 MARGIN = 8  # pixels around a crop that is made here, in which training can shift it
 SIDES = (SIZE, SIZE + 2 * MARGIN)
@@ -259,7 +260,7 @@ def _from_photos(
         name = f"{path.parent.name}/{path.name}"
         try:
             if detect:
-                yield Record(_encoded(_aligned(path, detect)), label, name, SIDES[1])
+                yield Record(_encoded(largest(path, detect, margin=MARGIN)), label, name, SIDES[1])
             else:
                 yield _kept(read_bytes(path), label, name, str(path))
         except NoFace as error:
@@ -281,14 +282,6 @@ def _kept(image: bytes, label: int, source: str, name: str) -> Record | Skip:
     if not image.startswith((b"\xff\xd8", b"\x89PNG")):
         image = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
     return Record(image, label, source, height)
-
-
-def _aligned(path: Path, detector: Detector) -> Image:
-    image = read(path)
-    faces = detector(image)
-    if not faces:
-        raise NoFace(f"{path} shows no face")
-    return crop(image, largest_face(faces).points, margin=MARGIN)
 
 
 def _encoded(image: Image) -> bytes:

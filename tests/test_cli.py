@@ -44,22 +44,19 @@ COMMANDS = (
     ["models"],
     ["benchmark", "detect"],
     ["benchmark", "embed"],
+    ["benchmark", "train"],
+    ["benchmark", "data"],
     ["benchmark", "openset"],
     ["benchmark", "cluster"],
+    ["prepare"],
     ["train"],
     ["export"],
 )
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
-FREE = {
-    "trained",
-    "calibration",
-    "tar",
-    "rank",
-    "tpir",
-    "gains",
-}  # whose content has no fixed fields
+# Fields whose content has no fixed fields.
+FREE = {"trained", "calibration", "tar", "rank", "tpir", "gains", "arguments", "published"}
 
 
 def fields(content: Any) -> set[str]:
@@ -649,7 +646,47 @@ def test_models_lists_what_ships(bare: Run) -> None:
     document = bare("models", "--json").document
     heading, *rows = bare("models").out.splitlines()
     assert heading.split()[0] == "MODEL"
-    assert [row.split()[0] for row in rows] == [model["name"] for model in document["models"]]
+    blank = rows.index("")
+    assert [row.split()[0] for row in rows[:blank]] == [m["name"] for m in document["models"]]
+    assert [row.split()[0] for row in rows[blank + 2 :]] == [
+        n["name"] for n in document["networks"]
+    ]
+    (small,) = (model for model in document["models"] if model["name"] == "mien-small")
+    (network,) = (n for n in document["networks"] if "mien-small" in n["models"])
+    assert network["ours"] == small["lfw"]
+
+
+def test_models_are_listed_without_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from mien.cli import main; main({arguments})"
+    for arguments, code_, word in (
+        (["models"], 0, "seesaw_shuffle"),
+        (["models", "--slim"], 2, "pip install 'mien[train]'"),
+    ):
+        command = [sys.executable, "-c", code.format(arguments=arguments)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == code_
+        assert word in result.stdout + result.stderr
+
+
+def test_the_slim_options(bare: Run) -> None:
+    pytest.importorskip("torch")
+    first, *options = bare("models", "--slim", "--json").document["networks"]
+    assert first["name"] == "seesaw_shuffle"
+    assert options[0]["arguments"] == {"filters": 32, "downsample": "conv"}
+    assert options[0]["macs"] > 2 * first["macs"]
+    assert bare("models", "--slim").out.splitlines()[2].startswith("A1 ")
+
+
+def test_benchmark_train(bare: Run) -> None:
+    pytest.importorskip("torch")
+    once = ("benchmark", "train", "seesaw_tiny", "--batch", 2, "--turns", 1)
+    document = bare(*once, "--json").document
+    assert (document["batch"], document["threads"], document["turns"]) == (2, 1, 1)
+    assert {rate["network"] for rate in document["rates"]} >= {"seesaw_tiny"}
+    assert "seesaw_tiny" in bare(*once).out
+    wrong = bare("benchmark", "train", "no_such_network")
+    assert wrong.code == 2
+    assert "there is no network 'no_such_network'" in wrong.err
 
 
 def test_benchmark_detect(bare: Run, demo_photos: Path) -> None:
@@ -841,3 +878,34 @@ def test_deleting_asks_on_a_terminal(
     assert ended == code
     assert "Delete Anna and 2 photos" in shown
     assert len(mien("people", "--json").document["people"]) == left
+
+
+def test_prepare(bare: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="preparing needs the extra data")
+    for name in ("Anna", "Bert"):
+        save_photo(tmp_path / f"in/{name}/1.png", ANNA)
+        Pillow.new("RGB", (112, 112), "red").save(tmp_path / f"in/{name}/2.png")
+    (tmp_path / "people.txt").write_text("Anna\n")
+    prepare = ("prepare", "in", "--aligned", "--people", "people.txt", "--out", "data")
+    result = bare(*prepare)
+    assert result.code == 3
+    assert re.search(r"^1 record +of 1 people\n1 skipped +size\nsha256 ", result.out, re.M)
+    assert "skipped in/Anna/1.png is 32 x 32" in result.err
+    assert "1 person with one picture" in result.err
+    document = bare(*prepare, "--json", "--original-layout").document
+    assert (document["out"], document["records"], document["people"]) == ("data", 1, 1)
+    assert (tmp_path / "data/imgs/0/0.png").is_file()
+    assert bare("prepare", "--check", "data").code == 0
+    (tmp_path / "data/shard-00000.arrow").write_bytes(b"")
+    damaged = bare("prepare", "--check", "data")
+    assert (damaged.code, damaged.out) == (2, "")
+    assert is_a_sentence(damaged.err)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("in",), ("--out", "data"), ("in", "--out", "a", "--check", "b")]
+)
+def test_prepare_takes_sources_and_a_folder_or_only_checks(
+    bare: Run, arguments: tuple[str, ...]
+) -> None:
+    assert bare("prepare", *arguments).code == 2

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rec import content, insightface, record, write
 
 from mien.data import recordio
 from mien.data.recordio import MAGIC, Damaged, Entry, Records, Span
@@ -20,48 +22,6 @@ unhurried = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-
-
-def record(content: bytes) -> bytes:
-    """One record; the magic at a multiple of 4 is cut out and begins a new part."""
-    words = [content[i : i + 4] for i in range(0, len(content), 4)]
-    parts = [b""]
-    for word in words:
-        parts = [*parts, b""] if word == MAGIC else [*parts[:-1], parts[-1] + word]
-    kinds = [0] if len(parts) == 1 else [1, *[2] * (len(parts) - 2), 3]
-    return b"".join(
-        MAGIC + struct.pack("<I", kind << 29 | len(part)) + part + bytes(-len(part) % 4)
-        for kind, part in zip(kinds, parts, strict=True)
-    )
-
-
-def content(labels: float | Sequence[float], image: bytes = b"") -> bytes:
-    if isinstance(labels, (int, float)):
-        return struct.pack("<IfQQ", 0, labels, 7, 0) + image
-    more = struct.pack(f"<{len(labels)}f", *labels)
-    return struct.pack("<IfQQ", len(labels), 0.0, 7, 0) + more + image
-
-
-def insightface(images: Sequence[tuple[int, bytes]]) -> list[bytes]:
-    """Record 0, the photos by ascending label, and the identities."""
-    labels = [label for label, _ in images]
-    first, people = 1 + len(images), sorted(set(labels))
-    spans = [(1 + labels.index(p), 1 + labels.index(p) + labels.count(p)) for p in people]
-    return [
-        record(content([first, first + len(people)])),
-        *(record(content(label, image)) for label, image in images),
-        *(record(content(span)) for span in spans),
-    ]
-
-
-def write(folder: Path, records: Sequence[bytes]) -> Path:
-    """`train.rec` and its index."""
-    rec = folder / "train.rec"
-    rec.write_bytes(b"".join(records))
-    starts = np.cumsum([0, *map(len, records)])[:-1]
-    lines = [f"{number}\t{start}\n" for number, start in enumerate(starts)]
-    rec.with_suffix(".idx").write_text("".join(lines))
-    return rec
 
 
 def read_all_ways(rec: Path) -> list[list[Entry | Damaged]]:
@@ -87,6 +47,25 @@ def test_the_bytes_are_those_of_the_format(tmp_path: Path) -> None:
     image = bytes.fromhex("ffd8ffe0 0a23d7ce 0a23d7ce 010203")
     expected = [Entry(0, 7, image), Entry(1, 7, b"\xff\xd8")]
     assert list(recordio.stream(rec)) == list(Records(rec)) == expected
+
+
+def test_what_mxnet_has_written() -> None:
+    """Pictures of colours that mxnet 1.9.1 has packed and read again; two hold the magic."""
+    folder = Path(__file__).parent / "mxnet"
+    theirs = {int(n): found for n, found in json.loads((folder / "read.json").read_text()).items()}
+    records = Records(folder / "train.rec")
+    assert records.images.tolist() == [1, 2, 3, 4, 5, 6]
+    for number, (flag, label, sha256, size) in theirs.items():
+        match records.read(number):
+            case Entry(_, ours, image):
+                assert ours == (label[0] if flag else label)
+                assert (hashlib.sha256(image).hexdigest(), len(image)) == (sha256, size)
+            case Span(_, start, end):
+                assert (flag, label, size) == (2, [start, end], 0)
+            case damaged:
+                raise AssertionError(damaged)
+    assert (folder / "train.rec").read_bytes().count(MAGIC) > len(theirs)
+    assert list(recordio.stream(folder / "train.rec")) == list(records)
 
 
 def test_insightface(tmp_path: Path) -> None:

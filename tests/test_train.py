@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
 import signal
 import socket
@@ -30,7 +31,6 @@ from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  
 from mien.losses import LOSSES  # noqa: E402
 from mien.teacher import Teacher  # noqa: E402
 from mien.train import TrainConfig, engine, find_batch, find_rate, train  # noqa: E402
-from mien.train.layout import Layout, fastest  # noqa: E402
 from mien.train.schedule import body_optimizer, rate  # noqa: E402
 
 
@@ -201,6 +201,21 @@ def test_batches_are_the_same_for_any_number_of_loaders() -> None:
     assert sorted(np.concatenate(seen)) == sorted(pictures.labels)  # an epoch sees each once
 
 
+def test_sets_are_measured_meanwhile(tmp_path: Path) -> None:
+    pictures = toy.ToyPictures("")
+    pairs = [(a, b) for a in range(20) for b in range(20, 30)]
+    images = [pictures.images(np.array([index]))[0] for pair in pairs for index in pair]
+    same = [a % 6 == b % 6 for a, b in pairs]
+    (tmp_path / "toys.bin").write_bytes(pickle.dumps((images, same)))
+    settings = {"validate": (str(tmp_path / "toys.bin"),), "validate_every": 1.0}
+    log = run(toy.config(**settings, rate=0.05, ema=0.5), tmp_path / "run")
+    accuracies = [entry["validation"]["toys"] for entry in log if "validation" in entry]
+    assert [entry["step"] for entry in log if "validation" in entry] == [5, 10, 15, 20]
+    assert accuracies[-1] > 0.9  # by their colours
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["results"]["validation"]["toys"] == accuracies[-1]
+
+
 # Mistakes, and what fails.
 
 
@@ -309,16 +324,6 @@ def test_the_search_for_a_batch_ends() -> None:
     trials = list(find_batch(toy.config(), least=8))
     assert [trial.batch for trial in trials] == [8 * 2**k for k in range(len(trials))]
     assert all(trial.photos_per_second > 0 for trial in trials)
-
-
-def test_the_fastest_layout_leaves_the_network_as_it_was() -> None:
-    network = toy.Toy()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    found = fastest(network, 4, torch.device("cpu"))
-    assert isinstance(found, Layout)
-    assert fastest(network, 4, torch.device("cpu"), precision="bf16").precision == "bf16"
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, before[name])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

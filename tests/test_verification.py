@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from mien.data import verification
+from mien.data.recordio import Entry, Records
 from mien.errors import BadInput
 
 unhurried = settings(
@@ -40,6 +41,16 @@ def test_python_2(lfw: Path, content: bytes) -> None:
     found = verification.read(lfw)
     assert found.images == [b"\xff\xd8'", b"b"]
     assert found.same.tolist() == [True]
+
+
+def test_a_file_that_python_2_has_written() -> None:
+    """Of the pictures that mxnet has packed; see test_recordio."""
+    folder = Path(__file__).parent / "mxnet"
+    records = Records(folder / "train.rec")
+    found = verification.read(folder / "lfw.bin")
+    packed = [records.read(number) for number in (1, 2, 3, 6)]
+    assert found.images == [entry.image for entry in packed if isinstance(entry, Entry)]
+    assert found.same.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -8,12 +8,15 @@ from mien.backbones.seesaw import (
     SeesawFaceNet,
     seesaw_dw_v1,
     seesaw_dw_v2,
+    seesaw_fast,
     seesaw_share,
     seesaw_shuffle,
+    seesaw_shuffle_mobi,
 )
-from mien.backbones.slim import slim_seesaw, slim_seesaw_7, slim_seesaw_28
+from mien.backbones.slim import slim_seesaw, slim_seesaw_7, slim_seesaw_28, slim_seesaw_stage
+from mien.backbones.tiny import TinyFaceNet, seesaw_tiny
 
-Network = IR | MobileFaceNet | SeesawFaceNet
+Network = IR | MobileFaceNet | SeesawFaceNet | TinyFaceNet
 
 BACKBONES: dict[str, Callable[..., Network]] = {
     build.__name__: build
@@ -21,11 +24,15 @@ BACKBONES: dict[str, Callable[..., Network]] = {
         mobileface,
         seesaw_share,
         seesaw_shuffle,
+        seesaw_shuffle_mobi,
+        seesaw_fast,
+        seesaw_tiny,
         seesaw_dw_v1,
         seesaw_dw_v2,
         slim_seesaw,
         slim_seesaw_28,
         slim_seesaw_7,
+        slim_seesaw_stage,
         ir_50,
         ir_100,
         ir_152,

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # SiLU is what the SeesawFaceNet code calls h_swish: it multiplies by a true sigmoid.
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
-    "silu": lambda channels: nn.SiLU(inplace=True),
+    "silu": lambda channels: nn.SiLU(),  # in place it would copy its input, for the gradient
     "relu": lambda channels: nn.ReLU(inplace=True),
-    "hard_swish": lambda channels: nn.Hardswish(inplace=True),
+    "hard_swish": lambda channels: nn.Hardswish(),
     "prelu": nn.PReLU,
     "linear": lambda channels: nn.Identity(),
 }
@@ -76,6 +77,46 @@ class SplitConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.dense()[:, :, None, None])
+
+
+class DepthwiseBranches(nn.Module):
+    """A 3x3 depthwise convolution that learns as a sum: 3x3, 1x1 and, at stride 1, the input.
+
+    Each has its batch norm; `folded` is the one convolution that they are once they have learned.
+    Vasu et al., MobileOne, arXiv 2206.04040.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.wide, self.point = (
+            conv_bn(channels, channels, kernel, activation="linear", stride=stride, groups=channels)
+            for kernel in (3, 1)
+        )
+        self.identity = nn.BatchNorm2d(channels) if stride == 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.wide(x) + self.point(x)
+        return y if self.identity is None else y + self.identity(x)
+
+    def folded(self) -> nn.Conv2d:
+        """The same function in evaluation."""
+        branches: list[Any] = [self.wide, self.point]
+        wide, point = (fuse_conv_bn_eval(branch[0], branch[1]) for branch in branches)
+        with torch.no_grad():
+            wide.weight += F.pad(point.weight, [1, 1, 1, 1])
+            wide.bias += point.bias
+            if self.identity is not None:
+                scale, shift = _affine(self.identity)
+                wide.weight[:, 0, 1, 1] += scale
+                wide.bias += shift
+        conv: nn.Conv2d = wide
+        return conv
+
+
+def _affine(norm: Any) -> tuple[Tensor, Tensor]:
+    """What batch norm multiplies with and adds in evaluation, each (C,)."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
 
 
 class SqueezeExcite(nn.Module):

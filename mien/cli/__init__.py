@@ -21,6 +21,7 @@ from mien.cli import (
     health,
     make,
     measure,
+    networks,
     openset,
     people,
     prepare,
@@ -86,9 +87,11 @@ _add(
     _MEASURE,
 )
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
-_add(app, "models", measure.models, "mien models", _MEASURE)
+_add(app, "models", networks.models, "mien models --speed", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
+_add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
+_add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
 _add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
 _add(_benchmark, "cluster", openset.benchmark_cluster, "mien benchmark cluster people")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)

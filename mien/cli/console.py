@@ -75,7 +75,7 @@ def row(cells: Sequence[str], widths: Sequence[int], *, style: str = "") -> None
         set_cell_size(printable(cell), width)
         for cell, width in zip(cells[:-1], widths, strict=False)
     ]
-    say("  ".join([*padded, cells[-1]]), style=style)
+    say("  ".join([*padded, cells[-1]]).rstrip(), style=style)
 
 
 def width(column: Iterable[str]) -> int:

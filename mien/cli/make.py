@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mien.cli import console
+from mien.cli.extra import needs_extra
 from mien.cli.options import Json
-from mien.errors import BadInput, MissingExtra
+from mien.errors import BadInput
 
 
 def export(
@@ -61,14 +60,3 @@ def _read_calibration(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is not what mien calibrate --json prints: run it again") from error
     return {key: value for key, value in content.items() if key != "skipped"}
-
-
-@contextmanager
-def needs_extra(what: str) -> Iterator[None]:
-    """Says which extra is missing where an import fails."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("mien"):
-            raise
-        raise MissingExtra(what, "train") from error

@@ -1,10 +1,10 @@
-"""The commands that measure: evaluate, calibrate, models, benchmark."""
+"""The commands that measure: evaluate, calibrate, benchmark."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -198,41 +198,6 @@ def calibrate(
             f"{found.impostor_pairs} pairs of strangers, {found.genuine_pairs} of one person"
         )
     console.leave(skipped)
-
-
-def models(*, as_json: Json = False) -> None:
-    """List the models that ship with mien."""
-    from mien.embed import OnnxEmbedder
-    from mien.model import model_file, shipped
-
-    entries: list[dict[str, Any]] = []
-    for name in shipped():
-        card, size = OnnxEmbedder(model_file(name)).card, model_file(name).stat().st_size
-        entries.append(
-            {
-                "name": name,
-                "model_id": card.model_id,
-                "dim": card.dim,
-                "threshold": card.threshold,
-                "bytes": size,
-                "calibration": card.calibration,
-                "trained": card.trained,
-            }
-        )
-    if as_json:
-        console.document({"models": entries})
-        return
-    rows = [
-        (
-            entry["name"],
-            str(entry["dim"]),
-            "none" if entry["threshold"] is None else f"{entry['threshold']:.3f}",
-            f"{entry['bytes'] / 1e6:.1f} MB",
-            entry["model_id"],
-        )
-        for entry in entries
-    ]
-    console.table([("MODEL", "NUMBERS", "THRESHOLD", "FILE", "ID"), *rows])
 
 
 def benchmark_detect(

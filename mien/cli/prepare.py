@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -53,12 +55,8 @@ def prepare(
         raise typer.BadParameter("give what to prepare and --out DIR, or --check DIR")
     if check is not None and (paths or out):
         raise typer.BadParameter("--check DIR takes no PATH and no --out")
-    try:
+    with _needs_extra():
         from mien import prepare as verb
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        raise MissingExtra("Preparing data", "data") from error
 
     if check is not None:
         prepared = verb.check(check)
@@ -112,3 +110,62 @@ def _listed(path: Path) -> frozenset[str]:
     if not (names := frozenset(line.strip() for line in lines if line.strip())):
         raise BadInput(f"{path} names nobody: write a folder's name on each line")
     return names
+
+
+def benchmark_data(
+    *,
+    million: Annotated[
+        bool,
+        typer.Option("--million", help="Measure the memory of a million records too: minutes."),
+    ] = False,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Measure prepared data: records a second beside files, and memory."""
+    with _needs_extra():
+        from mien.benchmark import data
+    from dataclasses import asdict
+
+    readings = data.readings(turns=turns)
+    sizes = (10_000, 100_000, 1_000_000) if million else (10_000, 100_000)
+    memory = data.memory(sizes)
+    if as_json:
+        console.document(
+            {
+                "turns": turns,
+                "readings": [asdict(reading) for reading in readings],
+                "memory": [asdict(entry) for entry in memory],
+            }
+        )
+        return
+    rows = [
+        (
+            str(r.workers),
+            f"{r.records_per_second:,.0f}",
+            f"{r.pillow_per_second:,.0f}",
+            f"{r.ratio:.2f}",
+        )
+        for r in readings
+    ]
+    console.table([("WORKERS", "RECORDS A SECOND", "PILLOW ON FILES", "RATIO"), *rows])
+    rows = [
+        (
+            f"{m.records:,}",
+            f"{m.making:.0f} MB",
+            f"{m.reading:.0f} MB",
+            f"{m.records_per_second:,.0f}",
+        )
+        for m in memory
+    ]
+    console.say("")
+    console.table([("RECORDS", "MAKING TAKES", "READING TAKES", "READ A SECOND"), *rows])
+
+
+@contextmanager
+def _needs_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise MissingExtra("Prepared data", "data") from error

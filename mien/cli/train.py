@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.make import needs_extra
+from mien.cli.extra import needs_extra
 from mien.cli.options import Json
 from mien.errors import BadInput
 
@@ -139,6 +139,13 @@ def train(
             "each with its chance if it is to be another: flip,blur:0.3.",
         ),
     ] = "flip",
+    validate: Annotated[
+        list[str] | None,
+        _option(
+            _BATCH, metavar="SET", help="A .bin or a folder of sets to measure; may be given often."
+        ),
+    ] = None,
+    validate_every: Annotated[float, _option(_BATCH, metavar="N", help="Epochs.")] = 1.0,
     seed: Annotated[int, _option(_BATCH, metavar="N", min=0, help="Of all chance.")] = 0,
     device: Annotated[
         str | None, _option(_RUN, metavar="NAME", show_default="the best", help="cpu, cuda.")
@@ -186,6 +193,7 @@ def train(
 
     given["backbone"] = OLD_NETWORKS.get(net, net).format(depth=depth)
     given["loss"] = None if loss == "none" else loss
+    given["validate"] = tuple(validate or ())
     given["milestones"] = _epochs(milestones)
     config = TrainConfig(**given)
     if find_lr:
@@ -215,6 +223,8 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
             f"{entry['photos_per_second']:.0f} photos a second, "
             f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
         )
+        for name, accuracy in entry.get("validation", {}).items():
+            console.note(f"{name}: {100 * accuracy:.2f} %")
 
     last = run(config, out, report)
     if ranks.first():

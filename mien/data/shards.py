@@ -35,6 +35,7 @@ NO_LABEL = -1
 _OPEN_FILES = 512  # mapped shards that a process keeps; systems often allow 1024 files
 _OPEN_URLS = 8  # the same where each takes its size in memory
 _WINDOW = 4  # shards among which an order in windows shuffles; workers hold them all
+_DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 _COLUMNS = pa.schema(
     {"image": pa.large_binary(), "label": pa.int64(), "source": pa.string(), "side": pa.int16()}
 )
@@ -60,7 +61,7 @@ class Skip:
 
 
 class Shards:
-    """A prepared data set, which may lie in a folder or at a URL that pyarrow knows (s3, gs, ...).
+    """A prepared data set, in a folder or at a URL that pyarrow knows (s3://, gs://, ...).
 
     An instance may be pickled and shared with forked processes: each opens the shards for itself,
     when it first needs them.
@@ -85,16 +86,16 @@ class Shards:
     def __init__(self, folder: str | Path) -> None:
         self._root = str(folder)
         self.report = self._read_report()
-        self.digest = self.report["digest"]
-        self._shards = tuple((shard["file"], shard["sha256"]) for shard in self.report["shards"])
-        counts = [shard["records"] for shard in self.report["shards"]]
-        self._bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         try:
+            self.digest = self.report["digest"]
+            entries = self.report["shards"]
+            self._shards = tuple((e["file"], e["records"], e["sha256"]) for e in entries)
+            self._bounds = np.cumsum([0, *(records for _, records, _ in self._shards)])
             self.names = tuple(_json(self._root, "people.json"))
-            index = _rows(_read(self._root, "index.arrow"))
+            index = _rows(_open(self._root, "index.arrow"))
             self.labels = index["label"].to_numpy()
             self.sides = index["side"].to_numpy()
-        except (ValueError, KeyError, OSError) as error:
+        except _DAMAGED as error:
             raise self._damaged(str(error)) from error
         if len(self.labels) != self._bounds[-1]:
             raise self._damaged("its index is of another length")
@@ -140,11 +141,13 @@ class Shards:
             BadInput: anything is not as it was when the set was finished.
         """
         digest = Digest(self.names)
-        for (file, sha256), start in zip(self._shards, self._bounds.tolist(), strict=False):
-            rows = self._rows(file)
-            end = start + rows.num_rows
-            labels = self.labels[start:end]
-            if hash_of(rows) != sha256 or not np.array_equal(rows["label"].to_numpy(), labels):
+        for (file, records, sha256), start in zip(self._shards, self._bounds, strict=False):
+            rows, part = self._rows(file), slice(start, start + records)
+            same = all(
+                np.array_equal(rows[name].to_numpy(), column[part])
+                for name, column in (("label", self.labels), ("side", self.sides))
+            )
+            if not same or hash_of(rows) != sha256:
                 raise self._damaged(f"{file} is not what was written")
             digest.add(rows)
         if digest.value() != self.digest:
@@ -162,26 +165,28 @@ class Shards:
             raise BadInput(
                 f"{self._root} holds no finished data set: run mien prepare again to finish it"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _DAMAGED as error:
             raise self._damaged(f"prepare.json cannot be read, {error}") from error
         return report
 
     def _pictures(self, shard: int) -> pa.LargeBinaryArray:
-        file, sha256 = self._shards[shard]
+        file, *content = self._shards[shard]
         keep = _kept_url if _is_url(self._root) else _kept_file
         try:
-            return keep(self._root, file, sha256, os.getpid())
-        except (OSError, pa.ArrowInvalid, KeyError) as error:
+            return keep(self._root, file, *content, os.getpid())
+        except _DAMAGED as error:
             raise self._damaged(f"{file} cannot be read, {error}") from error
 
     def _rows(self, file: str) -> pa.RecordBatch:
         try:
             return _rows(_open(self._root, file))
-        except (OSError, pa.ArrowInvalid) as error:
+        except _DAMAGED as error:
             raise self._damaged(f"{file} cannot be read, {error}") from error
 
     def _damaged(self, why: str) -> BadInput:
-        return BadInput(f"{self._root} is damaged ({why}): copy or prepare it again")
+        return BadInput(
+            f"{self._root} is damaged or out of reach ({why}): copy or prepare it again"
+        )
 
 
 class Digest:
@@ -201,9 +206,10 @@ class Digest:
 
 
 def hash_of(rows: pa.RecordBatch) -> str:
-    """The hash of a shard's content: labels, pictures, sources."""
+    """The hash of a shard's content."""
     content = hashlib.sha256(b"".join(_hashes(rows)))
-    content.update(json.dumps(rows["source"].to_pylist()).encode())
+    rest = [rows["source"].to_pylist(), rows["side"].to_pylist()]
+    content.update(json.dumps(rest).encode())
     return content.hexdigest()
 
 
@@ -274,7 +280,7 @@ def finish(
             sha256 = rows.schema.metadata[b"sha256"].decode()
             skips = json.loads(rows.schema.metadata[b"skipped"])
             sound = hash_of(rows) == sha256
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _DAMAGED as error:
             raise _bad_shard(folder / file) from error
         if not sound:
             raise _bad_shard(folder / file)
@@ -329,18 +335,29 @@ def _open(root: str, file: str) -> pa.NativeFile:
     return system.open_input_file(f"{folder}/{file}")
 
 
-def _rows(file: pa.NativeFile | pa.Buffer) -> pa.RecordBatch:
+def _rows(file: pa.NativeFile) -> pa.RecordBatch:
     """The one batch of a file; what a mapped file holds is not copied."""
-    return pa.ipc.open_file(file).get_batch(0)
+    rows = pa.ipc.open_file(file).get_batch(0)
+    rows.validate(full=True)  # places in damaged files may point anywhere
+    return rows
 
 
 # By process, because what one has opened is not for another that it forks; by hash, because a
 # folder may be prepared again.
 @lru_cache(_OPEN_FILES)
-def _kept_file(root: str, file: str, sha256: str, process: int) -> pa.LargeBinaryArray:
-    return _rows(_open(root, file))["image"]
+def _kept_file(
+    root: str, file: str, records: int, sha256: str, process: int
+) -> pa.LargeBinaryArray:
+    return _images(root, file, records)
 
 
 @lru_cache(_OPEN_URLS)
-def _kept_url(root: str, file: str, sha256: str, process: int) -> pa.LargeBinaryArray:
-    return _rows(_open(root, file))["image"]
+def _kept_url(root: str, file: str, records: int, sha256: str, process: int) -> pa.LargeBinaryArray:
+    return _images(root, file, records)
+
+
+def _images(root: str, file: str, records: int) -> pa.LargeBinaryArray:
+    images = _rows(_open(root, file))["image"]
+    if len(images) != records:
+        raise ValueError(f"it has {len(images)} rows, not {records}")
+    return images

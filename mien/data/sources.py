@@ -132,6 +132,11 @@ def _people(path: Path, chosen: frozenset[str] | None) -> Source:
         except BadInput as error:
             skipped.append(Skip(str(folder), "empty person", str(error)))
             continue
+        inside = {photo.parent for photo in found}
+        if folder not in inside and len(inside) > 1:
+            raise BadInput(
+                f"{folder} holds no photos but folders of them: if those are people, give {folder}"
+            )
         photos += found
         labels += [len(names)] * len(found)
         names.append(folder.name)

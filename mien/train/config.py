@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from mien import ranks
 from mien.backbones import BACKBONES
 from mien.data.augment import parse
@@ -16,7 +18,7 @@ from mien.teacher import INPUTS
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("milestones", "cosine")
-PRECISIONS = ("float32", "bf16", "fp16")
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ class TrainConfig:
     ema: float = 0.0  # decay of the weights' moving average, which is then what is kept; 0: none
 
     augment: str = "flip"  # see mien.data.augment.parse
-    validate: tuple[str, ...] = ()  # lists of pairs, sets and folders, as mien evaluate has them
+    validate: tuple[str, ...] = ()  # InsightFace's sets: .bin files and folders, as mien evaluate
     validate_every: float = 1.0  # epochs
 
     device: str | None = None  # None: cuda where there is one, else cpu
-    precision: str | None = None  # one of PRECISIONS; None: the fastest, measured at the start
+    precision: str | None = None  # a key of PRECISIONS; None: the fastest, measured at the start
     channels_last: bool | None = None  # None: whichever is faster, measured at the start
     compile: bool = False  # whether torch.compile makes the network faster
     workers: int = 0  # processes that load pictures; 0: none but the run's own

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,11 +25,13 @@ from mien.backbones import BACKBONES
 from mien.data.augment import middle, parse
 from mien.data.batches import Batch, Batches
 from mien.data.shards import Shards
+from mien.data.verification import VerificationSet, find, read
 from mien.errors import BadInput, RunStopped
 from mien.images import decode
+from mien.layout import Layout, fastest, layouts
+from mien.protocol import verify
 from mien.train import folder
-from mien.train.config import TrainConfig
-from mien.train.layout import Layout, fastest
+from mien.train.config import PRECISIONS, TrainConfig
 from mien.train.plots import draw_training
 from mien.train.schedule import Average, body_optimizer, head_optimizer, rate
 from mien.train.student import (
@@ -39,6 +42,7 @@ from mien.train.student import (
     teacher_losses,
     tutor,
 )
+from mien.types import Crops, Embeddings
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -71,6 +75,8 @@ def _go(run: Run, out: Path, report: Report) -> Path:
     last = out / "last.safetensors"
     run.begin(checkpoint.load(last) if last.is_file() else None, out)
     first, began, before = run.step, time.monotonic(), run.seconds
+    sets = [read(found) for path in run.config.validate for found in find(path)]
+    every = max(1, round(run.config.validate_every * len(run.pictures) / run.config.batch))
     log = folder.Log(out, first) if ranks.rank() == 0 else None
     batches = run.batches()
     with _politely() as asked:
@@ -78,12 +84,15 @@ def _go(run: Run, out: Path, report: Report) -> Path:
             learned = run.learn([next(batches) for _ in range(run.config.accumulate)])
             run.seconds = before + time.monotonic() - began
             done = run.step == run.total
-            if run.step % 10 == 0 or done:
+            checked = bool(sets) and (done or run.step % every == 0)
+            if run.step % 10 == 0 or done or checked:
                 a_second = (run.step - first) / (run.seconds - before)
                 entry = run.entry(learned) | {
                     "photos_per_second": a_second * run.config.batch,
                     "seconds_left": (run.total - run.step) / a_second,
                 }
+                if log and checked:
+                    entry["validation"] = {pairs.name: run.accuracy(pairs) for pairs in sets}
                 if log:
                     log.add(entry)
                     report(entry)
@@ -93,7 +102,7 @@ def _go(run: Run, out: Path, report: Report) -> Path:
             if stop and not done:
                 raise KeyboardInterrupt
     if log:
-        folder.write_record(out, run.config, run.facts(), {"loss": log.entries[-1]["loss"]})
+        folder.write_record(out, run.config, run.facts(), log.entries[-1])
         draw_training(log.entries, out / "training.png")
         log.close()
     return last
@@ -137,7 +146,8 @@ class Run:
         """
         if before:
             self.step, self.seconds = before.trained["step"], before.trained["seconds"]
-            self.layout = Layout(**before.trained["layout"])
+            kept = before.trained["layout"]
+            self.layout = Layout(PRECISIONS[kept["precision"]], kept["channels_last"])
         else:
             self.layout = self._layout()
         self.body = body_optimizer(self.config, self.network, self.step)
@@ -161,24 +171,19 @@ class Run:
         student.train()
         self.student: Any = torch.compile(student) if self.config.compile else student
         self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=self.layout.precision == "fp16"
+            self.device.type, enabled=self.layout.dtype == torch.float16
         )
 
     def _layout(self) -> Layout:
         """As the configuration has it; what it leaves open is measured, for all ranks by one."""
         config = self.config
-        if config.precision is not None and config.channels_last is not None:
-            return Layout(config.precision, config.channels_last)
-        share = config.batch // config.accumulate // ranks.world()
-        return ranks.told_by_first(
-            lambda: fastest(
-                self.network,
-                min(share, 32),
-                self.device,
-                precision=config.precision,
-                channels_last=config.channels_last,
-            )
-        )
+        dtypes = {layout.dtype for layout in layouts(self.device)}
+        if config.precision is not None:
+            dtypes = {PRECISIONS[config.precision]}
+        orders = (False, True) if config.channels_last is None else (config.channels_last,)
+        among = [Layout(dtype, last) for dtype in dtypes for last in orders]
+        share = min(32, config.batch // config.accumulate // ranks.world())
+        return ranks.told_by_first(lambda: fastest(self.network, share, self.device, among=among))
 
     def batches(self) -> Iterator[Batch]:
         """The parts of this step and of those that follow."""
@@ -280,6 +285,23 @@ class Run:
             "rate": self.body.param_groups[0]["lr"],
         }
 
+    def accuracy(self, pairs: VerificationSet) -> float:
+        """How often the network tells whether two faces are one person, over the set's folds."""
+        weights = self.average.weights if self.average else self.network.state_dict()
+
+        def embed(crops: Crops) -> Embeddings:
+            x = pixels(crops, self.device, self.layout.memory_format)
+            found = torch.func.functional_call(self.network, weights, (x,))
+            units: Embeddings = F.normalize(found.float()).cpu().numpy()
+            return units
+
+        self.network.eval()
+        with torch.inference_mode(), self.layout.autocast(self.device):
+            found = verify(embed, pairs).by_fold
+        self.network.train()
+        assert found is not None  # a set of pairs has folds
+        return found.mean
+
     def facts(self) -> dict[str, Any]:
         """How far it is, and on what."""
         return {
@@ -288,7 +310,10 @@ class Run:
             "pictures": len(self.pictures),
             "people": len(self.pictures.names),
             "data": self.pictures.digest,
-            "layout": self.layout.asdict(),
+            "layout": {
+                "precision": next(k for k, v in PRECISIONS.items() if v == self.layout.dtype),
+                "channels_last": self.layout.channels_last,
+            },
         }
 
     def save(self, out: Path) -> None:

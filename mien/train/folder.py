@@ -246,7 +246,7 @@ class Log:
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
         if self._board:
-            for name, value in entry.items():
+            for name, value in (entry | entry.get("validation", {})).items():
                 if isinstance(value, float):
                     self._board.add_scalar(name, value, entry["step"])
 

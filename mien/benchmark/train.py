@@ -1,0 +1,166 @@
+"""Training measured: photos a second, forward and backward, beside the published formulation.
+
+The peer is SeesawFaceNet as its authors wrote it: every 1x1 split into two convolutions, each with
+batch norm, joined again; a channel shuffle that copies; x * sigmoid(x) as two operations.  It is
+built from a network of ours and computes the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.backbones import BACKBONES
+from mien.backbones.blocks import SplitConv
+from mien.backbones.seesaw import SeesawBlock
+from mien.errors import BadInput
+from mien.layout import Layout, layouts, step_seconds
+
+PEER = "published seesaw_shuffle"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A network in one layout."""
+
+    network: str
+    dtype: str
+    channels_last: bool
+    photos_per_second: float  # the median over the turns
+    slowest: float  # turn, in photos a second
+    fastest: float
+    ratio: float  # to the peer, channels first, of the same precision: the median over the turns
+
+
+def rates(
+    networks: Sequence[str] = ("seesaw_shuffle", "mobileface"),
+    *,
+    batch: int = 64,
+    threads: int = 1,
+    turns: int = 5,
+    device: str = "cpu",
+) -> list[Rate]:
+    """How fast networks train, and the peer, in every layout that the device has.
+
+    Args:
+        networks: names in `BACKBONES`.
+        batch: photos in a step.
+        threads: processors to use.
+        turns: steps of each, after one that is not counted; all take one in turn.
+        device: of torch.
+
+    Raises:
+        BadInput: no such network.
+    """
+    for name in networks:
+        if name not in BACKBONES:
+            raise BadInput(f"there is no network {name!r}; use one of: {', '.join(BACKBONES)}")
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    place = torch.device(device)
+    built: dict[str, nn.Module] = {PEER: published(BACKBONES["seesaw_shuffle"]())}
+    built |= {name: BACKBONES[name]() for name in networks}
+    runs = [
+        (name, layout, deepcopy(network).to(place))
+        for layout in layouts(place)
+        for name, network in built.items()
+    ]
+    photos = torch.randn(batch, 3, 112, 112, device=place)
+    taken = np.array(
+        [
+            [batch / step_seconds(network, photos, layout) for _, layout, network in runs]
+            for _ in range(turns + 1)
+        ][1:]
+    )  # (turns, runs)
+    peers = {
+        layout.dtype: taken[:, k]
+        for k, (name, layout, _) in enumerate(runs)
+        if name == PEER and not layout.channels_last
+    }
+    return [
+        _rate(name, layout, taken[:, k], peers[layout.dtype])
+        for k, (name, layout, _) in enumerate(runs)
+    ]
+
+
+def _rate(name: str, layout: Layout, taken: np.ndarray, peer: np.ndarray) -> Rate:
+    return Rate(
+        name,
+        str(layout.dtype).removeprefix("torch."),
+        layout.channels_last,
+        float(np.median(taken)),
+        float(taken.min()),
+        float(taken.max()),
+        float(np.median(taken / peer)),
+    )
+
+
+def published(network: nn.Module) -> nn.Module:
+    """The same network with the same weights, as the authors' code formulates it."""
+    peer = deepcopy(network)
+    for parent in list(peer.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, SeesawBlock):
+                setattr(parent, name, PublishedBlock(child))
+            elif isinstance(child, nn.SiLU):
+                setattr(parent, name, Swish())
+    return peer.train(network.training)
+
+
+class Swish(nn.Module):
+    """What the authors' code calls h_swish."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.sigmoid()
+
+
+class PublishedSplit(nn.Module):
+    """A quarter and three quarters of the channels, each convolved and normalised, then joined."""
+
+    def __init__(self, split: SplitConv, norm: nn.BatchNorm2d, activation: type[nn.Module]) -> None:
+        super().__init__()
+        parts = (split.quarter, split.rest) if split.quarter_first else (split.rest, split.quarter)
+        self.sizes = [weight.shape[1] for weight in parts]
+        self.parts = nn.ModuleList()
+        outputs = torch.split(split.order.argsort(), [len(weight) for weight in parts])
+        for weight, places in zip(parts, outputs, strict=True):
+            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
+            conv.weight = nn.Parameter(weight.detach()[:, :, None, None].clone())
+            part_norm = nn.BatchNorm2d(len(weight))
+            for key, value in norm.state_dict().items():
+                part_norm.state_dict()[key].copy_(value[places] if value.dim() else value)
+            self.parts.append(nn.Sequential(conv, part_norm, activation()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pieces = torch.split(x, self.sizes, 1)
+        return torch.cat([part(y) for part, y in zip(self.parts, pieces, strict=True)], 1)
+
+
+class PublishedBlock(nn.Module):
+    """A shuffled seesaw block of SiLU, as it was published."""
+
+    def __init__(self, block: SeesawBlock) -> None:
+        super().__init__()
+        up, up_norm, _ = block.up
+        down, down_norm = block.down
+        assert isinstance(up, SplitConv)
+        assert isinstance(down, SplitConv)
+        assert isinstance(up_norm, nn.BatchNorm2d)
+        assert isinstance(down_norm, nn.BatchNorm2d)
+        self.up = PublishedSplit(up, up_norm, Swish)
+        self.depthwise = nn.Sequential(block.depthwise[0], block.depthwise[1], Swish())
+        self.attention = block.attention
+        self.down = PublishedSplit(down, down_norm, nn.Identity)
+        self.shortcut = block.shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.up(x)
+        n, c, h, w = y.shape
+        y = y.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+        y = self.down(self.attention(self.depthwise(y)))
+        return y if self.shortcut is None else self.shortcut(x) + y
