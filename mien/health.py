@@ -85,7 +85,9 @@ def examine(
     threshold, known = model.threshold_among(counts), model.impostors
     names, templates = facebank.templates()
     sharp = {photo: _look(photo, model) for photo in progress(photos, "looking") if look}
-    found = [Blurred(photo, one) for photo, one in sharp.items() if one and one < BLURRED]
+    found = [
+        Blurred(photo, one) for photo, one in sharp.items() if one is not None and one < BLURRED
+    ]
     return Health(
         people=len(everyone),
         photos=len(photos),

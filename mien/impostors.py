@@ -73,19 +73,22 @@ class Impostors:
             best = {float(point["fmr"]): float(point["threshold"]) for point in points}
             rates = sorted(best, reverse=True)
             scores, gains = [best[rate] for rate in rates], GAINS
-            if len(rates) < 2:
-                return None
         found = cls(tuple(map(float, rates)), tuple(map(float, scores)), gains)
-        if not found.is_usable:
+        if found.is_usable:
+            return found
+        if "impostors" in calibration:
             raise ValueError("scores must rise where rates fall")
-        return found
+        return None
 
     @property
     def is_usable(self) -> bool:
         """Whether there are points enough, with scores that rise where rates fall."""
-        falling = all(a > b for a, b in pairwise(self.rates))
-        rising = all(a < b for a, b in pairwise(self.scores))
-        return falling and rising and len(self.rates) == len(self.scores) > 1
+        falling = all(a > b for a, b in pairwise((1.0, *self.rates, 0.0)))
+        rising = all(a < b for a, b in pairwise((-2.0, *self.scores, 2.0)))
+        factors = bool(self.gains) and all(
+            photos > 0 and 0 < gain < 10 for photos, gain in self.gains.items()
+        )
+        return falling and rising and factors and len(self.rates) == len(self.scores) > 1
 
     def to_json(self) -> dict[str, Any]:
         """What `from_calibration` reads."""
@@ -117,8 +120,11 @@ class Impostors:
             photos: how many each person in it has.
             threshold: the score that earns a name.
         """
+        return self._fpir(Counter(photos), threshold)
+
+    def _fpir(self, people_with: Mapping[int, int], threshold: float) -> float:
         nobody = 0.0  # logarithm of the chance that a stranger is like none of them
-        for number, people in Counter(photos).items():
+        for number, people in people_with.items():
             rate = self.fmr(threshold / self.gain(number))
             nobody += people * math.log1p(-min(rate, 1 - 1e-12))
         return -math.expm1(nobody)
@@ -130,11 +136,11 @@ class Impostors:
             BadInput: the rate does not lie between 0 and 1.
         """
         require_rate(fpir)
-        people = list(photos)
+        people_with = Counter(photos)
         low, high = -1.0, 1.0
         for _ in range(_STEPS):
             middle = (low + high) / 2
-            low, high = (low, middle) if self.fpir(people, middle) <= fpir else (middle, high)
+            low, high = (low, middle) if self._fpir(people_with, middle) <= fpir else (middle, high)
         return high
 
     def gain(self, photos: int) -> float:

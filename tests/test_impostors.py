@@ -83,6 +83,8 @@ def test_cards_of_any_age(gaussian: Impostors) -> None:
     assert (old.threshold(0.01), old.threshold(0.001)) == pytest.approx((0.25, 0.33))
     assert old.threshold(1e-4) > 0.38
     assert old.gains == GAINS
+    same = {"table": [{"fmr": 0.1, "threshold": 0.4}, {"fmr": 0.01, "threshold": 0.4}]}
+    assert Impostors.from_calibration(same) is None
     assert Impostors.from_calibration({}) is None
     assert Impostors.from_calibration({"chosen": OLD["chosen"]}) is None
 
@@ -92,6 +94,9 @@ def test_cards_of_any_age(gaussian: Impostors) -> None:
     [
         {"impostors": {"rates": [0.1, 0.01], "scores": [0.3, 0.2], "gains": {}}},
         {"impostors": {"rates": [0.1], "scores": [0.3, 0.4], "gains": {}}},
+        {"impostors": {"rates": [2, 0.01], "scores": [0.3, 0.4], "gains": {"1": 1.0}}},
+        {"impostors": {"rates": [0.1, 0.01], "scores": [0.3, 0.4], "gains": {"1": -1.0}}},
+        {"impostors": {"rates": [0.1, 0.01], "scores": [0.3, 0.4], "gains": {}}},
         {"impostors": []},
         {"table": [{"fmr": "many"}]},
     ],
