@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from mien import align, images
-from mien.errors import BadInput
+from mien.errors import BadInput, CannotWrite
 from mien.facebank import Facebank, person_name
 from mien.groups import MOST, group
 from mien.model import Model
@@ -27,6 +27,7 @@ from mien.types import Embeddings, Face, Image, Progress, silent
 
 FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has the figures
 FILE = "clusters.json"
+_PAGE, _PEOPLE = "index.html", "people"
 _THUMB, _COLUMNS, _ROWS = 96, 10, 6  # of a contact sheet: pixels, faces
 _MARGIN = 0.5  # of a face's size, around it where it is cut out
 
@@ -87,6 +88,7 @@ def cluster(
         threshold = default_threshold(model)
     found: list[Stranger] = []
     parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
+    group(parts[0], threshold)  # what is not installed is said before the long part
     skipped, known = [], 0
     for path in progress(list(paths), "looking"):
         try:
@@ -132,24 +134,36 @@ def default_threshold(model: Model) -> float:
     return model.impostors.threshold(FMR) if model.impostors else model.threshold
 
 
+def require_own(out: Path) -> None:
+    """Raise BadInput where a folder holds anything but groups of an earlier run."""
+    if out.exists() and not (out.is_dir() and all(map(_is_own, out.iterdir()))):
+        raise BadInput(f"{out} holds something else: choose an empty folder or a new one")
+
+
+def _is_own(path: Path) -> bool:
+    return path.name in (FILE, _PAGE, _PEOPLE) or path.match("group-*.png") or path.match(".*.part")
+
+
 def save(clusters: Clusters, out: Path) -> None:
     """Leave groups in a folder: contact sheets, the page, then the file that `cut` reads.
 
+    If it is stopped there is no such file: no group can be named by another run's sheet.
+
     Raises:
         BadInput: there is something else in the folder.
-        CannotWrite: see `mien.images.write_atomically`.
+        CannotWrite: see `mien.images.write_atomically`, or an older file cannot be removed.
     """
-    if out.exists() and not (out.is_dir() and ((out / FILE).is_file() or not any(out.iterdir()))):
-        raise BadInput(f"{out} holds something else: choose an empty folder or a new one")
+    require_own(out)
+    try:
+        for old in (out / FILE, *out.glob("group-*.png")):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"{error.filename} cannot be removed ({error.strerror})") from error
     for number, members in enumerate(clusters.groups, start=1):
         images.write(out / _sheet_name(number), _sheet([one.thumb for one in members]))
-    images.write_atomically(out / "index.html", _page(clusters).encode())
+    images.write_atomically(out / _PAGE, _page(clusters).encode())
     content = json.dumps(to_json(clusters), indent=1)
     images.write_atomically(out / FILE, content.encode())
-    last = len(clusters.groups)
-    for old in out.glob("group-*.png"):  # of an earlier run that found more
-        if old.name not in {_sheet_name(number) for number in range(1, last + 1)}:
-            old.unlink()
 
 
 def to_json(clusters: Clusters) -> dict[str, Any]:
@@ -199,9 +213,9 @@ def cut(
     groups = _read(folder)
     if missing := [number for number in numbers if number not in groups]:
         raise BadInput(
-            f"{folder} has no group {missing[0]}: it has 1 to {len(groups)}, see index.html there"
+            f"{folder} has no group {missing[0]}: it has 1 to {len(groups)}, see {_PAGE} there"
         )
-    people, skipped = folder / "people", []
+    people, skipped = folder / _PEOPLE, []
     for face in (face for number in numbers for face in groups[number]):
         path = Path(face["path"])
         try:

@@ -32,12 +32,12 @@ def group(vectors: Embeddings, threshold: float) -> NDArray[np.intp]:
             f"{len(vectors)} faces are too many to group at once, {MOST} is the most: "
             "take parts of the photos, or --min-face"
         )
-    if len(vectors) < 2:
-        return np.zeros(len(vectors), np.intp)
     try:
         from scipy.cluster.hierarchy import fcluster, linkage
     except ModuleNotFoundError as error:
         raise MissingExtra("Grouping faces", "cluster") from error
+    if len(vectors) < 2:
+        return np.zeros(len(vectors), np.intp)
     labels = fcluster(linkage(_distances(vectors), "average"), 1 - threshold, "distance")
     _, first, label, counts = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True

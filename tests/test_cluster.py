@@ -11,7 +11,7 @@ from fakes import FakeModel, save_photo
 
 from mien.cluster import FILE, Clusters, cluster, cut, save
 from mien.enroll import enroll
-from mien.errors import BadInput
+from mien.errors import BadInput, CannotWrite
 from mien.facebank import Facebank
 from mien.images import read, walk
 
@@ -71,6 +71,21 @@ def test_the_page_asks_for_nothing_but_its_sheets(photos: Path, tmp_path: Path) 
 def test_a_folder_of_something_else_is_left_alone(photos: Path) -> None:
     with pytest.raises(BadInput, match="holds something else"):
         save(cluster(walk([photos]), FakeModel()), photos)
+
+
+def test_a_run_that_was_stopped_leaves_no_group_to_name(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = cluster(walk([photos]), FakeModel())
+    save(found, out)
+    (out / "group-0001.png").unlink()
+    (out / "group-0001.png").mkdir()  # cannot be removed as a file
+    with pytest.raises(CannotWrite):
+        save(found, out)
+    with pytest.raises(BadInput, match=r"holds no clusters\.json"):
+        cut(out, [1], "Ann")
+    (out / "group-0001.png").rmdir()
+    save(found, out)
+    assert cut(out, [2], "Ann")[1] == ()
 
 
 def test_naming_a_group_makes_a_folder_of_people(photos: Path, tmp_path: Path) -> None:

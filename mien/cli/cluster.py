@@ -56,10 +56,11 @@ def cluster(
 
     from mien import images
     from mien.cluster import cluster as find
-    from mien.cluster import save, to_json
+    from mien.cluster import require_own, save, to_json
     from mien.facebank import Facebank
     from mien.model import load
 
+    require_own(out)  # before the long part
     network = load(model, detector=detector)
     there = facebank.exists()
     with Facebank.open(facebank, model_id=network.model_id) if there else nullcontext() as bank:
