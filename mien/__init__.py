@@ -8,7 +8,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mien.album import Album
     from mien.calibrate import Calibration, calibrate
+    from mien.cluster import Clusters, cluster
     from mien.compare import Comparison, compare
     from mien.draw import annotate
     from mien.enroll import Enrolment, enroll, rebuild
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     )
     from mien.evaluate import evaluate
     from mien.facebank import Facebank
+    from mien.health import Health, examine
     from mien.identify import Seen, Skipped, identify
     from mien.images import read, walk, write
+    from mien.impostors import Impostors
     from mien.model import Model, load
     from mien.protocol import Evaluation, Identification, Verification, verify
     from mien.types import Face, Frame, Match, Sighting
@@ -34,11 +38,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Album",
     "BadFacebank",
     "BadInput",
     "BadModel",
     "Calibration",
     "CannotWrite",
+    "Clusters",
     "Comparison",
     "Enrolment",
     "Evaluation",
@@ -46,7 +52,9 @@ __all__ = [
     "Facebank",
     "FacebankMismatch",
     "Frame",
+    "Health",
     "Identification",
+    "Impostors",
     "Match",
     "MienError",
     "MissingExtra",
@@ -59,9 +67,11 @@ __all__ = [
     "Verification",
     "annotate",
     "calibrate",
+    "cluster",
     "compare",
     "enroll",
     "evaluate",
+    "examine",
     "identify",
     "load",
     "read",
@@ -72,7 +82,9 @@ __all__ = [
 ]
 
 _FILES = {  # where each name is; they are imported when they are first asked for
+    "album": ("Album",),
     "calibrate": ("Calibration", "calibrate"),
+    "cluster": ("Clusters", "cluster"),
     "compare": ("Comparison", "compare"),
     "draw": ("annotate",),
     "enroll": ("Enrolment", "enroll", "rebuild"),
@@ -89,8 +101,10 @@ _FILES = {  # where each name is; they are imported when they are first asked fo
     ),
     "evaluate": ("evaluate",),
     "facebank": ("Facebank",),
+    "health": ("Health", "examine"),
     "identify": ("Seen", "Skipped", "identify"),
     "images": ("read", "walk", "write"),
+    "impostors": ("Impostors",),
     "model": ("Model", "load"),
     "protocol": ("Evaluation", "Identification", "Verification", "verify"),
     "types": ("Face", "Frame", "Match", "Sighting"),

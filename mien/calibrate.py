@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mien.data import people
 from mien.data.crops import largest
 from mien.errors import BadInput
+from mien.impostors import Impostors, require_rate, template_gains
 from mien.metrics import ERRORS_TO_TRUST, threshold_at_fmr
 from mien.model import Model
 from mien.protocol import genuine_scores, impostor_scores
-from mien.types import Progress, Scores, silent
+from mien.types import Embeddings, Progress, Scores, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -41,6 +43,7 @@ class Calibration:
     model_id: str
     chosen: OperatingPoint
     table: tuple[OperatingPoint, ...]  # at every rate of `FMRS` that the pairs can tell
+    impostors: Impostors | None  # how alike strangers are; None: too few pairs for two rates
     source: str  # name of the folder
     people: int
     photos: int
@@ -51,7 +54,10 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """The fields above as what can be printed as JSON; what was skipped as path and reason."""
         skipped = [{"path": str(path), "reason": reason} for path, reason in self.skipped]
-        return asdict(self) | {"skipped": skipped}
+        known = {"impostors": self.impostors.to_json()} if self.impostors else {}
+        content = asdict(self)
+        del content["impostors"]
+        return content | known | {"skipped": skipped}
 
 
 def calibrate(
@@ -76,8 +82,7 @@ def calibrate(
     Raises:
         BadInput: no folder of people, or too few pairs to know so small a rate.
     """
-    if not 0 < fmr < 1:
-        raise BadInput(f"the false-match rate must lie between 0 and 1, not {fmr}")
+    require_rate(fmr)
     person_of, skipped = people.photos(folder)
     _require_pairs(person_of.values(), fmr, folder)  # before the long part
     rows = {}
@@ -96,6 +101,7 @@ def calibrate(
         model_id=model.model_id,
         chosen=_operating_point(impostors, genuine, fmr),
         table=tuple(_operating_point(impostors, genuine, rate) for rate in trusted),
+        impostors=distribution(embeddings, whose),
         source=Path(folder).resolve().name,
         people=len(set(whose)),
         photos=len(whose),
@@ -103,6 +109,18 @@ def calibrate(
         genuine_pairs=len(genuine),
         skipped=tuple(skipped.items()),
     )
+
+
+def distribution(embeddings: Embeddings, whose: ArrayLike) -> Impostors | None:
+    """How alike people are who are strangers to each other; None: too few pairs for two rates.
+
+    Args:
+        embeddings: (N, D) unit vectors.
+        whose: (N,) whose they are, any values that can be compared.
+    """
+    gains = template_gains(embeddings, whose, ERRORS_TO_TRUST)
+    found = Impostors.measured(impostor_scores(embeddings, whose), gains, ERRORS_TO_TRUST)
+    return found if found.is_usable else None
 
 
 def _operating_point(impostors: Scores, genuine: Scores, fmr: float) -> OperatingPoint:

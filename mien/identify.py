@@ -46,7 +46,7 @@ def identify(
 
     Args:
         paths: files, one photo each; `mien.images.walk` makes them of folders and patterns.
-        model: made the facebank's vectors; a face gets a name from its threshold on.
+        model: made the facebank's vectors; a face gets a name from `Model.threshold_among` on.
         facebank: who is known.
         mirror: see `Model.embed`.
         limit: how many faces of a photo count, the largest; all by default.
@@ -57,6 +57,7 @@ def identify(
         BadFacebank: see `Facebank`.
     """
     facebank.require(model.model_id)
+    threshold = model.threshold_among(person.photos for person in facebank.people())
     for path in map(Path, paths):
         try:
             image = images.read(path)
@@ -64,7 +65,7 @@ def identify(
             yield Skipped(path, str(error))
             continue
         faces = _worth_a_look(model.detect(image), limit, min_face)
-        matches = facebank.search(model.embed(image, faces, mirror=mirror), model.threshold)
+        matches = facebank.search(model.embed(image, faces, mirror=mirror), threshold)
         sightings = (Sighting(path, *pair) for pair in zip(faces, matches, strict=True))
         yield Seen(Frame(path, image), tuple(sightings))
 

@@ -185,6 +185,33 @@ def _upright(image: Image, orientation: int) -> Image:
     return image
 
 
+def orientation(data: bytes) -> int:
+    """Which way up the camera was held, 1 to 8, as EXIF counts: 1 where the file does not say."""
+    try:
+        with Pillow.open(io.BytesIO(data)) as picture:
+            return _orientation(picture)
+    except _DAMAGED:
+        return 1
+
+
+def as_stored(
+    box: tuple[float, float, float, float], orientation: int
+) -> tuple[float, float, float, float]:
+    """A box of the upright picture in the file's own rows and columns.
+
+    Args:
+        box: x1, y1, x2, y2 as shares of the upright picture's width and height, in [0, 1].
+        orientation: see `orientation`.
+    """
+    x1, y1, x2, y2 = box
+    flip = _FLIP.get(orientation)
+    if flip in (1, -1):
+        x1, x2 = 1 - x2, 1 - x1
+    if flip in (0, -1):
+        y1, y2 = 1 - y2, 1 - y1
+    return (y1, x1, y2, x2) if orientation in _TRANSPOSED else (x1, y1, x2, y2)
+
+
 def walk(paths: Iterable[str | Path]) -> list[Path]:
     """The photos that files, folders and patterns stand for, each once, in a stable order.
 

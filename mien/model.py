@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from mien.align import crops
 from mien.detect import DETECTORS
 from mien.embed import Card, OnnxEmbedder, views
 from mien.errors import BadInput, BadModel
+from mien.impostors import Impostors
 from mien.types import Detector, Embedder, Embeddings, Face, Image
 
 DEFAULT = "mien-small"
 WEIGHTS = Path(__file__).parent / "weights"
+FPIR = 0.01  # strangers who may get a name, however many people are enrolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Model:
     detector: Detector
     embedder: Embedder
     threshold: float  # the cosine from which two faces are taken for one person, in [-1, 1]
+    impostors: Impostors | None = None  # how alike strangers are to it, where its file says so
+    fpir: float | None = None  # strangers who may get a name; None: the threshold is for all sizes
 
     @property
     def model_id(self) -> str:
@@ -32,6 +37,20 @@ class Model:
     def dim(self) -> int:
         """Numbers in an embedding."""
         return self.embedder.dim
+
+    def threshold_among(self, photos: Iterable[int]) -> float:
+        """The cosine from which a face gets a name in a facebank; never below `threshold`.
+
+        The more people a face is compared with, the higher it is: so strangers get a name no more
+        often than `fpir` says.  Where that is None, or nothing is known of strangers, it is
+        `threshold` whatever the size.
+
+        Args:
+            photos: how many each person in the facebank has.
+        """
+        if self.impostors is None or self.fpir is None:
+            return self.threshold
+        return max(self.threshold, self.impostors.threshold_among(photos, self.fpir))
 
     def detect(self, image: Image) -> list[Face]:
         """The faces in a picture, best confidence first."""
@@ -74,6 +93,7 @@ def load(
     *,
     detector: str | Detector = "mtcnn",
     threshold: float | None = None,
+    fmr: float | None = None,
     threads: int | None = None,
 ) -> Model:
     """A model ready to use.
@@ -81,16 +101,30 @@ def load(
     Args:
         name: a shipped name such as "mien-small", or a file made by `mien export`.
         detector: a name in `mien.detect.DETECTORS`, or a detector of your own.
-        threshold: overrides the file's own, in [-1, 1].
+        threshold: overrides the file's own, in [-1, 1], for comparisons and facebanks of any size.
+        fmr: instead of a threshold, the share of strangers that may be taken for somebody: of
+            pairs where two photos are compared, of faces where one is looked up in a facebank.
         threads: processors for the network; all that the process may use by default.
 
     Raises:
         BadModel: no such model, or a damaged one.
-        BadInput: the threshold is outside its range, or the file has none and none was given.
+        BadInput: the threshold or rate is outside its range, both were given, or the file has
+            none and none was given.
     """
+    if threshold is not None and fmr is not None:
+        raise BadInput("a threshold and a false-match rate exclude each other: give one of them")
     embedder = OnnxEmbedder(model_file(name), threads=threads)
     finder = detector if not isinstance(detector, str) else _detector(detector)
-    return Model(finder, embedder, _threshold(embedder.card, threshold))
+    impostors = _impostors(embedder.card)
+    if fmr is not None:
+        if impostors is None:
+            raise BadInput(
+                f"{embedder.card.name} does not say how alike strangers are; give --threshold, or"
+                " export it with --calibration"
+            )
+        return Model(finder, embedder, impostors.threshold(fmr), impostors, fmr)
+    fpir = FPIR if threshold is None else None
+    return Model(finder, embedder, _threshold(embedder.card, threshold), impostors, fpir)
 
 
 def _detector(name: str) -> Detector:
@@ -98,6 +132,13 @@ def _detector(name: str) -> Detector:
         raise BadInput(f"there is no detector {name!r}; use one of: {', '.join(DETECTORS)}")
     found: Detector = DETECTORS[name]()
     return found
+
+
+def _impostors(card: Card) -> Impostors | None:
+    try:
+        return Impostors.from_calibration(card.calibration)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadModel(f"the calibration of {card.name} is damaged: export it again") from error
 
 
 def _threshold(card: Card, given: float | None) -> float:

@@ -13,6 +13,7 @@ from fakes import FakeModel, MeanColours, SquareFaces, save_photo
 from mien import align, images
 from mien.calibrate import calibrate
 from mien.errors import BadInput
+from mien.impostors import Impostors
 
 
 def save_people(folder: Path, people: int, photos: int) -> None:
@@ -44,6 +45,10 @@ def test_calibration_by_slow_loop(tmp_path: Path) -> None:
     assert found.skipped == ()
     shown = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert shown["chosen"] == asdict(found.chosen)
+    known = Impostors.from_calibration(shown)
+    assert known == found.impostors
+    assert known is not None
+    assert known.threshold(0.1) > known.threshold(0.3)
 
 
 def test_bad_photos_are_listed(tmp_path: Path) -> None:

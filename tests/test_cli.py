@@ -32,6 +32,8 @@ ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 COMMANDS = (
     ["enroll"],
     ["identify"],
+    ["album"],
+    ["cluster"],
     ["compare"],
     ["people", "list"],
     ["people", "photos"],
@@ -44,6 +46,7 @@ COMMANDS = (
     ["people", "encrypt"],
     ["people", "decrypt"],
     ["people", "log"],
+    ["people", "health"],
     ["evaluate"],
     ["calibrate"],
     ["models"],
@@ -52,6 +55,8 @@ COMMANDS = (
     ["benchmark", "photo"],
     ["benchmark", "train"],
     ["benchmark", "data"],
+    ["benchmark", "openset"],
+    ["benchmark", "cluster"],
     ["prepare"],
     ["train"],
     ["export"],
@@ -61,7 +66,7 @@ COMMANDS = (
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
 # Fields whose content has no fixed fields.
 FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published", "stages"}
-FREE |= {"parts"}
+FREE |= {"parts", "gains"}
 
 
 def fields(content: Any) -> set[str]:
@@ -116,7 +121,7 @@ def bare(
 @pytest.fixture
 def mien(bare: Run, model_file: Path) -> Run:
     """Runs a command that looks at pictures of colours, each a face."""
-    asking = {"enroll", "identify", "compare"}
+    asking = {"enroll", "identify", "compare", "cluster", "album"}
     fake = ("--model", model_file, "--detector", "whole")
 
     def run(*arguments: object) -> Result:
@@ -197,6 +202,7 @@ def test_wrong_usage_is_2(bare: Run, arguments: tuple[str, ...]) -> None:
         (("identify", "*.png"), "*.png does not exist"),
         (("identify", "text.jpg", "--json", "--json-lines"), "give one of them"),
         (("compare", "text.jpg", "text.jpg"), "text.jpg is not a JPEG"),
+        (("identify", "text.jpg", "--fmr", "1e-3"), "how alike strangers are"),
         (("people",), "make one with mien enroll FOLDER"),
         (("people", "--facebank", "text.jpg"), "text.jpg is not a facebank"),
         (("evaluate", "nothing", "pairs.txt"), "no model 'nothing'"),
@@ -731,6 +737,92 @@ def test_benchmark_photo(bare: Run, model_file: Path, demo_photos: Path) -> None
     wrong = bare("benchmark", "photo", *alone, "--size", "640")
     assert wrong.code == 2
     assert "is no size" in wrong.err
+
+
+def test_an_album_is_asked(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/a.png", ANNA, shade=3)
+    save_photo(tmp_path / "in/s.png", STRANGER)
+    at = ("in", "--index", "album.db")
+    result = mien("album", *at, "--with", "Anna")
+    assert result.code == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == ["PEOPLE", "Anna"]
+    (tmp_path / "in/bad.jpg").write_text("no picture")
+    written = ("--csv", "all.csv", "--html", "all.html", "--xmp")
+    result = mien("album", *at, *written, "--json")
+    assert result.code == 3
+    document = result.document
+    assert (document["added"], document["kept"], document["sidecars"]) == (1, 2, 1)
+    assert [photo["faces"][0]["person"] for photo in document["photos"]] == ["Anna", None]
+    assert "Anna" in (tmp_path / "all.csv").read_text()
+    assert "Anna" in (tmp_path / "all.html").read_text()
+    assert (tmp_path / "in/a.png.xmp").is_file()
+    unknown = mien("album", *at, "--with", "Dan")
+    assert unknown.code == 2
+    assert "nobody is called Dan" in unknown.err
+
+
+def test_strangers_are_grouped_and_named(mien: Run, people: Path, tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
+    for photo in range(3):
+        save_photo(tmp_path / f"in/s{photo}.png", STRANGER, shade=5 * photo)
+    save_photo(tmp_path / "in/anna.png", ANNA, shade=3)
+    document = mien("cluster", "in", "--min-face", 0, "--json").document
+    assert (document["known"], document["alone"]) == (1, 0)
+    assert [len(group["faces"]) for group in document["groups"]] == [3]
+    assert "group-0001.png" in (tmp_path / "mien-clusters/index.html").read_text()
+    assert "3 photos added" in mien("enroll", "--cluster", 1, "--as", "Cleo").out
+    assert "Cleo" in mien("identify", "in/s2.png").out
+    for wrong in (("--cluster", 2, "--as", "Dan"), ("--cluster", 1), ("--as", "Dan"), ()):
+        refused = mien("enroll", *wrong)
+        assert refused.code == 2
+        assert is_a_sentence(refused.err)
+
+
+def test_benchmark_cluster(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="grouping faces needs the extra cluster")
+    for person in range(12):
+        for photo in range(4):
+            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=8 * photo)
+    fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
+    ways = bare("benchmark", "cluster", *fast, "--json").document["ways"]
+    assert [way["way"] for way in ways] == [
+        "average linkage",
+        "hdbscan",
+        "dbscan",
+        "as mien cluster",
+    ]
+    assert all(0 <= way["mean"]["f"] <= 1 for way in ways)
+    assert "PURITY" in bare("benchmark", "cluster", *fast).out
+
+
+def test_people_health(bare: Run, people: Path, model_file: Path) -> None:
+    fake = ("--model", model_file, "--detector", "whole")
+    result = bare("people", "health", *fake)
+    assert "2 people with 3 photos" in result.out
+    assert "3 show a small face" in result.out.splitlines()
+    assert "1 have one photo only" in result.out
+    assert bare("people", "--health", *fake) == result
+    document = bare("people", "health", *fake, "--json").document
+    assert (document["people"], document["photos"], document["threshold"]) == (2, 3, 0.9)
+    assert document["single"] == ["Bert B"]
+    (people / "Anna/1.png").unlink()
+    assert "1 photo could not be looked at again" in bare("people", "health", *fake).err
+    assert bare("people", "health", *fake, "--no-look").err == ""
+
+
+def test_benchmark_openset(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    for person in range(20):
+        for photo in range(10):
+            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=3 * photo)
+    fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
+    document = bare("benchmark", "openset", *fast, "--json").document
+    assert (document["people"], document["photos"]) == (20, 200)
+    hundredth, thousandth = (
+        one for one in document["combinations"] if one["combination"] == "mean"
+    )
+    assert hundredth["tpir"] > 0.9
+    assert thousandth["tpir"] is None  # 100 photos of strangers do not tell
+    assert "z-norm" in bare("benchmark", "openset", *fast).out
 
 
 def test_training_says_what_it_needs(tmp_path: Path) -> None:

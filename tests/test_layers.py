@@ -13,14 +13,16 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
-    {"images", "align", "draw", "metrics", "index", "losses", "networks", "protobuf", "runtime"}
-    | {"key", "log"},
-    {"backbones", "detect", "data", "database", "plots", "layout", "teacher"},
+    {"images", "align", "draw", "metrics", "groups", "index", "losses", "networks", "protobuf"}
+    | {"runtime", "key", "log"},
+    {"backbones", "detect", "data", "database", "plots", "layout", "teacher", "impostors"}
+    | {"sidecar"},
     {"checkpoint"},
     {"embed", "facebank"},
     {"model", "protocol", "salvage", "archive"},
     {"report"},
-    {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"},
+    {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
+    | {"health", "cluster", "album"},
     {"benchmark"},
     {"cli"},
 ]

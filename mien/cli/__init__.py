@@ -17,11 +17,15 @@ from typer.core import TyperCommand
 
 from mien import __version__
 from mien.cli import (
+    album,
     benchmark,
+    cluster,
     console,
+    health,
     make,
     measure,
     networks,
+    openset,
     people,
     prepare,
     recognise,
@@ -91,6 +95,10 @@ def _add(
 _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
 _add(app, "enroll", recognise.enroll, "mien enroll people", _RECOGNISE)
 _add(app, "identify", recognise.identify, "mien identify a.jpg holiday --save named", _RECOGNISE)
+_add(
+    app, "album", album.album, "mien album photos --with 'Jane Doe' --with 'Joe Bloggs'", _RECOGNISE
+)
+_add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
@@ -103,6 +111,7 @@ _add(_people, "import", upkeep.import_, "mien people import people.jsonl")
 _add(_people, "encrypt", upkeep.encrypt, "mien people encrypt --keyring")
 _add(_people, "decrypt", upkeep.decrypt, "mien people decrypt")
 _add(_people, "log", upkeep.log, "mien people log --keep 10000")
+_add(_people, "health", health.health, "mien people health --fpir 0.001")
 _add(
     app,
     "evaluate",
@@ -117,13 +126,15 @@ _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-sm
 _add(_benchmark, "photo", benchmark.photo, "mien benchmark photo demo/photos")
 _add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
 _add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
+_add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
+_add(_benchmark, "cluster", openset.benchmark_cluster, "mien benchmark cluster people")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(
     _people,
     name="people",
-    help="List, rename and delete the people in the facebank.",
+    help="List, examine, rename and delete the people in the facebank.",
     epilog="Example: mien people",
     rich_help_panel=_RECOGNISE,
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Json, ModelArgument, Threshold
+from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Json, ModelArgument, Threshold
 
 if TYPE_CHECKING:
     from mien.protocol import Evaluation
@@ -66,6 +66,7 @@ def evaluate(
         int, typer.Option(metavar="N", min=0, help="Draws who of the people are enrolled.")
     ] = 0,
     threshold: Threshold = None,
+    fmr: Fmr = None,
     detector: DetectorName = DEFAULT_DETECTOR,
     as_json: Json = False,
 ) -> None:
@@ -80,8 +81,10 @@ def evaluate(
 
     if report or pictures:
         page.require(report)
-    first = load(models[0], detector=detector, threshold=threshold)
-    others = [load(name, detector=first.detector, threshold=threshold) for name in models[1:]]
+    first = load(models[0], detector=detector, threshold=threshold, fmr=fmr)
+    others = [
+        load(name, detector=first.detector, threshold=threshold, fmr=fmr) for name in models[1:]
+    ]
     found = measure(
         [first, *others],
         on,

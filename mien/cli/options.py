@@ -54,6 +54,24 @@ Threshold: TypeAlias = Annotated[
         help="The score from which two faces are taken for one person.",
     ),
 ]
+Fmr: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--fmr",
+        metavar="RATE",
+        help="Instead of a score: pairs of strangers that may be taken for one person, as 1e-4.",
+    ),
+]
+Fpir: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--fpir",
+        "--fmr",
+        metavar="RATE",
+        show_default="0.01",
+        help="Instead of a score: strangers who may get a name, however many people are enrolled.",
+    ),
+]
 Tta: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -63,5 +81,6 @@ Tta: TypeAlias = Annotated[
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; docs/json.md names its fields.")
 ]
+CLUSTERS = Path("mien-clusters")  # where mien cluster leaves its groups
 DEFAULT_MODEL = "mien-small"
 DEFAULT_DETECTOR = "mtcnn"

@@ -22,11 +22,13 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Someone in the faceba
 
 
 class ListByDefault(TyperGroup):
-    """A group of commands in which no command means `list`."""
+    """A group of commands in which no command means `list`, and `--health` means `health`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments, with `list` before mere options."""
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        if "--health" in args[:1]:
+            args = ["health", *args[1:]]
+        elif not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 

@@ -12,10 +12,13 @@ import typer
 
 from mien.cli import console
 from mien.cli.options import (
+    CLUSTERS,
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
     DetectorName,
     FacebankPath,
+    Fmr,
+    Fpir,
     Json,
     ModelName,
     Threshold,
@@ -33,10 +36,22 @@ if TYPE_CHECKING:
 
 def enroll(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person.")
-    ],
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person."),
+    ] = None,
     *,
     facebank: FacebankPath,
+    cluster: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Learn group N of what mien cluster left in FOLDER; may be repeated.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Whose faces the group shows.")
+    ] = None,
     largest: Annotated[
         bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
     ] = False,
@@ -51,19 +66,32 @@ def enroll(
 
     Again on the same folder, it adds what is new, removes what is gone and leaves the rest alone.
     """
+    from dataclasses import replace
+
+    from mien.cluster import cut
     from mien.enroll import enroll as add
-    from mien.enroll import rebuild as replace
+    from mien.enroll import rebuild as anew
     from mien.facebank import Facebank
     from mien.model import load
 
+    if bool(cluster) != (name is not None):
+        raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
+    if folder is None and not cluster:
+        raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
+    unusable: tuple[tuple[Path, str], ...] = ()
+    source = folder or CLUSTERS
+    if cluster and name is not None:
+        source, unusable = cut(source, cluster, name)
+        largest = True  # a cut-out may show a part of a neighbour
     network = load(model, detector=detector, threshold=0)  # enrolling asks for none
     if rebuild and facebank.exists():
         bank = Facebank.open(facebank)  # whichever model made it
     else:
         bank = Facebank.create(facebank, model_id=network.model_id, dim=network.dim)
     with bank:
-        learn = replace if rebuild else add
-        done = learn(folder, bank, network, largest=largest, progress=console.progress)
+        learn = anew if rebuild else add
+        done = learn(source, bank, network, largest=largest, progress=console.progress)
+        done = replace(done, skipped=(*unusable, *done.skipped))
         content = _enrolment(done, bank)
     skipped = console.note_skipped(done.skipped)
     if as_json:
@@ -108,6 +136,7 @@ def identify(
         bool, typer.Option("--update", help="First enroll again the folders of the facebank.")
     ] = False,
     threshold: Threshold = None,
+    fpir: Fpir = None,
     tta: Tta = False,
     limit: Annotated[
         int | None,
@@ -142,10 +171,11 @@ def identify(
     finder: str | MTCNN = detector
     if min_face and detector == DEFAULT_DETECTOR:
         finder = MTCNN(min_face=min_face)
-    network = load(model, detector=finder, threshold=threshold)
+    network = load(model, detector=finder, threshold=threshold, fmr=fpir)
     with Facebank.open(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network) if update else 0
-        names = [person.name for person in bank.people()]
+        people = bank.people()
+        names = [person.name for person in people]
         if not names:
             console.note(f"nobody is in {facebank} yet: run mien enroll FOLDER")
         # Where results are printed as they come, they show by themselves how far it is.
@@ -154,8 +184,14 @@ def identify(
         seen = look(coming, network, bank, mirror=tta, limit=limit, min_face=min_face or 0)
         entries = _entries(seen, copies, score)
         if as_json:
+            photos_each = [person.photos for person in people]
+            score_needed = network.threshold_among(photos_each)
             skipped += _print_document(
-                entries, facebank=bank.path, model_id=bank.model_id, threshold=network.threshold
+                entries,
+                facebank=bank.path,
+                model_id=bank.model_id,
+                threshold=score_needed,
+                fpir=_rate(network, photos_each, score_needed),
             )
         elif json_lines:
             skipped += _print_lines(entries)
@@ -164,6 +200,12 @@ def identify(
             if save:
                 console.note(f"the copies are in {save}")
     console.leave(skipped)
+
+
+def _rate(network: Model, photos: Sequence[int], threshold: float) -> float | None:
+    """The share of strangers who get a name, to four digits."""
+    known = network.impostors
+    return float(f"{known.fpir(photos, threshold):.4g}") if known else None
 
 
 def _update(bank: Facebank, network: Model) -> int:
@@ -273,6 +315,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     *,
     threshold: Threshold = None,
+    fmr: Fmr = None,
     tta: Tta = False,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
@@ -286,7 +329,7 @@ def compare(
     from mien.compare import compare as judge
     from mien.model import load
 
-    network = load(model, detector=detector, threshold=threshold)
+    network = load(model, detector=detector, threshold=threshold, fmr=fmr)
     result = judge(images.read(first), images.read(second), model=network, mirror=tta)
     for path, faces in zip((first, second), result.faces, strict=True):
         if faces > 1:

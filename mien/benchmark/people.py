@@ -1,0 +1,50 @@
+"""Folders of people as vectors and the truth, for what is measured on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data import people
+from mien.data.crops import largest
+from mien.errors import BadInput
+from mien.model import Model
+from mien.types import Embeddings, Progress, silent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """The largest face of each photo, and whose it is."""
+
+    vectors: Embeddings  # (N, D)
+    person: NDArray[np.intp]  # (N,) from 0 to P - 1
+    people: int  # P
+    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be used, and why
+
+    @property
+    def photos_each(self) -> NDArray[np.intp]:
+        """How many photos each person has, (P,)."""
+        return np.bincount(self.person)
+
+
+def embed(model: Model, folder: Path, progress: Progress = silent) -> Embedded:
+    """The faces in `folder/NAME/photo.jpg`.
+
+    Raises:
+        BadInput: no photos there, or fewer than four people of whom one can be used.
+    """
+    person_of, skipped = people.photos(folder)
+    vectors, names = [], []
+    for path in progress(list(person_of), "embedding"):
+        try:
+            vectors.append(model.embedder(largest(path, model.detector)[None])[0])
+            names.append(person_of[path])
+        except BadInput as error:
+            skipped[path] = str(error)
+    if len(set(names)) < 4:
+        raise BadInput(f"{folder} has usable photos of {len(set(names))} people: four are needed")
+    unique, person = np.unique(names, return_inverse=True)
+    return Embedded(np.array(vectors, np.float32), person, len(unique), tuple(skipped.items()))

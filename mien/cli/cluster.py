@@ -1,0 +1,91 @@
+"""The command `cluster`: who are the strangers in these photos?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import console
+from mien.cli.options import (
+    CLUSTERS,
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    FacebankPath,
+    Json,
+    ModelName,
+)
+
+
+def cluster(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos, folders of them, or patterns.")
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the groups are left, with a page to look at.")
+    ] = CLUSTERS,
+    facebank: FacebankPath,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            min=-1,
+            max=1,
+            show_default="the model's at FMR 0.0025",
+            help="The mean score that makes one group of two.",
+        ),
+    ] = None,
+    smallest: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Faces that a group must have.")
+    ] = 2,
+    min_face: Annotated[
+        int, typer.Option(metavar="PIXELS", min=0, help="The smallest face to group.")
+    ] = 40,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+) -> None:
+    """Group the faces of people whom the facebank does not know.
+
+    Look at index.html in DIR, then name a group: mien enroll DIR --cluster 7 --as "Jane Doe".
+    """
+    from contextlib import nullcontext
+
+    from mien import images
+    from mien.cluster import cluster as find
+    from mien.cluster import require_own, save, to_json
+    from mien.facebank import Facebank
+    from mien.model import load
+
+    require_own(out)  # before the long part
+    network = load(model, detector=detector)
+    there = facebank.exists()
+    with Facebank.open(facebank, model_id=network.model_id) if there else nullcontext() as bank:
+        found = find(
+            images.walk(paths),
+            network,
+            facebank=bank,
+            threshold=threshold,
+            smallest=smallest,
+            min_face=min_face,
+            progress=console.progress,
+        )
+    save(found, out)
+    skipped = console.note_skipped(found.skipped)
+    if as_json:
+        content = {"out": str(out), **to_json(found)}
+        console.document({**content, "skipped": console.skips(found.skipped)})
+    else:
+        rows = [
+            (str(number), str(len(members)), str(members[0].path))
+            for number, members in enumerate(found.groups, start=1)
+        ]
+        console.table([("GROUP", "FACES", "SUCH AS"), *rows])
+        console.note(
+            f"{console.counted(found.alone, 'face')} in no group, {found.known} known; "
+            f"see {out / 'index.html'}"
+        )
+    console.leave(skipped)

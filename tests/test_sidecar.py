@@ -1,0 +1,144 @@
+"""Sidecars: what photo programs will read, and what other programs have written, which stays."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mien.errors import BadInput
+from mien.images import as_stored
+from mien.sidecar import Region, path_of, write
+
+ANN, BEN = Region("Ann", (0.1, 0.2, 0.3, 0.6)), Region("Ben <&>", (0.5, 0.1, 0.9, 0.7))
+SIZE = (400, 300)
+AREA = "{http://ns.adobe.com/xmp/sType/Area#}"
+NAMES = "{http://www.metadataworkinggroup.com/schemas/regions/}"
+OTHERS = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="XMP Core 4.4.0">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"
+    xmlns:dc="http://purl.org/dc/elements/1.1/"><!-- by hand -->
+   <dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>"""
+
+
+def regions(photo: Path) -> dict[str, list[float]]:
+    """Names, and the middle and size of their areas."""
+    root = ET.parse(path_of(photo)).getroot()
+    found = {}
+    for face in root.iter():
+        if f"{NAMES}Name" in face.attrib:
+            area = face.find(f"{NAMES}Area")
+            assert area is not None
+            assert area.get(f"{AREA}unit") == "normalized"
+            found[face.attrib[f"{NAMES}Name"]] = [float(area.attrib[AREA + c]) for c in "xywh"]
+    return found
+
+
+def test_names_and_places(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    assert write(photo, [ANN, BEN], SIZE)
+    assert path_of(photo).name == "a.jpg.xmp"
+    found = regions(photo)
+    assert list(found) == ["Ann", "Ben <&>"]
+    assert found["Ann"] == pytest.approx([0.2, 0.4, 0.2, 0.4])
+    text = path_of(photo).read_text()
+    assert text.startswith("<?xpacket begin")
+    assert 'stDim:w="400"' in text
+    assert "<mwg-rs:Regions" in text
+
+
+def test_again_with_the_same_changes_nothing(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    write(photo, [ANN], SIZE)
+    before = path_of(photo).read_bytes()
+    assert not write(photo, [ANN], SIZE)
+    assert write(photo, [BEN], SIZE)
+    assert list(regions(photo)) == [BEN.name]
+    assert write(photo, [ANN], SIZE)
+    assert path_of(photo).read_bytes() == before
+    assert write(photo, [], SIZE)
+    assert regions(photo) == {}
+    assert not write(tmp_path / "b.jpg", [], SIZE)
+    assert not path_of(tmp_path / "b.jpg").exists()
+
+
+def test_what_another_program_says_stays(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    path_of(photo).write_text(OTHERS)
+    assert write(photo, [ANN], SIZE)
+    assert write(photo, [BEN], SIZE)
+    assert list(regions(photo)) == [BEN.name]
+    text = path_of(photo).read_text()
+    for said in ('xmp:Rating="4"', "<dc:subject>", "<rdf:li>holiday</rdf:li>", "by hand", "4.4.0"):
+        assert said in text
+
+
+def test_regions_that_others_wrote_or_changed_are_left_alone(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    write(photo, [ANN], SIZE)
+    ours = path_of(photo).read_text()
+    unmarked = ours.replace("mien:regions=", "mien:other=")
+    for text in (unmarked, ours.replace('"Ann"', '"Anna"')):
+        path_of(photo).write_text(text)
+        with pytest.raises(BadInput, match="left as they are"):
+            write(photo, [BEN], SIZE)
+        assert path_of(photo).read_text() == text
+
+
+def test_layout_is_no_change(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    write(photo, [ANN], SIZE)
+    path_of(photo).write_text(path_of(photo).read_text().replace("><", ">\n  <"))
+    assert write(photo, [BEN], SIZE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no XML", "<a/>", OTHERS.replace("rdf:Description", "rdf:Nothing"),
+     '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', '<?xml version="1.0" encoding="klingon"?><a/>'],
+)  # fmt: skip
+def test_what_is_no_sidecar_is_left_alone(tmp_path: Path, text: str) -> None:
+    photo = tmp_path / "a.jpg"
+    path_of(photo).write_text(text)
+    with pytest.raises(BadInput, match="move it away"):
+        write(photo, [ANN], SIZE)
+    assert path_of(photo).read_text() == text
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(data=st.binary(max_size=80), place=st.integers(0, len(OTHERS)))
+def test_damage_never_ends_in_anything_else(tmp_path: Path, data: bytes, place: int) -> None:
+    photo, whole = tmp_path / "a.jpg", OTHERS.encode()
+    path_of(photo).write_bytes(whole[:place] + data + whole[place + len(data) :])
+    try:
+        write(photo, [ANN], SIZE)
+    except BadInput:
+        return
+    assert "Ann" in regions(photo)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, (0.0, 0.0, 0.25, 0.5)),
+        (2, (0.75, 0.0, 1.0, 0.5)),
+        (3, (0.75, 0.5, 1.0, 1.0)),
+        (4, (0.0, 0.5, 0.25, 1.0)),
+        (5, (0.0, 0.0, 0.5, 0.25)),
+        (6, (0.0, 0.75, 0.5, 1.0)),
+        (7, (0.5, 0.75, 1.0, 1.0)),
+        (8, (0.5, 0.0, 1.0, 0.25)),
+    ],
+)
+def test_a_corner_where_the_file_has_it(
+    orientation: int, expected: tuple[float, float, float, float]
+) -> None:
+    assert as_stored((0.0, 0.0, 0.25, 0.5), orientation) == pytest.approx(expected)
