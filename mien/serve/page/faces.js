@@ -9,7 +9,7 @@ export function faceButtons(found, press) {
     const label = face.person ? `${face.person}, score ${face.score.toFixed(2)}: change the name`
       : `Who is this? Unknown face ${number + 1} of ${found.faces.length}`;
     const button = h("button", { className: "face", type: "button", "aria-label": label, title: label,
-      onclick: () => press(face) }, h("span", { className: "tag", "aria-hidden": "true" }, face.person ?? "Who is this?"));
+      onclick: () => press(face) }, h("span", { className: "tag", "aria-hidden": "true" }, face.person ?? (right - left > found.width * 0.12 ? "Who is this?" : "?")));
     button.classList.toggle("known", Boolean(face.person));
     button.classList.toggle("low", bottom > found.height * 0.88);
     button.classList.toggle("left", left + right < found.width * 0.3);

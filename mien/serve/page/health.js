@@ -26,11 +26,11 @@ const unmeasured = () => h("section", { className: "card pad" }, h("h2", {}, "St
 // Of a thousand strangers, those who would get a name.
 function strangers({ fpir, people, extrapolated }) {
   const hits = Math.round(fpir * 1000);
-  const columns = 50, rows = 20, step = 11;
+  const columns = 40, rows = 25, step = 14;
   const picture = svg("svg", { class: "chart", viewBox: `0 0 ${columns * step} ${rows * step}`, role: "img", "aria-label": `${hits} of 1,000 dots are marked` });
   for (let number = 0; number < columns * rows; number++) {
     picture.append(svg("circle", { cx: (number % columns) * step + step / 2, cy: Math.floor(number / columns) * step + step / 2,
-      r: number < hits ? 4.4 : 3.2, class: number < hits ? "dot hit" : "dot" }));
+      r: number < hits ? 5.5 : 3.5, class: number < hits ? "dot hit" : "dot" }));
   }
   const often = fpir > 0 ? `1 in ${Math.round(1 / fpir).toLocaleString("en")}` : "none";
   return h("section", { className: "card pad" }, h("h2", {}, "Strangers who get a name"), h("p", { className: "big" }, often),
@@ -40,17 +40,18 @@ function strangers({ fpir, people, extrapolated }) {
 
 // What another threshold would mean, on a scale where each step is a tenth.
 function thresholds({ curve, threshold, fpir }) {
-  const width = 560, height = 300, left = 64, right = 12, top = 26, bottom = 44, least = 1e-5;
-  const low = curve[0].threshold, high = curve.at(-1).threshold;
+  const width = 460, height = 320, left = 82, right = 14, top = 28, bottom = 48, least = 1e-5;
+  const seen = curve.filter((point) => point.fpir >= least);
+  const low = curve[0].threshold, high = Math.max(seen.at(-1)?.threshold ?? 0, threshold) + 0.06;
   const x = (score) => left + ((score - low) / (high - low)) * (width - left - right);
   const y = (rate) => top + (Math.log10(Math.max(rate, least)) / Math.log10(least)) * (height - top - bottom);
   const picture = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `At the threshold of ${threshold.toFixed(2)}, a share of ${fpir === null ? "?" : fpir.toPrecision(2)} of strangers gets a name` });
-  for (const [rate, text] of [[1, "all"], [0.1, "1 in 10"], [0.01, "1 in 100"], [1e-3, "1 in 1,000"], [1e-4, "1 in 10⁴"], [1e-5, "1 in 10⁵"]]) {
+  for (const [rate, text] of [[1, "all"], [0.1, "1 in 10"], [0.01, "1 in 100"], [1e-3, "1 in 1,000"], [1e-4, "1 in 10,000"], [1e-5, "1 in 100,000"]]) {
     picture.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(rate), y2: y(rate) }),
       svg("text", { x: left - 8, y: y(rate) + 4, "text-anchor": "end" }, text));
   }
-  for (let score = 0.1; score < high; score += 0.2) {
+  for (let score = 0.1; score < high; score += 0.1) {
     picture.append(svg("text", { x: x(score), y: height - bottom + 20, "text-anchor": "middle" }, score.toFixed(1)));
   }
   const line = (key, name) => svg("polyline", { class: name,

@@ -53,13 +53,13 @@ async function details(person, everyone, refresh) {
       if (photos.length > 1) details(person, everyone, refresh);
     })));
     return [
-      h("p", { className: "soft" }, `${counted(photos.length, "photo")}; the first ${new Date(photos[0].added).toLocaleDateString()}`),
+      h("p", { className: "soft" }, `${counted(photos.length, "photo")}, since ${new Date(photos[0].added).toLocaleDateString("en", { dateStyle: "long" })}`),
       list,
       h("form", { onsubmit: rename },
         h("label", { htmlFor: "rename" }, "Name"), input,
         h("p", { className: "soft" }, "Give the name of somebody else to make one person of both."),
         h("div", { className: "row" },
-          h("button", { type: "button", className: "danger", onclick: remove }, "Forget this person"),
+          h("button", { type: "button", className: "danger first", onclick: remove }, "Forget this person"),
           h("button", { type: "button", onclick: () => close() }, "Close"),
           h("button", { className: "main" }, "Rename"))),
     ];

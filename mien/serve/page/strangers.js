@@ -25,6 +25,7 @@ export function show(main) {
   const draw = () => {
     if (!last) return;
     const { groups: found, alone, known } = last.found;
+    zone.classList.add("small");
     status.textContent = `${counted(found.length, "group")}; ${counted(alone, "face")} like no other, ${counted(known, "face")} of people who are known.`;
     groups.replaceChildren(...found.map((faces, number) => sheet(faces, number, draw)));
   };
