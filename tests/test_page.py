@@ -13,7 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,35 @@ pytestmark = [
 ]
 
 
+Start = Callable[..., str]
+
+
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """Where a service answers that knows nobody."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a service that knows nobody, and says where it answers."""
     command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--json"]
     command += ["--facebank", str(tmp_path / "facebank.db")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    started: list[subprocess.Popen[str]] = []
+
+    def run(**variables: str) -> str:
+        settings = {**os.environ, "MIEN_TOKEN": "", **variables}
+        process = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
+        started.append(process)
         assert process.stdout
-        document = "".join(iter(process.stdout.readline, "}\n")) + "}"
-        yield json.loads(document)["url"]
+        lines = iter(process.stdout.readline, "")
+        document = "".join(takewhile(lambda line: line != "}\n", lines)) + "}"
+        return str(json.loads(document)["url"])
+
+    yield run
+    for process in started:
         process.terminate()
+        process.wait(40)
+
+
+@pytest.fixture
+def address(start: Start) -> str:
+    """Where a service answers that knows nobody."""
+    return start()
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +127,17 @@ def name_first_unknown(page: Any, name: str) -> None:
     page.get_by_role("textbox", name="Name").fill(name)
     page.get_by_role("button", name="Learn").click()
     page.get_by_text(f"Learned as {name}").wait_for()
+
+
+def test_a_token_is_asked_for(browser: Any, start: Start) -> None:
+    address = start(MIEN_TOKEN="secret")
+    page = browser.new_page(base_url=address)
+    page.goto("/#people")
+    page.get_by_role("textbox", name="Token").fill("wrong")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("textbox", name="Token").fill("secret")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_text("Nobody is known yet").wait_for()
 
 
 def look(page: Any, view: str) -> None:
@@ -199,6 +230,8 @@ def test_it_works_without_a_mouse(page: Any, demo_photos: Path) -> None:
     page.keyboard.type("Eileen Collins")
     page.keyboard.press("Enter")
     page.get_by_role("button", name=re.compile("Eileen Collins, score")).wait_for()
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/serve.png")
 
 
 def test_every_view_in_both_colours_and_on_a_phone(page: Any, demo_photos: Path) -> None:

@@ -30,6 +30,7 @@ pytest.importorskip("fastapi", reason="the service needs mien[serve]")
 pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
+from mien.benchmark.serve import ways  # noqa: E402
 from mien.facebank import Facebank, Photo  # noqa: E402
 from mien.model import Model  # noqa: E402
 from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server  # noqa: E402
@@ -521,6 +522,14 @@ def test_what_was_accepted_is_answered_before_it_stops(start: Start) -> None:
             last.sendall(body[100:])  # it was begun before
             assert last.recv(100).startswith(b"HTTP/1.1 200")
     assert process.wait(20) == 0
+
+
+def test_the_benchmark_gets_every_photo_its_own_answer(demo_photos: Path, tmp_path: Path) -> None:
+    photos = sorted(demo_photos.iterdir())
+    found = ways(photos, "mien-small", tmp_path, clients=4, seconds=1, turns=1)
+    assert [way.name for way in found] == ["one at a time", "one client", "together"]
+    assert [way.wrong for way in found] == [0, 0, 0]
+    assert all(way.requests_per_second > 0 and way.p99 >= way.median for way in found)
 
 
 def test_others_than_this_machine_need_a_token(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from itertools import cycle, islice
+from itertools import cycle, islice, takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -25,7 +25,6 @@ import numpy as np
 from mien import images
 from mien.errors import BadInput
 
-CLIENTS = 32
 _BOUNDARY = "mien-benchmark"
 _ENROLLED = 10  # of the photos: names as well as boxes can be wrong
 
@@ -113,7 +112,8 @@ def _service(model: str, facebank: Path, **options: int) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            document = "".join(iter(process.stdout.readline, "}\n"))
+            lines = iter(process.stdout.readline, "")
+            document = "".join(takewhile(lambda line: line != "}\n", lines))
             if not document:
                 raise BadInput("the service did not start: run mien serve to see why")
             yield int(urlsplit(json.loads(document + "}")["url"]).port or 0)

@@ -84,8 +84,8 @@ def serve(
     from mien.detect.mtcnn import MTCNN
     from mien.model import load
 
-    local = is_loopback(host)
     token = _token(token_file)
+    local = is_loopback(host) and token is None  # with one, others may come through a proxy
     if token is None and not local:
         raise BadInput(
             f"whoever reaches {host} could read and change the facebank: set {TOKEN} or give"

@@ -120,7 +120,7 @@ def make_app(
         return await desk.work(do, limits.seconds)
 
     def decoded(data: bytes, name: str) -> Image:
-        return images.decode(data, name, pixels=limits.pixels)
+        return desk.decode(data, name, limits.pixels)
 
     @app.get("/health")
     async def health() -> schema.Ready:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from mien import images
 from mien.embed import BATCH
 from mien.errors import MienError
 from mien.facebank import Facebank, Person
@@ -147,10 +148,9 @@ class Desk:
         note: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._together = Together(model.embedder, note)
-        turns = BoundedSemaphore(processors() if at_once > 1 else 1)
-        self.model = replace(
-            model, detector=_InTurn(model.detector, turns), embedder=self._together
-        )
+        self._turns = BoundedSemaphore(processors() if at_once > 1 else 1)
+        detector = _InTurn(model.detector, self._turns)
+        self.model = replace(model, detector=detector, embedder=self._together)
         self.path = Path(facebank)
         self.at_once = at_once
         self._room = at_once + queue
@@ -189,6 +189,11 @@ class Desk:
     def bank(self, do: Callable[[Facebank], T]) -> T:
         """What some work with the facebank returns; it waits for what others do with it."""
         return self._clerk.submit(do, self._bank).result()
+
+    def decode(self, data: bytes, name: str, pixels: int) -> Image:
+        """See `mien.images.decode`; as it takes memory, only as many at a time as processors."""
+        with self._turns:
+            return images.decode(data, name, pixels=pixels)
 
     def known(self) -> Known:
         """Who is in the facebank now."""

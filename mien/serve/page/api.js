@@ -7,15 +7,17 @@ const TOKEN = "mien-token";
 async function send(method, path, body) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  if (body && !(body instanceof FormData)) {
-    headers["Content-Type"] = "application/json";
-    body = JSON.stringify(body);
-  }
+  if (body && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, body, headers });
+    const data = headers["Content-Type"] ? JSON.stringify(body) : body;
+    response = await fetch(path, { method, body: data, headers });
   } catch {
     throw new Error("The server does not answer: is mien serve still running?");
+  }
+  if (response.status === 429) {
+    await new Promise((resolve) => setTimeout(resolve, 500 + 1000 * Math.random()));
+    return send(method, path, body);
   }
   if (response.status === 401 && (await askToken())) return send(method, path, body);
   if (!response.ok) {

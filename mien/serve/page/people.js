@@ -25,14 +25,25 @@ function card({ person, photos }, everyone, refresh) {
   return button;
 }
 
-// The first face of somebody that may be shown; until then, and otherwise, an initial.
+const seen = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    seen.unobserve(target);
+    reveal(target).catch(() => {}); // the initial stays
+  }
+}, { rootMargin: "200px" });
+
+// The first face of somebody that may be shown, once it is in sight; until then an initial.
 export function face(person) {
   const place = h("span", { className: "thumb", "aria-hidden": "true" }, [...person][0].toUpperCase());
-  api.photosOf(person).then(async (photos) => {
-    const first = photos.find((photo) => photo.shown);
-    if (first) place.replaceChildren(h("img", { alt: "", src: await api.picture(first.sha256) }));
-  }).catch(() => {}); // the initial stays
+  place.dataset.person = person;
+  seen.observe(place);
   return place;
+}
+
+async function reveal(place) {
+  const first = (await api.photosOf(place.dataset.person)).find((photo) => photo.shown);
+  if (first) place.replaceChildren(h("img", { alt: "", src: await api.picture(first.sha256) }));
 }
 
 async function details(person, everyone, refresh) {
