@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -118,6 +119,7 @@ def serve(
             console.document({"url": url, "facebank": str(facebank), "model_id": network.model_id})
         else:
             console.say(f"mien answers on {url}; Ctrl-C ends it")
+        sys.setswitchinterval(1e-3)  # whoever listens waits less for threads that compute
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
         server(app, grace=seconds).run(sockets=[listening])
 
