@@ -8,13 +8,15 @@
 # RUN is where everything goes; what was stopped goes on when the same line is given again.
 set -eu
 data=$1 run=$2
-mkdir -p "$run/held-out"
+mkdir -p "$run/learned" "$run/held-out"
+for person in $(ls "$data/celebs" | head -n -40); do
+    ln -sfn "$(realpath "$data/celebs/$person")" "$run/learned/$person"
+done
 for person in $(ls "$data/celebs" | tail -n 40); do
     ln -sfn "$(realpath "$data/celebs/$person")" "$run/held-out/$person"
 done
-ls "$data/celebs" | head -n -40 > "$run/people.txt"
 # Photos without a face are skipped, which the exit code 3 says.
-mien prepare "$data/faces" "$data/celebs" --people "$run/people.txt" --out "$run/data" || [ $? -eq 3 ]
+mien prepare "$data/faces" "$run/learned" --out "$run/data" || [ $? -eq 3 ]
 
 mien train -d "$run/data" --out "$run/run" -net seesaw_shuffle --loss none \
     --teacher "$data/teacher/mobilefacenet-ms1m.onnx" --block-steps 600 --steps 2400 -b 32 \
