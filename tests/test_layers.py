@@ -14,15 +14,15 @@ ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
     {"images", "align", "draw", "metrics", "groups", "index", "losses", "networks", "protobuf"}
-    | {"runtime", "key", "log"},
+    | {"runtime", "key", "log", "quality"},
     {"backbones", "detect", "data", "database", "plots", "layout", "teacher", "impostors"}
-    | {"sidecar"},
+    | {"sidecar", "video"},
     {"checkpoint"},
     {"embed", "facebank"},
     {"model", "protocol", "salvage", "archive"},
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
-    | {"health", "cluster", "album"},
+    | {"health", "cluster", "album", "watch"},
     {"benchmark"},
     {"cli"},
 ]

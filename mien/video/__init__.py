@@ -1,0 +1,1 @@
+"""Moving pictures: reading, writing, and following faces."""
