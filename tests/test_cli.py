@@ -53,6 +53,7 @@ COMMANDS = (
     ["benchmark", "detect"],
     ["benchmark", "embed"],
     ["benchmark", "photo"],
+    ["benchmark", "video"],
     ["benchmark", "train"],
     ["benchmark", "data"],
     ["benchmark", "openset"],

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
@@ -38,7 +39,7 @@ class Way:
     """One way to name people in the clip."""
 
     name: str
-    frames_per_second: float  # over all turns
+    fps: float  # pictures a second, the median over the turns
     slowest: float  # turn, in pictures a second
     fastest: float
     named: float  # share of the people in all pictures who got their own name
@@ -96,15 +97,15 @@ def _cut(name: str, image: Image, face: Face) -> Actor:
     size = round(part.shape[1] * scale), round(part.shape[0] * scale)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     box = (face.box - np.array([left, top, left, top], np.float32)) * np.float32(scale)
-    return Actor(name, cv2.resize(part, size, interpolation=method), box)
+    return Actor(name, cast("Image", cv2.resize(part, size, interpolation=method)), box)
 
 
 def scenes(people: Sequence[Actor], seconds: float) -> Iterator[tuple[Image, list[Truth]]]:
     """The clip's pictures and who is where in them: each person in a third of the picture."""
     rows = np.linspace(40, 150, HEIGHT)[:, None, None] + np.linspace(0, 60, WIDTH)[None, :, None]
     noise = np.random.default_rng(0).normal(0, 12, (HEIGHT // 8, WIDTH // 8, 3))
-    backdrop = rows + cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    backdrop = backdrop.clip(0, 255).astype(np.uint8)
+    light = rows + cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    backdrop: Image = light.clip(0, 255).astype(np.uint8)
     for number in range(round(seconds * RATE)):
         canvas, truths = backdrop.copy(), []
         for place, actor in enumerate(people):
@@ -153,11 +154,10 @@ def every_picture(
 
 
 def ways(
-    photos: Sequence[Path], model: Model, folder: Path, *, seconds: float, turns: int
+    photos: Sequence[Path], model: Model, path: Path, *, seconds: float, turns: int
 ) -> list[Way]:
     """How fast and how rightly both ways name the people of a clip, ours first."""
     people, vectors = actors(photos, model)
-    path = folder / "clip.mp4"
     truths = make_clip(path, people, seconds)
     video = Video(path)
     with Facebank.create(":memory:", model_id=model.model_id, dim=model.dim) as bank:

@@ -31,6 +31,7 @@ from mien.cli import (
     recognise,
     train,
     upkeep,
+    video,
 )
 from mien.errors import MienError
 from mien.key import FILE_VARIABLE
@@ -124,6 +125,7 @@ _add(app, "models", networks.models, "mien models --speed", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
 _add(_benchmark, "photo", benchmark.photo, "mien benchmark photo demo/photos")
+_add(_benchmark, "video", video.benchmark_video, "mien benchmark video demo/photos")
 _add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
 _add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
 _add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")

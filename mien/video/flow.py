@@ -65,7 +65,7 @@ def follow(before: Grey, after: Grey, face: Face) -> Face | None:
         there = (inside @ matrix[:, :2].T + matrix[:, 2]) / factor + origin
         return np.asarray(there, np.float32)
 
-    middle = move(corner[None] + side / 2)[0]
+    middle = move(np.float32(0.5) * (face.box[None, :2] + face.box[None, 2:]))[0]
     if not ((middle > 0) & (middle < after.shape[::-1])).all():
         return None
     box = np.concatenate([middle - side * growth / 2, middle + side * growth / 2])

@@ -14,9 +14,9 @@ import av
 
 from mien.errors import CannotWrite
 from mien.types import Image
+from mien.video import CONTAINERS
 from mien.video.read import Video, opened
 
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 TICK = Fraction(1, 90_000)  # seconds: the usual unit, a whole number of which any usual rate has
 CODEC = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"
 QUALITY = {"crf": "20", "preset": "veryfast"}
@@ -28,7 +28,7 @@ class Writer:
     The file takes its name when all is written: nobody sees a part of it.
 
     Args:
-        path: ends in one of `CONTAINERS`.
+        path: ends in one of `mien.video.CONTAINERS`.
         video: what the pictures come from.
         start: where in it they begin, in seconds.
         end: where they end; None: with the video.
@@ -129,10 +129,3 @@ class Writer:
                     yield time, packet
 
         return packets()
-
-
-def copy_name(path: Path) -> Path:
-    """The name of a copy of a video beside it, `clip.mien.mp4`; in Matroska where need be."""
-    if path.suffix.lower() in CONTAINERS:
-        return path.with_name(f"{path.stem}.mien{path.suffix}")
-    return path.with_name(f"{path.name}.mien.mkv")
