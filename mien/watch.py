@@ -49,11 +49,10 @@ class Appearance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """One picture, who is in it, and who has been seen for the last time."""
+    """One picture, and who is in it."""
 
     still: Still
     sightings: tuple[Sighting, ...]
-    gone: tuple[Appearance, ...]
 
 
 def watch(
@@ -67,8 +66,8 @@ def watch(
     mirror: bool = False,
     limit: int | None = None,
     min_face: float = 0,
-) -> Iterator[Moment]:
-    """Yield who is in each picture, in order.
+) -> Iterator[Moment | Appearance]:
+    """Yield who is in each picture, in order; and whoever was in sight when they are so no more.
 
     Args:
         stills: pictures of one video, in order.
@@ -88,19 +87,21 @@ def watch(
     watcher = Watcher(model, facebank, stride=stride, mirror=mirror, limit=limit, min_face=min_face)
     waiting: deque[tuple[Still, list[tuple[Track, Face]]]] = deque()
 
-    def moment(*gone: Track) -> Moment:
+    def moment() -> Moment:
         still, shown = waiting.popleft()
         sightings = [
             Sighting(path, face, track.match) for track, face in shown if track.real and track.match
         ]
-        return Moment(still, tuple(sightings), tuple(map(_appearance, gone)))
+        return Moment(still, tuple(sightings))
 
     for still in stills:
         waiting.append((still, [(track, track.face) for track in watcher.look(still)]))
         while waiting and still.time - waiting[0][0].time >= patience:
-            yield moment(*watcher.gone())
+            yield moment()
+        yield from map(_appearance, watcher.gone())
     while waiting:
-        yield moment(*(watcher.gone(everyone=True) if len(waiting) == 1 else ()))
+        yield moment()
+    yield from map(_appearance, watcher.gone(everyone=True))
 
 
 class Watcher:

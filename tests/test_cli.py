@@ -34,6 +34,7 @@ COMMANDS = (
     ["identify"],
     ["album"],
     ["cluster"],
+    ["camera"],
     ["compare"],
     ["people", "list"],
     ["people", "photos"],

@@ -22,7 +22,7 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"model", "protocol", "salvage", "archive"},
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
-    | {"health", "cluster", "album", "watch"},
+    | {"health", "cluster", "album", "watch", "portrait"},
     {"benchmark"},
     {"cli"},
 ]

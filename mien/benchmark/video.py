@@ -25,7 +25,7 @@ from mien.model import Model
 from mien.types import Embeddings, Face, Image, Sighting, largest_face
 from mien.video.read import Still, Video
 from mien.video.track import overlaps
-from mien.watch import watch
+from mien.watch import Moment, watch
 
 WIDTH, HEIGHT = 1280, 720
 RATE = 30  # pictures a second
@@ -167,8 +167,9 @@ def ways(
         )
 
         def tracked() -> Iterator[tuple[int, tuple[Sighting, ...]]]:
-            for moment in watch(video.stills(), model, bank, path=path):
-                yield moment.still.number, moment.sightings
+            for seen in watch(video.stills(), model, bank, path=path):
+                if isinstance(seen, Moment):
+                    yield seen.still.number, seen.sightings
 
         def looked() -> Iterator[tuple[int, tuple[Sighting, ...]]]:
             return every_picture(video.stills(), model, bank, path)

@@ -19,6 +19,7 @@ from mien import __version__
 from mien.cli import (
     album,
     benchmark,
+    camera,
     cluster,
     console,
     health,
@@ -100,6 +101,7 @@ _add(
     app, "album", album.album, "mien album photos --with 'Jane Doe' --with 'Joe Bloggs'", _RECOGNISE
 )
 _add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
+_add(app, "camera", camera.camera, "mien camera rtsp://10.0.0.5/live", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
+from mien.cli.camera import take_photos
 from mien.cli.options import (
     CLUSTERS,
     DEFAULT_DETECTOR,
@@ -54,6 +55,20 @@ def enroll(
     name: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Whose faces the group shows.")
     ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="First take photos of NAME, into FOLDER/NAME."),
+    ] = None,
+    lens: Annotated[
+        str,
+        typer.Option(
+            "--source", metavar="SOURCE", help="The number of the camera, or a stream's address."
+        ),
+    ] = "0",
+    photos: Annotated[int, typer.Option(metavar="N", min=1, help="Photos to take.")] = 3,
+    countdown: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Seconds before each of them.")
+    ] = 3,
     largest: Annotated[
         bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
     ] = False,
@@ -78,6 +93,8 @@ def enroll(
 
     if bool(cluster) != (name is not None):
         raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
+    if camera is not None and not folder:
+        folder = facebank.parent / "people"
     if folder is None and not cluster:
         raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
     unusable: tuple[tuple[Path, str], ...] = ()
@@ -86,6 +103,8 @@ def enroll(
         source, unusable = cut(source, cluster, name)
         largest = True  # a cut-out may show a part of a neighbour
     network = load(model, detector=detector, threshold=0)  # enrolling asks for none
+    if camera is not None and folder:
+        take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
     if rebuild and facebank.exists():
         bank = Facebank.open(facebank)  # whichever model made it
     else:

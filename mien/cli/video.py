@@ -107,10 +107,10 @@ def _clip(
     with needs_extra("looking at videos", "video"):
         from mien.video.read import Video
         from mien.video.write import Writer
-        from mien.watch import watch
+        from mien.watch import Appearance, watch
 
     video = Video(path, longest=part.longest)
-    moments = watch(
+    found = watch(
         video.stills(part.start, part.end),
         model,
         facebank,
@@ -128,19 +128,22 @@ def _clip(
             if copy
             else None
         )
-        for moment in console.progress_in_time(
-            moments,
+        for seen in console.progress_in_time(
+            found,
             path.name,
             last and last - part.start,
-            lambda moment: moment.still.time - part.start,
+            lambda seen: (
+                (seen.end if isinstance(seen, Appearance) else seen.still.time) - part.start
+            ),
         ):
+            if isinstance(seen, Appearance):
+                sightings += 1
+                yield {"path": str(path), **appearance_entry(seen)}
+                continue
             stills += 1
             if writer:
-                drawn = draw.annotate(moment.still.image(), moment.sightings, score=score)
-                writer.write(moment.still.time, drawn)
-            for one in moment.gone:
-                sightings += 1
-                yield {"path": str(path), **appearance_entry(one)}
+                drawn = draw.annotate(seen.still.image(), seen.sightings, score=score)
+                writer.write(seen.still.time, drawn)
     entry = {
         "path": str(path),
         "width": video.width,

@@ -129,8 +129,8 @@ class Video:
             self.broken = f"{self.path} is damaged from {time:.1f} s on ({why}): copy it again"
 
 
-def opened(path: Path | str, **options: Any) -> av.container.InputContainer:
-    """A container that is open for reading.
+def opened(path: Path | str, *, name: str = "", **options: Any) -> Any:
+    """A container that is open for reading, called `name` in an error.
 
     Raises:
         BadInput: it is not one, or is too damaged to be opened.
@@ -139,7 +139,7 @@ def opened(path: Path | str, **options: Any) -> av.container.InputContainer:
         return av.open(str(path), metadata_errors="replace", **options)
     except (av.FFmpegError, OSError) as error:
         raise BadInput(
-            f"{path} cannot be opened as a video ({error.strerror}): check it"
+            f"{name or path} cannot be opened as a video ({error.strerror}): check it"
         ) from error
 
 
