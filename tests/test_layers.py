@@ -76,9 +76,9 @@ def loaded(code: str) -> set[str]:
     ("code", "absent"),
     [
         ("import mien", {"numpy", "cv2", "PIL", "onnxruntime", "typer"}),
-        ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime"}),
+        ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime", "av"}),
         ("import mien.facebank", {"cv2", "PIL", "onnxruntime"}),
-        ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer"}),
+        ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer", "av"}),
         ("import mien.evaluate, mien.report", {"torch", "matplotlib", "jinja2", "onnxruntime"}),
     ],
 )

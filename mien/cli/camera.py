@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -167,7 +168,7 @@ def take_photos(
     shown = has_window()
     stills = Camera(source, note=console.note).stills()
     for attempt in portraits(stills, network, photos=photos, countdown=countdown):
-        text = attempt.hint or f"hold still: {attempt.left:.0f}"
+        text = attempt.hint or f"hold still: {math.ceil(attempt.left or 0)}"
         if text != said and attempt.photo is None:
             console.note(text)
             said = text

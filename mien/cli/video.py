@@ -144,6 +144,8 @@ def _clip(
             if writer:
                 drawn = draw.annotate(seen.still.image(), seen.sightings, score=score)
                 writer.write(seen.still.time, drawn)
+        if not stills:
+            raise BadInput(f"{path} has no picture between --start and --end: begin earlier")
     entry = {
         "path": str(path),
         "width": video.width,

@@ -55,6 +55,7 @@ class Writer:
             self._sound = self._copied(video)
             self._next = next(self._sound, None)
         except (OSError, av.FFmpegError) as error:
+            self._tidy()
             raise self._failed(error) from error
 
     def __enter__(self) -> Self:
@@ -78,11 +79,11 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(OSError), self._open:
+        try:
             if kind is None:
                 self._finish()
-        with suppress(OSError):
-            self._partial.unlink()
+        finally:
+            self._tidy()
 
     def _finish(self) -> None:
         try:
@@ -93,9 +94,13 @@ class Writer:
         except (OSError, av.FFmpegError) as error:
             raise self._failed(error) from error
 
+    def _tidy(self) -> None:
+        with suppress(OSError, av.FFmpegError):  # as where the disk is full
+            self._open.close()
+        with suppress(OSError):
+            self._partial.unlink()
+
     def _failed(self, error: OSError) -> CannotWrite:
-        self._open.close()
-        self._partial.unlink(missing_ok=True)
         return CannotWrite(
             f"{self.path} cannot be written ({error.strerror}): free some space or choose another"
             " place"
@@ -121,7 +126,9 @@ class Writer:
         def packets() -> Iterator[tuple[float, av.Packet]]:
             with suppress(av.FFmpegError):  # of damaged sound, what comes before
                 for packet in source.demux(stream):
-                    if packet.dts is None or packet.pts is None or packet.pts < shift:
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    if self._start and packet.pts < shift:
                         continue
                     time = float(packet.pts * stream.time_base) - zero
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
