@@ -19,6 +19,7 @@ from mien import __version__
 from mien.cli import (
     album,
     benchmark,
+    camera,
     cluster,
     console,
     health,
@@ -31,6 +32,7 @@ from mien.cli import (
     recognise,
     train,
     upkeep,
+    video,
 )
 from mien.errors import MienError
 from mien.key import FILE_VARIABLE
@@ -100,6 +102,7 @@ _add(
     app, "album", album.album, "mien album photos --with 'Jane Doe' --with 'Joe Bloggs'", _RECOGNISE
 )
 _add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
+_add(app, "camera", camera.camera, "mien camera rtsp://10.0.0.5/live", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
@@ -125,6 +128,7 @@ _add(app, "models", networks.models, "mien models --speed", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
 _add(_benchmark, "photo", benchmark.photo, "mien benchmark photo demo/photos")
+_add(_benchmark, "video", video.benchmark_video, "mien benchmark video demo/photos")
 _add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
 _add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
 _add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
