@@ -22,11 +22,14 @@ from typing import Any, Self
 import numpy as np
 
 from mien.errors import BadFacebank, BadInput, CannotWrite, FacebankMismatch, UnknownPerson
+from mien.index import cache
 from mien.index.exact import ExactIndex
-from mien.types import Embeddings, Match
+from mien.index.int8 import Codes, Int8Index, encode
+from mien.types import Embeddings, Index, Match
 
 APPLICATION_ID = int.from_bytes(b"mien")  # in the file's header: this database is a facebank
 MEMORY = ":memory:"  # the path of a facebank that is never stored
+LARGE = 50_000  # templates from which they are cached beside the file, and searched as int8
 BUSY_S = 10.0  # how long to wait for another process that is writing
 
 # A file's format is how many of these have run on it (PRAGMA user_version).  What has shipped
@@ -113,7 +116,7 @@ class Facebank:
 
     def __init__(self, path: str | Path, model_id: str | None, dim: int | None) -> None:
         self.path = str(path)
-        self._loaded: tuple[tuple[int, int], list[str], ExactIndex] | None = None
+        self._loaded: tuple[tuple[int, int], list[str], Index] | None = None
         uri = self.path if self.path == MEMORY else Path(path).absolute().as_uri() + "?mode=rw"
         with ExitStack() as undo, _in_words(self.path):
             self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
@@ -211,19 +214,21 @@ class Facebank:
 
     def templates(self) -> tuple[list[str], Embeddings]:
         """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
-        rows = self._read(
-            "SELECT person, CAST(ifnull(vector, '') AS BLOB) FROM photo ORDER BY person"
-        )
+        rows = self._read("SELECT person, CAST(ifnull(vector, '') AS BLOB) FROM photo ORDER BY id")
         data = b"".join(vector for _, vector in rows)
         if len(data) != len(rows) * self.dim * 4:
             raise _bad(self.path, "a vector has a wrong length")
         vectors = np.frombuffer(data, "<f4").reshape(-1, self.dim)
         if not _are_unit(vectors):
             raise _bad(self.path, "a vector is not of unit length")
-        first = [i for i, (name, _) in enumerate(rows) if i == 0 or rows[i - 1][0] != name]
-        sums = np.add.reduceat(vectors, first, axis=0)  # (P, D)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        return [rows[i][0] for i in first], sums / np.maximum(lengths, 1e-12)
+        names = sorted({name for name, _ in rows})
+        number = {name: i for i, name in enumerate(names)}
+        owners = np.array([number[name] for name, _ in rows], np.intp)
+        order = np.argsort(owners, kind="stable")
+        first = np.searchsorted(owners[order], np.arange(len(names)))
+        sums = np.add.reduceat(vectors[order], first, axis=0)  # (P, D)
+        sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        return names, sums
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
         """Whom each face looks like most.
@@ -331,23 +336,76 @@ class Facebank:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._transaction() as db:
             self.require(self.model_id)
+            self._forget()  # before the commit: no kill leaves a cache of what is gone
             yield db
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Nobody changes the file meanwhile."""
+        with _in_words(self.path):
+            self._db.execute("BEGIN")
+            try:
+                self._made_for()  # only reading takes the lock
+                yield
+            finally:
+                self._db.execute("ROLLBACK")
 
     def _erase(self) -> None:
         # secure_delete clears what is deleted, but not the copies that splitting a page leaves in
         # the unused part of the old one.
         failed = "has lost the photos, but traces of them stay in it until the next deletion"
+        self._forget()  # another process may have cached what was there before the commit
         with _in_words(self.path, failed):
             self._db.execute("VACUUM")
 
-    def _index(self) -> tuple[list[str], ExactIndex]:
+    def _index(self) -> tuple[list[str], Index]:
         """Everyone's name and template, read again only when the file has changed."""
         version = self._pragma("data_version"), self._db.total_changes  # by others, by us
         if self._loaded is None or self._loaded[0] != version:
             self.require(self.model_id)
-            names, templates = self.templates()
-            self._loaded = version, names, ExactIndex(templates)
+            self._loaded = version, *self._load()
         return self._loaded[1:]
+
+    def _load(self) -> tuple[list[str], Index]:
+        with self._reading():
+            stamp = self._stamp()
+            kept = cache.load(self.path, stamp) if stamp else None
+            if kept is not None:
+                names = kept["names"].tobytes().decode().split("\n")
+                return names, Int8Index(kept["rows"], Codes(kept["values"], kept["bounds"]))
+            names, templates = self.templates()
+        if len(names) < LARGE:
+            return names, ExactIndex(templates)
+        codes = encode(templates)
+        if stamp and os.access(self.path, os.W_OK):
+            text = np.frombuffer("\n".join(names).encode(), np.uint8)
+            arrays: cache.Arrays = {
+                "names": text,
+                "rows": templates,
+                "values": codes.values,
+                "bounds": codes.bounds,
+            }
+            cache.save(self.path, stamp, arrays, still=lambda: self._stamp() == stamp)
+        return names, Int8Index(templates, codes)
+
+    def _stamp(self) -> dict[str, Any]:
+        """What tells this content of the file from any other; empty where it is not in one."""
+        if self.path == MEMORY:
+            return {}
+        found = Path(self.path).stat()
+        times = found.st_mtime_ns, found.st_ctime_ns
+        return {"file": [found.st_ino, found.st_size, *times], "model_id": self.model_id}
+
+    def _forget(self) -> None:
+        """Remove the cache, which holds what is about to be deleted or is deleted now."""
+        if self.path != MEMORY:
+            try:
+                cache.forget(self.path)
+            except OSError as error:
+                raise CannotWrite(
+                    f"the cache beside {self.path} cannot be removed ({error.strerror}): make its"
+                    " folder writable"
+                ) from error
 
     def _made_for(self) -> tuple[str, int]:
         rows = self._read("SELECT model_id, dim FROM facebank WHERE dim BETWEEN 1 AND 65536")

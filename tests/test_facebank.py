@@ -287,7 +287,65 @@ def test_deleting_photos_and_people(facebank: Facebank) -> None:
     assert facebank.delete_photos([]) == 0
 
 
-def test_deleting_leaves_no_trace_in_any_file(tmp_path: Path) -> None:
+@pytest.fixture
+def cached(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a facebank with a cache beside it."""
+    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    found = Facebank.open(path).search(unit_vectors(3, seed=1), -1)
+    assert path.with_name(path.name + "-index").is_file()
+    monkeypatch.setattr(Facebank, "templates", None)  # it is not read again
+    assert Facebank.open(path).search(unit_vectors(3, seed=1), -1) == found
+    monkeypatch.undo()
+    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda bank: bank.rename("A", "New"),
+        lambda bank: bank.move([Photo("New", f"{1:064x}", "/", "x.jpg", 0.99, 80.0)]),
+        lambda bank: bank.add([photo("New", 100)], unit_vectors(1, seed=9)),
+        lambda bank: bank.delete_person("A"),
+        lambda bank: bank.replace([photo("New", 1)], unit_vectors(1), model_id=MODEL),
+    ],
+)
+def test_a_cache_goes_before_the_facebank_changes(
+    cached: Path, change: Callable[[Facebank], object]
+) -> None:
+    with Facebank.open(cached) as bank:
+        change(bank)
+        assert not list(cached.parent.glob("*-index*"))
+        (match,) = bank.search(unit_vectors(1, seed=9), -1)
+    again = Facebank.open(cached)
+    assert again.search(unit_vectors(1, seed=9), -1) == [match]
+    assert match.person in [person.name for person in again.people()]
+
+
+def test_a_cache_of_an_older_state_is_not_used(cached: Path) -> None:
+    kept = cached.with_name(cached.name + "-index")
+    old = kept.read_bytes()
+    with Facebank.open(cached) as bank:
+        bank.rename("A", "New")
+        kept.write_bytes(old)
+        names = {match.person for match in bank.search(unit_vectors(6), -1)}
+    assert names == {"New", "B", "C"}
+
+
+def test_a_facebank_that_may_only_be_read_gets_no_cache(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may do all
+    assert Facebank.open(path).search(unit_vectors(1), -1)[0].person in ("A", "B", "C")
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("large", [1, 50_000])
+def test_deleting_leaves_no_trace_in_any_file(
+    tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facebank_module, "LARGE", large)
     rng = np.random.default_rng(0)  # finds traces where the file is not rewritten
     there: list[tuple[bytes, ...]] = []
     gone: list[tuple[bytes, ...]] = []
@@ -310,9 +368,12 @@ def test_deleting_leaves_no_trace_in_any_file(tmp_path: Path) -> None:
                 there.append((row.person.encode(), row.sha256.encode(), vector.tobytes()))
             rng.shuffle(there)
             gone += there[:10]
+            facebank.search(vectors, -1)  # leaves a cache where the facebank is large
             assert len(traces()) >= 30
             facebank.delete_photos(sha256.decode() for _, sha256, _ in there[:10])
             del there[:10]
+            assert traces() == []
+            facebank.search(vectors, -1)
             assert traces() == []
 
 
