@@ -41,6 +41,7 @@ COMMANDS = (
     ["models"],
     ["benchmark", "detect"],
     ["benchmark", "embed"],
+    ["benchmark", "search"],
     ["train"],
     ["export"],
 )
