@@ -212,6 +212,21 @@ class Facebank:
             raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
         return [Photo(*row) for row in rows]
 
+    def batches(self) -> Iterator[tuple[list[Photo], Embeddings]]:
+        """Photos and their vectors, (N, D), in the order in which they were added."""
+        last = 0
+        while rows := self._read(
+            f"SELECT id, vector, {_PHOTO} FROM photo WHERE id > ? ORDER BY id LIMIT 1000", last
+        ):
+            last = rows[-1][0]
+            data = b"".join(row[1] for row in rows)
+            if len(data) != len(rows) * self.dim * 4:
+                raise _bad(self.path, "a vector has a wrong length")
+            yield (
+                [Photo(*row[2:]) for row in rows],
+                np.frombuffer(data, "<f4").reshape(-1, self.dim),
+            )
+
     def templates(self) -> tuple[list[str], Embeddings]:
         """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
         rows = self._read("SELECT person, CAST(ifnull(vector, '') AS BLOB) FROM photo ORDER BY id")

@@ -18,6 +18,7 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"backbones", "detect", "data", "plots", "teacher"},
     {"checkpoint"},
     {"embed", "facebank"},
+    {"engines"},
     {"model"},
     {"train", "evaluate", "enroll", "identify", "compare", "calibrate", "export", "benchmark"},
     {"cli"},

@@ -23,7 +23,7 @@ from mien.index.exact import check, largest
 from mien.runtime import product
 from mien.types import Embeddings, Scores
 
-BLOCK = 1 << 16  # rows that share a scale, and are multiplied at a time
+BLOCK = 1 << 18  # rows that share a scale, and are multiplied at a time
 # Rows have 7 bits and queries 8: on processors without VNNI two products are added in 16 bits,
 # which 2 * 64 * 255 does not leave.
 ROW_LIMIT, QUERY_LIMIT = 64, 127
@@ -123,7 +123,8 @@ class Int8Index:
             margin = lengths * error + errors * longest + slack  # (M,)
             least = np.ceil((floor - margin) / (step * steps.astype(float)) - 0.01)
             limit = np.clip(least, -(2**31), 2**31 - 1).astype(np.int32)
-            which, rows = np.nonzero(sums >= limit[:, None])
+            # Several times faster than nonzero of two dimensions.
+            which, rows = np.divmod(np.flatnonzero(sums >= limit[:, None]), sums.shape[1])
             rows += start
             best = _merge(best, which, self._score(queries, which, rows), rows)
         return best
