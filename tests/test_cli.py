@@ -32,10 +32,12 @@ COMMANDS = (
     ["enroll"],
     ["identify"],
     ["compare"],
+    ["embed"],
     ["people", "list"],
     ["people", "photos"],
     ["people", "rename"],
     ["people", "delete"],
+    ["people", "move"],
     ["evaluate"],
     ["calibrate"],
     ["models"],
@@ -695,3 +697,21 @@ def test_deleting_asks_on_a_terminal(
     assert ended == code
     assert "Delete Anna and 2 photos" in shown
     assert len(mien("people", "--json").document["people"]) == left
+
+
+def test_moving_a_facebank(mien: Run, people: Path, tmp_path: Path) -> None:
+    there = str(tmp_path / "there.db")
+    before = mien("people", "list", "--json").document["people"]
+    moved = mien("people", "move", tmp_path / "facebank.db", there, "--json")
+    assert (moved.code, moved.document["people"], moved.document["photos"]) == (0, 2, 3)
+    assert mien("people", "list", "--facebank", there, "--json").document["people"] == before
+    again = mien("people", "move", tmp_path / "facebank.db", there)
+    assert again.code == 2
+    assert is_a_sentence(again.err)
+
+
+@pytest.mark.parametrize("address", ["milvus://localhost:1", "postgresql://localhost:1/none"])
+def test_an_engine_that_is_not_there_is_a_sentence(bare: Run, address: str) -> None:
+    result = bare("people", "list", "--facebank", address)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.count("\n") == 1

@@ -20,7 +20,17 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"embed", "facebank"},
     {"engines"},
     {"model"},
-    {"train", "evaluate", "enroll", "identify", "compare", "calibrate", "export", "benchmark"},
+    {
+        "train",
+        "evaluate",
+        "enroll",
+        "identify",
+        "compare",
+        "calibrate",
+        "export",
+        "benchmark",
+        "embed_photos",
+    },
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import console, make, measure, people, recognise, search
+from mien.cli import console, embed, make, measure, people, recognise, search
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -57,10 +57,12 @@ _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
 _add(app, "enroll", recognise.enroll, "mien enroll people", _RECOGNISE)
 _add(app, "identify", recognise.identify, "mien identify a.jpg holiday --save named", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
+_add(app, "embed", embed.embed, "mien embed photos --out photos.parquet", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
 _add(_people, "delete", people.delete, "mien people delete 'Jane Doe' --photo blurred.jpg")
+_add(_people, "move", people.move, "mien people move people.db milvus://localhost:19530")
 _add(app, "evaluate", measure.evaluate, "mien evaluate mien-small lfw/pairs.txt", _MEASURE)
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
 _add(app, "models", measure.models, "mien models", _MEASURE)
@@ -72,7 +74,7 @@ _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx
 app.add_typer(
     _people,
     name="people",
-    help="List, rename and delete the people in the facebank.",
+    help="List, rename, delete and move the people in the facebank.",
     epilog="Example: mien people",
     rich_help_panel=_RECOGNISE,
 )

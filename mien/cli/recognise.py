@@ -24,8 +24,8 @@ from mien.cli.options import (
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
+    from mien.engines import Store
     from mien.enroll import Enrolment
-    from mien.facebank import Facebank
     from mien.identify import Seen, Skipped
     from mien.model import Model
     from mien.types import Sighting
@@ -51,16 +51,16 @@ def enroll(
 
     Again on the same folder, it adds what is new, removes what is gone and leaves the rest alone.
     """
+    from mien.engines import create_store, exists, open_store
     from mien.enroll import enroll as add
     from mien.enroll import rebuild as replace
-    from mien.facebank import Facebank
     from mien.model import load
 
     network = load(model, detector=detector, threshold=0)  # enrolling asks for none
-    if rebuild and facebank.exists():
-        bank = Facebank.open(facebank)  # whichever model made it
+    if rebuild and exists(facebank):
+        bank = open_store(facebank)  # whichever model made it
     else:
-        bank = Facebank.create(facebank, model_id=network.model_id, dim=network.dim)
+        bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
     with bank:
         learn = replace if rebuild else add
         done = learn(folder, bank, network, largest=largest, progress=console.progress)
@@ -77,7 +77,7 @@ def enroll(
     console.leave(skipped)
 
 
-def _enrolment(done: Enrolment, bank: Facebank) -> dict[str, Any]:
+def _enrolment(done: Enrolment, bank: Store) -> dict[str, Any]:
     return {
         "facebank": bank.path,
         "model_id": bank.model_id,
@@ -131,7 +131,7 @@ def identify(
     """Say who is in photos."""
     from mien import images
     from mien.detect.mtcnn import MTCNN
-    from mien.facebank import Facebank
+    from mien.engines import open_store
     from mien.identify import identify as look
     from mien.model import load
 
@@ -143,7 +143,7 @@ def identify(
     if min_face and detector == DEFAULT_DETECTOR:
         finder = MTCNN(min_face=min_face)
     network = load(model, detector=finder, threshold=threshold)
-    with Facebank.open(facebank, model_id=network.model_id) as bank:
+    with open_store(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network) if update else 0
         names = [person.name for person in bank.people()]
         if not names:
@@ -166,7 +166,7 @@ def identify(
     console.leave(skipped)
 
 
-def _update(bank: Facebank, network: Model) -> int:
+def _update(bank: Store, network: Model) -> int:
     """Enroll the folders of a facebank again; how many photos were skipped."""
     from mien.enroll import enroll
 
