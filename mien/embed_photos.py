@@ -9,6 +9,7 @@ file.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -164,7 +165,13 @@ def _by_ray(
             return {"photos": _embed([str(path) for path in row["paths"]], work, self.model)}
 
     if not ray.is_initialized():
-        ray.init(address=cluster, log_to_driver=False, include_dashboard=False)
+        ray.init(
+            address=cluster,
+            log_to_driver=False,
+            include_dashboard=False if cluster is None else None,
+            logging_level=logging.ERROR,
+        )
+    logging.getLogger("ray").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.from_items(
         [{"paths": list(chunk)} for chunk in chunks], override_num_blocks=max(len(chunks), 1)

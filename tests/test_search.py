@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien.benchmark import search
+from mien.errors import BadInput
 
 
 @pytest.mark.parametrize("dim", [128, 512])
@@ -39,3 +41,10 @@ def test_a_facebank_is_filled_and_opened(monkeypatch: pytest.MonkeyPatch) -> Non
     grown = search.grow(200, 16)
     assert grown.cache > 0
     assert min(grown.first, grown.again, grown.add) > 0
+
+
+def test_the_recall_of_an_engine_is_checked(tmp_path: Path) -> None:
+    found = search.recall(str(tmp_path / "f"), 300, 16, queries=20)
+    assert (found.recall, found.templates) == (1.0, 300)
+    with pytest.raises(BadInput, match="has people already"):
+        search.recall(str(tmp_path / "f"), 300, 16)

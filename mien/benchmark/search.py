@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.engines import create_store
+from mien.errors import BadInput
 from mien.facebank import Facebank, Photo
 from mien.index import cache
 from mien.index.exact import ExactIndex
@@ -67,6 +69,19 @@ class Growth:
     add_empty: float  # the same in a facebank that was empty before
     disk: float  # MB of the file
     cache: float  # MB of what lies beside it
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """An engine of `mien.engines` with so many people of one photo each."""
+
+    engine: str  # its address
+    templates: int
+    dim: int
+    fill: float  # seconds to enrol them all, in thousands
+    query: float  # milliseconds for a single one, median
+    queries: int
+    recall: float  # of the queries whose answer is exact search's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,6 +164,30 @@ def grow(templates: int, dim: int) -> Growth:
     return Growth(
         templates, dim, fill, first, again, 1000 * large, 1000 * small, disk / 1e6, kept / 1e6
     )
+
+
+def recall(address: str, templates: int, dim: int, *, queries: int = 200) -> Recall:
+    """How often an engine names whom exact search names; the facebank there must be empty.
+
+    Raises:
+        BadInput: somebody is in it.
+    """
+    rows = people(templates, dim)
+    asked = _like(rows, queries)
+    with create_store(address, model_id="made-up", dim=dim) as store:
+        if store.people():
+            raise BadInput(f"{store.path} has people already: give an address where nobody is")
+        start = time.perf_counter()
+        for i in range(0, templates, 1000):
+            store.add(*_photos(rows, i, min(i + 1000, templates)))
+        fill = time.perf_counter() - start
+        answers = [_timed(store.search, asked[i : i + 1], -1.0) for i in range(queries)]
+    best = ExactIndex(rows).search(asked, 1)[1][:, 0]
+    hits = [
+        found[0].person == _name(int(row)) for (found, _), row in zip(answers, best, strict=True)
+    ]
+    query = float(1000 * np.median([seconds for _, seconds in answers]))
+    return Recall(store.path, templates, dim, fill, query, queries, float(np.mean(hits)))
 
 
 def people(templates: int, dim: int) -> Embeddings:
@@ -340,7 +379,7 @@ def _resident() -> int:
 
 
 def _photos(rows: Embeddings, start: int, end: int) -> tuple[list[Photo], Embeddings]:
-    names = [f"P{i:09d}" for i in range(start, end)]
+    names = [_name(i) for i in range(start, end)]
     photos = [
         Photo(
             name, hashlib.sha256(name.encode()).hexdigest(), "/photos", f"{name}/1.jpg", 1.0, 100.0
@@ -348,6 +387,10 @@ def _photos(rows: Embeddings, start: int, end: int) -> tuple[list[Photo], Embedd
         for name in names
     ]
     return photos, rows[start:end]
+
+
+def _name(number: int) -> str:
+    return f"P{number:09d}"
 
 
 def _adds(bank: Facebank, rows: Embeddings, start: int) -> float:

@@ -10,7 +10,13 @@ from mien.cli import console
 from mien.cli.options import Json
 
 if TYPE_CHECKING:
-    from mien.benchmark.search import Growth, Search
+    from mien.benchmark.search import Growth, Recall, Search
+
+_SEARCH = tuple(
+    "ENGINE TEMPLATES NUMBERS BUILD-S OPEN-S QUERY-MS READ-MS RATIO BATCH-MS MB DISK-MB RECALL".split()
+)
+_FACEBANK = tuple("PEOPLE NUMBERS FILL-S OPEN-S AGAIN-S ADD-MS IN-EMPTY MB CACHE-MB".split())
+_ENGINE = tuple("ENGINE TEMPLATES NUMBERS FILL-S QUERY-MS QUERIES RECALL".split())
 
 
 def benchmark_search(
@@ -32,6 +38,12 @@ def benchmark_search(
     facebank: Annotated[
         bool, typer.Option("--facebank", help="Fill facebanks of these sizes instead.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Fill an empty facebank there instead, and check its recall."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the search for the nearest template, against the speed of memory.
@@ -40,16 +52,22 @@ def benchmark_search(
     """
     from dataclasses import asdict
 
-    from mien.benchmark.search import grow, measure
+    from mien.benchmark.search import grow, measure, recall
 
     sizes = [(count, wide) for count in templates or (10_000,) for wide in dim or (128,)]
+    if engine:
+        checked = recall(engine, *sizes[0])
+        if as_json:
+            console.document(asdict(checked))
+        else:
+            console.table([_ENGINE, _recall(checked)])
+        return
     if facebank:
         grown = [grow(*size) for size in console.progress(sizes, "filling")]
         if as_json:
             console.document({"facebanks": [asdict(one) for one in grown]})
             return
-        head = ("PEOPLE", "NUMBERS", "FILL S", "OPEN S", "AGAIN S", "ADD MS", "IN EMPTY", "MB")
-        console.table([(*head, "CACHE MB"), *map(_growth, grown)])
+        console.table([_FACEBANK, *map(_growth, grown)])
         return
     found = [
         one
@@ -59,8 +77,7 @@ def benchmark_search(
     if as_json:
         console.document({"turns": turns, "searches": [asdict(one) for one in found]})
         return
-    head = ("ENGINE", "TEMPLATES", "NUMBERS", "BUILD S", "OPEN S", "QUERY MS", "READ MS", "RATIO")
-    console.table([(*head, "BATCH MS", "MB", "DISK MB", "RECALL"), *map(_search, found)])
+    console.table([_SEARCH, *map(_search, found)])
 
 
 def _search(one: Search) -> tuple[str, ...]:
@@ -91,4 +108,16 @@ def _growth(one: Growth) -> tuple[str, ...]:
         f"{one.add_empty:.1f}",
         f"{one.disk:.0f}",
         f"{one.cache:.0f}",
+    )
+
+
+def _recall(one: Recall) -> tuple[str, ...]:
+    return (
+        one.engine,
+        f"{one.templates}",
+        f"{one.dim}",
+        f"{one.fill:.1f}",
+        f"{one.query:.2f}",
+        f"{one.queries}",
+        f"{one.recall:.4f}",
     )
