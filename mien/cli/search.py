@@ -12,11 +12,15 @@ from mien.cli.options import Json
 if TYPE_CHECKING:
     from mien.benchmark.search import Growth, Recall, Search
 
-_SEARCH = tuple(
-    "ENGINE TEMPLATES NUMBERS BUILD-S OPEN-S QUERY-MS READ-MS RATIO BATCH-MS MB DISK-MB RECALL".split()
+_SEARCH = (
+    *("ENGINE", "TEMPLATES", "NUMBERS", "BUILD S", "OPEN S", "QUERY MS", "READ MS", "RATIO"),
+    *("BATCH MS", "MB", "DISK MB", "RECALL"),
 )
-_FACEBANK = tuple("PEOPLE NUMBERS FILL-S OPEN-S AGAIN-S ADD-MS IN-EMPTY MB CACHE-MB".split())
-_ENGINE = tuple("ENGINE TEMPLATES NUMBERS FILL-S QUERY-MS QUERIES RECALL".split())
+_FACEBANK = (
+    *("PEOPLE", "NUMBERS", "FILL S", "OPEN S", "AGAIN S", "ADD MS", "IN EMPTY", "MB"),
+    "CACHE MB",
+)
+_ENGINE = ("ENGINE", "TEMPLATES", "NUMBERS", "FILL S", "QUERY MS", "QUERIES", "RECALL")
 
 
 def benchmark_search(
