@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
-from mien.cli import console, embed, make, measure, people, recognise, search
+from mien.cli import console, embed, make, measure, people, prepare, recognise, search
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -68,6 +68,7 @@ _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _M
 _add(app, "models", measure.models, "mien models", _MEASURE)
 _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
+_add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
 _add(_benchmark, "search", search.benchmark_search, "mien benchmark search --templates 100000")
 _add(app, "train", make.train, "mien train photos --teacher teacher.onnx --out run", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
