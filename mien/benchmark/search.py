@@ -1,7 +1,7 @@
 """Search measured: against what memory allows, and beside other libraries, exact and approximate.
 
-All engines answer the same query, then all the next, and the fastest turn of each counts: what
-else a machine is doing can only add to a time.
+All engines answer the same query, then all the next, each right after a plain read of the bytes
+that it must read: a machine that slows down slows both, so ratios hold where single times do not.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Search:
     dim: int
     build: float  # seconds from vectors in memory to an index that is also on disk
     open: float  # seconds from there to an index that answers
-    query: float  # milliseconds for a single one, the fastest
-    read: float  # milliseconds that merely reading all templates takes, the fastest
-    ratio: float  # query to read
-    together: float  # milliseconds a query, of `BATCH` asked at once, the fastest
+    query: float  # milliseconds for a single one, median
+    read: float  # milliseconds that merely reading all templates takes, median
+    ratio: float  # query to the read before it, median over the turns
+    together: float  # milliseconds a query, of `BATCH` asked at once, median
     memory: float  # MB that building it took and it keeps
     disk: float  # MB
     recall: float  # of the queries that found the row which float32 search finds
@@ -112,19 +112,21 @@ def measure(templates: int, dim: int, *, turns: int = 15, alone: bool = False) -
         reads = {4: rows.reshape(-1).view(np.uint8), 1: codes.view(np.uint8)}
         single, plain, batch, found = [], [], [], []
         for turn in range(turns + 1):
-            plain.append([_timed(_read, reads[size])[1] for size in (4, 1)])
-            answers = [_timed(ask, queries[turn : turn + 1]) for ask, *_ in made]
+            answers = []
+            for engine, (ask, *_) in zip(engines, made, strict=True):
+                plain.append(_timed(_read, reads[engine.bytes or 4])[1])
+                answers.append(_timed(ask, queries[turn : turn + 1]))
             single.append([seconds for _, seconds in answers])
             found.append([int(answer[0]) for answer, _ in answers])
         for _ in range(1 + turns // 4):
             answers = [_timed(ask, queries[-BATCH:]) for ask, *_ in made]
             batch.append([seconds for _, seconds in answers])
         found += np.array([answer for answer, _ in answers]).T.tolist()
-    asked, limits, many = (1000 * np.min(times, axis=0) for times in (single, plain, batch))
+    asked, many = 1000 * np.array(single)[1:], 1000 * np.array(batch)
+    limits = 1000 * np.array(plain).reshape(len(single), -1)[1:]  # (turns, engines)
     hits = np.array(found) == np.array(found)[:, :1]
     results = []
     for i, (engine, (_, build, opened, memory, disk)) in enumerate(zip(engines, made, strict=True)):
-        limit = limits[1 if engine.bytes == 1 else 0]
         results.append(
             Search(
                 engine.name,
@@ -132,10 +134,10 @@ def measure(templates: int, dim: int, *, turns: int = 15, alone: bool = False) -
                 dim,
                 build,
                 opened,
-                float(asked[i]),
-                float(limit),
-                float(asked[i] / limit),
-                float(many[i]) / BATCH,
+                float(np.median(asked[:, i])),
+                float(np.median(limits[:, i])),
+                float(np.median(asked[:, i] / limits[:, i])),
+                float(np.median(many[:, i])) / BATCH,
                 memory,
                 disk,
                 float(hits[:, i].mean()),
