@@ -392,10 +392,10 @@ class Facebank:
         if len(names) < LARGE:
             return names, ExactIndex(templates)
         codes = encode(templates)
-        if stamp and os.access(self.path, os.W_OK):
-            text = np.frombuffer("\n".join(names).encode(), np.uint8)
+        lines = "\n".join(names).encode()
+        if stamp and os.access(self.path, os.W_OK) and lines.count(b"\n") < len(names):
             arrays: cache.Arrays = {
-                "names": text,
+                "names": np.frombuffer(lines, np.uint8),
                 "rows": templates,
                 "values": codes.values,
                 "bounds": codes.bounds,
@@ -405,9 +405,10 @@ class Facebank:
 
     def _stamp(self) -> dict[str, Any]:
         """What tells this content of the file from any other; empty where it is not in one."""
-        if self.path == MEMORY:
+        try:
+            found = Path(self.path).stat()
+        except OSError:  # it is in memory, or has been removed
             return {}
-        found = Path(self.path).stat()
         times = found.st_mtime_ns, found.st_ctime_ns
         return {"file": [found.st_ino, found.st_size, *times], "model_id": self.model_id}
 
