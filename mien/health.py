@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from mien import align, images
+from mien.engines import Store
 from mien.errors import BadInput
-from mien.facebank import Facebank, Photo
+from mien.facebank import Photo
 from mien.model import Model
 from mien.types import Crops, Embeddings, Progress, Scores, largest_face, silent
 
@@ -65,7 +66,7 @@ class Health:
 
 
 def examine(
-    facebank: Facebank, model: Model, *, look: bool = True, progress: Progress = silent
+    facebank: Store, model: Model, *, look: bool = True, progress: Progress = silent
 ) -> Health:
     """The health of a facebank.
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien import images
+from mien.engines import Store
 from mien.errors import BadInput
-from mien.facebank import Facebank
 from mien.model import Model
 from mien.types import Face, Frame, Sighting
 
@@ -36,7 +36,7 @@ class Skipped:
 def identify(
     paths: Iterable[str | Path],
     model: Model,
-    facebank: Facebank,
+    facebank: Store,
     *,
     mirror: bool = False,
     limit: int | None = None,
