@@ -281,6 +281,8 @@ class Facebank:
     def _convert(self, key: str) -> None:
         self._db.close()
         try:
+            with in_words(self.path):
+                self._remove_beside(cache.SUFFIXES)  # no kill leaves it beside an encrypted file
             convert(self.path, self._key or None, key or None, BUSY_S)
             self._key = key
         finally:
