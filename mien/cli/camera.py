@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import time
 from collections import deque
@@ -51,7 +52,8 @@ def camera(
     *,
     facebank: FacebankPath,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="Stop after so many; else at q.")
+        float | None,
+        typer.Option(metavar="S", min=0, help="Stop after so many; else at Ctrl-C, or q."),
     ] = None,
     window: Annotated[
         bool, typer.Option("--window/--no-window", help="Show the pictures, or say who was there.")
@@ -81,7 +83,9 @@ def camera(
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
     name = without_password(source)
     with Facebank.open(facebank, model_id=network.model_id) as bank:
-        stills = Camera(source, note=console.note).stills()
+        watched = Camera(source, note=console.note)
+        signal.signal(signal.SIGINT, lambda *_: watched.stop())  # then say who was there last
+        stills = watched.stills()
         if seconds is not None:
             stills = takewhile(lambda still: still.time < seconds, stills)
         found = watch(stills, network, bank, path=Path(name), patience=0)
