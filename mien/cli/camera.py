@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -82,9 +83,11 @@ def camera(
         raise BadInput(NO_WINDOW)
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
     name = without_password(source)
-    with Facebank.open(facebank, model_id=network.model_id) as bank:
-        watched = Camera(source, note=console.note)
-        signal.signal(signal.SIGINT, lambda *_: watched.stop())  # then say who was there last
+    watched = Camera(source, note=console.note)
+    with (
+        Facebank.open(facebank, model_id=network.model_id) as bank,
+        _interrupted_by(watched.stop),  # then it is said who was there last
+    ):
         stills = watched.stills()
         if seconds is not None:
             stills = takewhile(lambda still: still.time < seconds, stills)
@@ -104,6 +107,16 @@ def camera(
         rate = round(pictures / last, 1) if last else None
         about: dict[str, Any] = {"path": name, "stills": pictures, "fps": rate}
         console.document({**about, "sightings": entries})
+
+
+@contextmanager
+def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
+    """Makes Ctrl-C an ordinary end."""
+    before = signal.signal(signal.SIGINT, lambda *_: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _sentence(one: Appearance) -> str:
