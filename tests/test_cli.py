@@ -830,7 +830,7 @@ def test_benchmark_openset(bare: Run, model_file: Path, tmp_path: Path) -> None:
 def test_training_says_what_it_needs(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; from mien.cli import main;"
-        " main(['train', '.', '--teacher', 'x.onnx', '--out', 'run'])"
+        " main(['train', '-d', 'data'])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 2

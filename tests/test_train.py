@@ -26,6 +26,8 @@ import toy  # noqa: E402
 
 from mien import checkpoint  # noqa: E402
 from mien.backbones import BACKBONES  # noqa: E402
+from mien.cli import main  # noqa: E402
+from mien.cli import train as command  # noqa: E402
 from mien.data.batches import Batch, Batches  # noqa: E402
 from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  # noqa: E402
 from mien.losses import LOSSES  # noqa: E402
@@ -214,6 +216,50 @@ def test_sets_are_measured_meanwhile(tmp_path: Path) -> None:
     assert accuracies[-1] > 0.9  # by their colours
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["results"]["validation"]["toys"] == accuracies[-1]
+
+
+def test_tensorboard_has_every_figure(tmp_path: Path) -> None:
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = run(toy.config(), tmp_path)
+    board = reading.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = {event.step: event.value for event in board.Scalars("loss")}
+    assert shown == pytest.approx(losses(log))
+
+
+@pytest.mark.parametrize(
+    ("net", "depth", "expected"),
+    [("seesawFaceNet", 50, "seesaw_shuffle"), ("ir_se", 100, "ir_se_100"), ("toy", 50, "toy")],
+)
+def test_the_originals_flags_keep_their_meaning(
+    net: str, depth: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[TrainConfig] = []
+    monkeypatch.setattr(command, "_train", lambda config, out, as_json: seen.append(config))
+    flags = f"train -d data -net {net} -depth {depth} -b 64 -lr 0.05 -e 4 -w 2 --milestones 2,3"
+    with pytest.raises(SystemExit, match="0"):
+        main(flags.split())
+    (config,) = seen
+    assert (config.data, config.backbone, config.batch) == ("data", expected, 64)
+    assert (config.rate, config.epochs, config.workers) == (0.05, 4, 2)
+    assert config.milestones == (2, 3)
+    assert config == TrainConfig(
+        "data", expected, batch=64, rate=0.05, epochs=4, workers=2, milestones=(2, 3)
+    )
+
+
+def test_a_rate_and_a_batch_are_looked_for_by_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["train", "-d", "toys", "-net", "toy", "--dim", "8", "-b", "12", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit, match="0"):
+        main([*line, "--find-lr", "--scale", "8", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["suggested"] in found["rates"]
+    assert Path(found["picture"]).read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="0"):
+        main([*line, "--find-batch", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["suggested"] in [trial["batch"] for trial in found["trials"]]
 
 
 # Mistakes, and what fails.

@@ -54,7 +54,8 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it under its name."""
-        COMMAND.set(ctx.command_path)
+        token = COMMAND.set(ctx.command_path)
+        ctx.call_on_close(lambda: COMMAND.reset(token))
         return super().invoke(ctx)
 
 

@@ -48,7 +48,7 @@ def train(
         typer.Option(metavar="DIR", help="The run; one that was begun there goes on."),
     ] = Path("run"),
     net: Annotated[
-        str, _option(_NET, "--net", "-net", metavar="NAME", help="See mien models --networks.")
+        str, _option(_NET, "--net", "-net", metavar="NAME", help="See mien models.")
     ] = "seesaw_shuffle",
     depth: Annotated[
         int, _option(_NET, "--depth", "-depth", metavar="N", help="Of ir and ir_se: 50, 100, 152.")
