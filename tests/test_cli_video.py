@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import clips
@@ -120,6 +123,12 @@ def test_a_camera_says_who_was_there(
     assert {one["person"] for one in result.document["sightings"]} == {"Anna", None}
     lines = mien("camera", clip, "--no-window", "--seconds", "1").out.splitlines()
     assert len(lines) == 2
+    stop = threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT])  # as Ctrl-C
+    stop.start()
+    stopped = mien("camera", clip, "--json")
+    assert stopped.code == 0
+    assert all(one["end"] < 1.9 for one in stopped.document["sightings"])
+    assert len(stopped.document["sightings"]) == 2
     monkeypatch.setattr(camera_command, "has_window", lambda: False)
     refused = mien("camera", clip)
     assert refused.code == 2

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -51,7 +53,8 @@ def camera(
     *,
     facebank: FacebankPath,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="Stop after so many; else at q.")
+        float | None,
+        typer.Option(metavar="S", min=0, help="Stop after so many; else at Ctrl-C, or q."),
     ] = None,
     window: Annotated[
         bool, typer.Option("--window/--no-window", help="Show the pictures, or say who was there.")
@@ -80,8 +83,12 @@ def camera(
         raise BadInput(NO_WINDOW)
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
     name = without_password(source)
-    with Facebank.open(facebank, model_id=network.model_id) as bank:
-        stills = Camera(source, note=console.note).stills()
+    watched = Camera(source, note=console.note)
+    with (
+        Facebank.open(facebank, model_id=network.model_id) as bank,
+        _interrupted_by(watched.stop),  # then it is said who was there last
+    ):
+        stills = watched.stills()
         if seconds is not None:
             stills = takewhile(lambda still: still.time < seconds, stills)
         found = watch(stills, network, bank, path=Path(name), patience=0)
@@ -100,6 +107,16 @@ def camera(
         rate = round(pictures / last, 1) if last else None
         about: dict[str, Any] = {"path": name, "stills": pictures, "fps": rate}
         console.document({**about, "sightings": entries})
+
+
+@contextmanager
+def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
+    """Makes Ctrl-C an ordinary end."""
+    before = signal.signal(signal.SIGINT, lambda *_: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _sentence(one: Appearance) -> str:

@@ -115,11 +115,12 @@ def progress_in_time(
     """
     from rich.progress import Progress
 
+    together = sys.stdout.isatty()  # then results scroll by above the bar
     with Progress(
         *Progress.get_default_columns(),
-        console=_err,
+        console=_out if together else _err,
         transient=True,
-        redirect_stdout=False,
+        redirect_stdout=together,
         disable=not sys.stderr.isatty(),
     ) as bar:
         task = bar.add_task(doing, total=seconds)

@@ -68,9 +68,15 @@ class Camera:
                 yield Still(number, now - start, width, height, frame)
                 number += 1
         finally:
-            self._ended = True
+            self.stop()
         if self._error:
             raise self._error
+
+    def stop(self) -> None:
+        """End `stills` with the picture that it is at."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
 
     def _take(self) -> av.VideoFrame | None:
         with self._changed:
@@ -89,9 +95,7 @@ class Camera:
         except BadInput as error:
             self._error = error
         finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify()
+            self.stop()
 
     def _device(self, number: int) -> Iterator[av.VideoFrame]:
         cv2.utils.logging.setLogLevel(

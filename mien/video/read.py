@@ -40,7 +40,8 @@ class Still:
         """The picture in grey, (height, width): quick to have, and not to be changed."""
         turns = quarter_turns(self.frame)
         width, height = (self.width, self.height)[:: -1 if turns % 2 else 1]
-        if self.frame.format.name not in LUMA_FIRST or self.frame.width != width:
+        size = self.frame.width, self.frame.height
+        if self.frame.format.name not in LUMA_FIRST or size != (width, height):
             return self._upright("gray")
         plane = self.frame.planes[0]
         pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
