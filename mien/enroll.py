@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from mien import align, images
+from mien.engines import Store
 from mien.errors import BadInput, NoFace
-from mien.facebank import Facebank, Photo, person_name
+from mien.facebank import Photo, person_name
 from mien.model import Model
 from mien.types import Embeddings, Face, Image, Progress, largest_face, silent
 
@@ -57,7 +58,7 @@ class _Picture:
 
 def enroll(
     folder: str | Path,
-    facebank: Facebank,
+    facebank: Store,
     model: Model,
     *,
     largest: bool = False,
@@ -124,7 +125,7 @@ def enroll(
 
 def rebuild(
     folder: str | Path,
-    facebank: Facebank,
+    facebank: Store,
     model: Model,
     *,
     largest: bool = False,

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from mien import align, images
+from mien.engines import Store
 from mien.errors import BadInput
-from mien.facebank import Facebank, Photo
+from mien.facebank import Photo
 from mien.model import Model
-from mien.types import Crops, Embeddings, Progress, Scores, largest_face, silent
+from mien.quality import BLURRED, SMALL, sharpness
+from mien.types import Embeddings, Progress, largest_face, silent
 
-SMALL = 60  # pixels of a face's longer side; below, a crop of 112 shows what is not there
-# Sharpness below which a crop is called blurred: `mien-small` loses a tenth of its score there.  Of
-# 500 photos of CelebA under 1 % lie below it, and over 95 % when blurred by 2 pixels of the crop.
-BLURRED = 0.005
 STRANGE = 0.05  # a photo that so many strangers are as like to a person is hardly of them
 _BLOCK = 1024  # people whose scores with everyone are held at a time
 
@@ -44,7 +41,7 @@ class Blurred:
     """A photo whose face is out of focus, or enlarged from few pixels."""
 
     photo: Photo
-    sharpness: float  # see `sharpness`
+    sharpness: float  # see `mien.quality.sharpness`
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class Health:
 
 
 def examine(
-    facebank: Facebank, model: Model, *, look: bool = True, progress: Progress = silent
+    facebank: Store, model: Model, *, look: bool = True, progress: Progress = silent
 ) -> Health:
     """The health of a facebank.
 
@@ -101,22 +98,6 @@ def examine(
         unseen=tuple(photo for photo, one in sharp.items() if one is None),
         single=tuple(person.name for person in everyone if person.photos == 1),
     )
-
-
-def sharpness(crops: Crops) -> Scores:
-    """How sharp aligned faces are, (N,), whatever their contrast: 0 is an even grey.
-
-    It is the variance of the Laplacian, as is usual (Pech-Pacheco et al., Diatom autofocusing in
-    brightfield microscopy, 2000), over that of the gradient; of the face without its surroundings.
-    """
-    found = []
-    for crop in crops:
-        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-        laplacian = cv2.Laplacian(grey, cv2.CV_32F)
-        bends, across, down = (one[20:100, 20:92].var() for one in (laplacian, across, down))
-        found.append(bends / max(across + down, 1e-6))
-    return np.array(found, np.float32)
 
 
 def _look(photo: Photo, model: Model) -> float | None:

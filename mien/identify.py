@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien import images
+from mien.engines import Store
 from mien.errors import BadInput
-from mien.facebank import Facebank
 from mien.model import Model
-from mien.types import Face, Frame, Sighting
+from mien.quality import largest
+from mien.types import Frame, Sighting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +37,7 @@ class Skipped:
 def identify(
     paths: Iterable[str | Path],
     model: Model,
-    facebank: Facebank,
+    facebank: Store,
     *,
     mirror: bool = False,
     limit: int | None = None,
@@ -64,13 +65,7 @@ def identify(
         except BadInput as error:
             yield Skipped(path, str(error))
             continue
-        faces = _worth_a_look(model.detect(image), limit, min_face)
+        faces = largest(model.detect(image), limit, min_face)
         matches = facebank.search(model.embed(image, faces, mirror=mirror), threshold)
         sightings = (Sighting(path, *pair) for pair in zip(faces, matches, strict=True))
         yield Seen(Frame(path, image), tuple(sightings))
-
-
-def _worth_a_look(faces: list[Face], limit: int | None, min_face: float) -> list[Face]:
-    """The faces that are large enough, in their order."""
-    largest = sorted(faces, key=lambda face: face.size, reverse=True)[:limit]
-    return [face for face in faces if face in largest and face.size >= min_face]

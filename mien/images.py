@@ -14,7 +14,7 @@ import secrets
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -213,13 +213,13 @@ def as_stored(
     return (y1, x1, y2, x2) if orientation in _TRANSPOSED else (x1, y1, x2, y2)
 
 
-def walk(paths: Iterable[str | Path]) -> list[Path]:
+def walk(paths: Iterable[str | Path], *, also: Sequence[str] = ()) -> list[Path]:
     """The photos that files, folders and patterns stand for, each once, in a stable order.
 
     The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
     named outright is taken whatever its ending.  Folders are searched to the bottom, through links
-    too, for names that end in `EXTENSIONS` and do not start with a dot; patterns are those of
-    `glob`, with ** for any depth.
+    too, for names that end in `EXTENSIONS`, or in what `also` names, and do not start with a dot;
+    patterns are those of `glob`, with ** for any depth.
 
     Raises:
         BadInput: nothing of that name, a folder without photos, or one that cannot be listed.
@@ -227,7 +227,7 @@ def walk(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[str, Path] = {}  # by real path
     try:
         for path in paths:
-            for photo in _photos(Path(path)):
+            for photo in _photos(Path(path), (*EXTENSIONS, *also)):
                 found.setdefault(os.path.realpath(photo), photo)
     except OSError as error:
         raise BadInput(
@@ -236,7 +236,7 @@ def walk(paths: Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def _photos(path: Path) -> list[Path]:
+def _photos(path: Path, endings: tuple[str, ...]) -> list[Path]:
     if path.is_dir():
         matches = [path]
     elif path.exists() or path.is_symlink():
@@ -245,15 +245,15 @@ def _photos(path: Path) -> list[Path]:
         matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
     if not matches:
         raise BadInput(f"{path} does not exist: check the path")
-    photos = [photo for match in matches for photo in _photos_below(match)]
+    photos = [photo for match in matches for photo in _photos_below(match, endings)]
     if not photos:
         raise BadInput(f"{path} holds no photos ({' '.join(EXTENSIONS)}): name a picture or folder")
     return photos
 
 
-def _photos_below(path: Path) -> Iterator[Path]:
+def _photos_below(path: Path, endings: tuple[str, ...]) -> Iterator[Path]:
     if not path.is_dir():
-        yield from [path] if _is_photo(path.name) else []
+        yield from [path] if _is_photo(path.name, endings) else []
         return
     seen = set()  # real folders: a link may lead back up
     for folder, folders, files in os.walk(path, onerror=_raise, followlinks=True):
@@ -262,11 +262,11 @@ def _photos_below(path: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if _is_photo(name))
+        yield from (Path(folder, name) for name in sorted(files) if _is_photo(name, endings))
 
 
-def _is_photo(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+def _is_photo(name: str, endings: tuple[str, ...]) -> bool:
+    return name.lower().endswith(endings) and not name.startswith(".")
 
 
 def _raise(error: OSError) -> None:

@@ -414,7 +414,7 @@ def test_a_full_disk_keeps_what_was_enrolled_before(tmp_path: Path, model: FakeM
         save_photo(folder / f"P{number % 7}" / f"{number}.png", number)
 
     def fill_up() -> None:
-        children.limit_files(24_000)
+        children.limit_files(48_000)
         with Facebank.create(path, model_id=model.model_id, dim=model.dim) as facebank:
             enroll(folder, facebank, model)
 

@@ -13,9 +13,10 @@ from fakes import MeanColours, SquareFaces, save_photo
 from mien import images
 from mien.enroll import enroll
 from mien.facebank import Facebank
-from mien.health import SMALL, examine, sharpness
+from mien.health import examine
 from mien.impostors import Impostors
 from mien.model import Model
+from mien.quality import SMALL, sharpness
 
 ANNA, BERT, CLEO = 1, 2, 3  # seeds
 STRANGERS = Impostors((0.5, 0.05, 0.01, 0.001), (0.0, 0.6, 0.8, 0.9), {1: 1.0})

@@ -13,16 +13,18 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
-    {"images", "align", "draw", "metrics", "groups", "index", "losses", "networks", "protobuf"}
-    | {"runtime", "key", "log"},
+    {"images", "align", "draw", "metrics", "groups", "losses", "networks", "protobuf"}
+    | {"runtime", "key", "log", "quality"},
+    {"index"},
     {"backbones", "detect", "data", "database", "plots", "layout", "teacher", "impostors"}
-    | {"sidecar"},
+    | {"sidecar", "video"},
     {"checkpoint"},
     {"embed", "facebank"},
+    {"engines"},
     {"model", "protocol", "salvage", "archive"},
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
-    | {"health", "cluster", "album"},
+    | {"health", "cluster", "album", "watch", "portrait", "embed_photos"},
     {"serve"},
     {"benchmark"},
     {"cli"},
@@ -77,9 +79,9 @@ def loaded(code: str) -> set[str]:
     ("code", "absent"),
     [
         ("import mien", {"numpy", "cv2", "PIL", "onnxruntime", "typer"}),
-        ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime"}),
+        ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime", "av"}),
         ("import mien.facebank", {"cv2", "PIL", "onnxruntime"}),
-        ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer"}),
+        ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer", "av"}),
         ("import mien.evaluate, mien.report", {"torch", "matplotlib", "jinja2", "onnxruntime"}),
     ],
 )

@@ -19,7 +19,7 @@ from mien.backbones import BACKBONES
 from mien.backbones.blocks import SplitConv
 from mien.backbones.seesaw import SeesawBlock
 from mien.errors import BadInput
-from mien.layout import Layout, layouts, step_seconds
+from mien.layout import Layout, hold_memory, layouts, step_seconds
 
 PEER = "published seesaw_shuffle"
 
@@ -44,6 +44,7 @@ def rates(
     threads: int = 1,
     turns: int = 5,
     device: str = "cpu",
+    hold: bool = False,
 ) -> list[Rate]:
     """How fast networks train, and the peer, in every layout that the device has.
 
@@ -53,6 +54,7 @@ def rates(
         threads: processors to use.
         turns: steps of each, after one that is not counted; all take one in turn.
         device: of torch.
+        hold: whether all keep their memory from step to step, as `mien train` does.
 
     Raises:
         BadInput: no such network.
@@ -60,6 +62,8 @@ def rates(
     for name in networks:
         if name not in BACKBONES:
             raise BadInput(f"there is no network {name!r}; use one of: {', '.join(BACKBONES)}")
+    if hold:
+        hold_memory()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     place = torch.device(device)

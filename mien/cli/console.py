@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,10 +49,10 @@ def skips(skipped: Sequence[tuple[Path, str]]) -> list[dict[str, str]]:
     return [{"path": str(path), "reason": reason} for path, reason in skipped]
 
 
-def leave(skipped: int) -> None:
+def leave(skipped: int, one: str = "photo", many: str = "") -> None:
     """End the command, which skipped so many photos."""
     if skipped:
-        note(f"skipped {counted(skipped, 'photo')}")
+        note(f"skipped {counted(skipped, one, many)}")
         raise typer.Exit(SKIPPED)
 
 
@@ -100,6 +100,33 @@ def _is_control(character: str) -> bool:
 def progress(things: Sequence[T], doing: str, /) -> Iterable[T]:
     """The things one by one, under a bar while stderr is a terminal."""
     return _under_bar(things, doing) if sys.stderr.isatty() else things
+
+
+def progress_in_time(
+    things: Iterable[T], doing: str, seconds: float | None, time: Callable[[T], float]
+) -> Iterator[T]:
+    """Things that have a time each, under a bar that says how long it takes, as `progress`.
+
+    Args:
+        things: handed on one by one.
+        doing: what is being done.
+        seconds: the last one's time; None: not known.
+        time: of a thing, in seconds.
+    """
+    from rich.progress import Progress
+
+    together = sys.stdout.isatty()  # then results scroll by above the bar
+    with Progress(
+        *Progress.get_default_columns(),
+        console=_out if together else _err,
+        transient=True,
+        redirect_stdout=together,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        task = bar.add_task(doing, total=seconds)
+        for thing in things:
+            bar.update(task, completed=time(thing))
+            yield thing
 
 
 def _under_bar(things: Sequence[T], doing: str) -> Iterator[T]:

@@ -162,6 +162,9 @@ def benchmark_train(
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Processors to use.")] = 1,
     turns: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of each.")] = 5,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, or cuda.")] = "cpu",
+    hold: Annotated[
+        bool, typer.Option("--hold-memory", help="From step to step, as mien train does.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure training: photos a second, beside the published formulation of the seesaw block."""
@@ -174,6 +177,7 @@ def benchmark_train(
         threads=threads,
         turns=turns,
         device=device,
+        hold=hold,
     )
     if as_json:
         console.document(

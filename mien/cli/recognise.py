@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli import console
+from mien.cli.camera import take_photos
 from mien.cli.options import (
     CLUSTERS,
     DEFAULT_DETECTOR,
@@ -24,14 +26,15 @@ from mien.cli.options import (
     Threshold,
     Tta,
 )
+from mien.cli.video import VIDEOS, End, Part, Start, as_videos, clip_entries, face_entry, span
 from mien.errors import BadInput
+from mien.video import EXTENSIONS, copy_name, is_video
 
 if TYPE_CHECKING:
+    from mien.engines import Store
     from mien.enroll import Enrolment
-    from mien.facebank import Facebank
     from mien.identify import Seen, Skipped
     from mien.model import Model
-    from mien.types import Sighting
 
 
 def enroll(
@@ -52,6 +55,20 @@ def enroll(
     name: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Whose faces the group shows.")
     ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="First take photos of NAME, into FOLDER/NAME."),
+    ] = None,
+    lens: Annotated[
+        str,
+        typer.Option(
+            "--source", metavar="SOURCE", help="The number of the camera, or a stream's address."
+        ),
+    ] = "0",
+    photos: Annotated[int, typer.Option(metavar="N", min=1, help="Photos to take.")] = 3,
+    countdown: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Seconds before each of them.")
+    ] = 3,
     largest: Annotated[
         bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
     ] = False,
@@ -69,13 +86,15 @@ def enroll(
     from dataclasses import replace
 
     from mien.cluster import cut
+    from mien.engines import create_store, exists, open_store, own_file
     from mien.enroll import enroll as add
     from mien.enroll import rebuild as anew
-    from mien.facebank import Facebank
     from mien.model import load
 
     if bool(cluster) != (name is not None):
         raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
+    if camera is not None and not folder:
+        folder = own_file(facebank).parent / "people"
     if folder is None and not cluster:
         raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
     unusable: tuple[tuple[Path, str], ...] = ()
@@ -84,10 +103,12 @@ def enroll(
         source, unusable = cut(source, cluster, name)
         largest = True  # a cut-out may show a part of a neighbour
     network = load(model, detector=detector, threshold=0)  # enrolling asks for none
-    if rebuild and facebank.exists():
-        bank = Facebank.open(facebank)  # whichever model made it
+    if camera is not None and folder:
+        take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
+    if rebuild and exists(facebank):
+        bank = open_store(facebank)  # whichever model made it
     else:
-        bank = Facebank.create(facebank, model_id=network.model_id, dim=network.dim)
+        bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
     with bank:
         learn = anew if rebuild else add
         done = learn(source, bank, network, largest=largest, progress=console.progress)
@@ -105,7 +126,7 @@ def enroll(
     console.leave(skipped)
 
 
-def _enrolment(done: Enrolment, bank: Facebank) -> dict[str, Any]:
+def _enrolment(done: Enrolment, bank: Store) -> dict[str, Any]:
     return {
         "facebank": bank.path,
         "model_id": bank.model_id,
@@ -119,14 +140,15 @@ def _enrolment(done: Enrolment, bank: Facebank) -> dict[str, Any]:
 
 def identify(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Photos, folders of them, or patterns.")
+        list[str],
+        typer.Argument(metavar="PATH", help="Photos, videos, folders of them, or patterns."),
     ],
     *,
     facebank: FacebankPath,
     save: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Leave a copy of each photo there, with faces and names drawn in."
+            metavar="DIR", help="Leave a copy of each there, with faces and names drawn in."
         ),
     ] = None,
     score: Annotated[
@@ -154,25 +176,52 @@ def identify(
     detector: DetectorName = DEFAULT_DETECTOR,
     as_json: Json = False,
     json_lines: Annotated[
-        bool, typer.Option("--json-lines", help="Print a line of JSON for each photo as it comes.")
+        bool,
+        typer.Option(
+            "--json-lines",
+            help="Print a line of JSON for each photo, and each sighting in a video, as it comes.",
+        ),
     ] = False,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            show_default="four times a second",
+            help="Videos: look for faces in every Nth picture, and follow them in between.",
+            rich_help_panel=VIDEOS,
+        ),
+    ] = None,
+    start: Start = None,
+    end: End = None,
+    max_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=64,
+            help="Videos: shrink pictures whose longer side has more.",
+            rich_help_panel=VIDEOS,
+        ),
+    ] = None,
 ) -> None:
-    """Say who is in photos."""
+    """Say who is in photos and videos."""
     from mien import images
     from mien.detect.mtcnn import MTCNN
-    from mien.facebank import Facebank
+    from mien.engines import open_store
     from mien.identify import identify as look
     from mien.model import load
 
     if as_json and json_lines:
         raise BadInput("--json and --json-lines exclude each other: give one of them")
-    photos = images.walk(paths)
-    copies = _copies(photos, save) if save else {}
+    found = images.walk(paths, also=EXTENSIONS)
+    copies = _copies(found, save) if save else {}
+    photos = [path for path in found if not is_video(path)]
+    clips = [path for path in found if is_video(path)]
     finder: str | MTCNN = detector
     if min_face and detector == DEFAULT_DETECTOR:
         finder = MTCNN(min_face=min_face)
     network = load(model, detector=finder, threshold=threshold, fmr=fpir)
-    with Facebank.open(facebank, model_id=network.model_id) as bank:
+    with open_store(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network) if update else 0
         people = bank.people()
         names = [person.name for person in people]
@@ -183,6 +232,10 @@ def identify(
         coming = console.progress(photos, "identifying") if quiet else photos
         seen = look(coming, network, bank, mirror=tta, limit=limit, min_face=min_face or 0)
         entries = _entries(seen, copies, score)
+        if clips:
+            part = Part(stride, start or 0, end, max_size, tta, limit, min_face or 0)
+            seen_in_clips = clip_entries(clips, network, bank, part, copies, score=score)
+            entries = chain(entries, seen_in_clips)
         if as_json:
             photos_each = [person.photos for person in people]
             score_needed = network.threshold_among(photos_each)
@@ -199,6 +252,8 @@ def identify(
             skipped += _print_table(entries, names)
             if save:
                 console.note(f"the copies are in {save}")
+    if clips:
+        console.leave(skipped, "file or part of one", "files or parts of them")
     console.leave(skipped)
 
 
@@ -208,7 +263,7 @@ def _rate(network: Model, photos: Sequence[int], threshold: float) -> float | No
     return float(f"{known.fpir(photos, threshold):.4g}") if known else None
 
 
-def _update(bank: Facebank, network: Model) -> int:
+def _update(bank: Store, network: Model) -> int:
     """Enroll the folders of a facebank again; how many photos were skipped."""
     from mien.enroll import enroll
 
@@ -230,6 +285,7 @@ def _copies(photos: Sequence[Path], save: Path) -> dict[Path, Path]:
     for photo in photos:
         ours = photo.suffix.lower() in (".jpg", ".jpeg", ".png")
         name = f"{photo.stem}.mien{photo.suffix}" if ours else f"{photo.name}.mien.jpg"
+        name = copy_name(photo) if is_video(photo) else name
         copies[photo] = save / os.path.relpath(os.path.realpath(photo.parent), root) / name
         if os.path.realpath(copies[photo]) in originals:
             raise BadInput(f"{copies[photo]} is among the photos: save the copies elsewhere")
@@ -255,7 +311,7 @@ def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[
         return {"path": str(seen.path), "reason": seen.reason}
     path, image = seen.frame.path, seen.frame.image
     height, width = image.shape[:2]
-    faces = [_face(sighting) for sighting in seen.sightings]
+    faces = [face_entry(one.face, one.match) for one in seen.sightings]
     entry = {"path": str(path), "width": width, "height": height, "faces": faces}
     if path in copies:
         try:
@@ -266,30 +322,22 @@ def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[
     return entry
 
 
-def _face(sighting: Sighting) -> dict[str, Any]:
-    face, match = sighting.face, sighting.match
-    return {
-        "person": match.person,
-        "score": round(match.score, 6),
-        "confidence": round(face.confidence, 6),
-        "box": face.box.astype(float).round(1).tolist(),
-        "points": face.points.astype(float).round(1).tolist(),
-    }
-
-
 def _print_document(entries: Iterable[dict[str, Any]], **about: object) -> int:
     everything = list(entries)
     photos = [entry for entry in everything if "faces" in entry]
     skipped = [entry for entry in everything if "reason" in entry]
-    console.document({**about, "photos": photos, "skipped": skipped})
-    return len(skipped)
+    content = {**about, "photos": photos, "skipped": skipped}
+    if videos := as_videos(everything):
+        content["videos"] = videos
+    console.document(content)
+    return len(skipped) + sum("broken" in video for video in videos)
 
 
 def _print_lines(entries: Iterable[dict[str, Any]]) -> int:
     skipped = 0
     for entry in entries:
         console.document(entry, indent=None)
-        skipped += "reason" in entry
+        skipped += "reason" in entry or "broken" in entry
     return skipped
 
 
@@ -299,13 +347,14 @@ def _print_table(entries: Iterable[dict[str, Any]], names: Sequence[str]) -> int
     skipped = 0
     console.row(["PERSON", "SCORE", "SIZE", "PHOTO"], widths, style="bold")
     for entry in entries:
-        skipped += "reason" in entry
-        for face in entry.get("faces", []):
+        skipped += "reason" in entry or "broken" in entry
+        for face in [entry] if "box" in entry else entry.get("faces", []):
             x1, y1, x2, y2 = face["box"]
-            cells = [f"{face['score']:.2f}", f"{max(x2 - x1, y2 - y1):.0f}", entry["path"]]
+            place = entry["path"] + (f" {span(entry)}" if "box" in entry else "")
+            cells = [f"{face['score']:.2f}", f"{max(x2 - x1, y2 - y1):.0f}", place]
             known = face["person"] is not None
             console.row([face["person"] or "unknown", *cells], widths, style="" if known else "dim")
-        if entry.get("faces") == []:
+        if entry.get("faces") == [] or entry.get("sightings") == 0:
             console.row(["no face", "", "", entry["path"]], widths, style="dim")
     return skipped
 

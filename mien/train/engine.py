@@ -28,7 +28,7 @@ from mien.data.shards import Shards
 from mien.data.verification import VerificationSet, find, read
 from mien.errors import BadInput, RunStopped
 from mien.images import decode
-from mien.layout import Layout, fastest, layouts
+from mien.layout import Layout, fastest, hold_memory, layouts
 from mien.protocol import verify
 from mien.train import folder
 from mien.train.config import PRECISIONS, TrainConfig
@@ -119,6 +119,7 @@ class Run:
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         config.check()
         self.config, self.device = config, device
+        hold_memory()
         if config.threads:
             torch.set_num_threads(config.threads)
         self.pictures = Shards(config.data)

@@ -1,0 +1,203 @@
+"""The command `camera`, and what enroll does with one."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from mien.cli import console
+from mien.cli.extra import needs_extra
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    FacebankPath,
+    Fpir,
+    Json,
+    ModelName,
+    Threshold,
+)
+from mien.cli.video import appearance_entry, clock
+from mien.errors import BadInput
+
+if TYPE_CHECKING:
+    from mien.model import Model
+    from mien.types import Image
+    from mien.watch import Appearance, Moment
+
+Source: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="The number of a camera, the address of a stream, or a video."
+    ),
+]
+NO_WINDOW = (
+    "no window can be opened here: use mien serve, whose page shows a camera in a browser, or"
+    " --no-window"
+)
+
+
+def camera(
+    source: Source = "0",
+    *,
+    facebank: FacebankPath,
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="S", min=0, help="Stop after so many; else at Ctrl-C, or q."),
+    ] = None,
+    window: Annotated[
+        bool, typer.Option("--window/--no-window", help="Show the pictures, or say who was there.")
+    ] = True,
+    threshold: Threshold = None,
+    fpir: Fpir = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print a line of JSON for each sighting.")
+    ] = False,
+) -> None:
+    """Say who is in front of a camera, now."""
+    from mien.facebank import Facebank
+    from mien.model import load
+
+    with needs_extra("looking at a camera", "video"):
+        from mien.video.camera import Camera, without_password
+        from mien.watch import Moment, watch
+
+    if as_json and json_lines:
+        raise BadInput("--json and --json-lines exclude each other: give one of them")
+    shown = window and not (as_json or json_lines)
+    if shown and not has_window():
+        raise BadInput(NO_WINDOW)
+    network = load(model, detector=detector, threshold=threshold, fmr=fpir)
+    name = without_password(source)
+    watched = Camera(source, note=console.note)
+    with (
+        Facebank.open(facebank, model_id=network.model_id) as bank,
+        _interrupted_by(watched.stop),  # then it is said who was there last
+    ):
+        stills = watched.stills()
+        if seconds is not None:
+            stills = takewhile(lambda still: still.time < seconds, stills)
+        found = watch(stills, network, bank, path=Path(name), patience=0)
+        entries = []
+        pictures, last = 0, 0.0
+        for seen in _in_window(found, name) if shown else found:
+            if isinstance(seen, Moment):
+                pictures, last = pictures + 1, seen.still.time
+            elif as_json:
+                entries.append(appearance_entry(seen))
+            elif json_lines:
+                console.document({"path": name, **appearance_entry(seen)}, indent=None)
+            else:
+                console.say(_sentence(seen))
+    if as_json:
+        rate = round(pictures / last, 1) if last else None
+        about: dict[str, Any] = {"path": name, "stills": pictures, "fps": rate}
+        console.document({**about, "sightings": entries})
+
+
+@contextmanager
+def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
+    """Makes Ctrl-C an ordinary end."""
+    before = signal.signal(signal.SIGINT, lambda *_: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _sentence(one: Appearance) -> str:
+    who = one.match.person or "unknown"
+    return f"{clock(one.start)} to {clock(one.end)}  {who}  {one.match.score:.2f}"
+
+
+def has_window() -> bool:
+    """Whether OpenCV was built with windows, and there is a display for them."""
+    import cv2
+
+    if sys.platform == "linux" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return False  # some builds end the process
+    try:
+        cv2.namedWindow("mien", cv2.WINDOW_NORMAL)
+    except cv2.error:
+        return False
+    return True
+
+
+def _show(image: Image, title: str) -> bool:
+    """Show a picture; whether the window is still wanted."""
+    import cv2
+
+    cv2.imshow("mien", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    cv2.setWindowTitle("mien", title)
+    wanted: bool = cv2.waitKey(1) not in (ord("q"), 27)
+    return wanted and cv2.getWindowProperty("mien", cv2.WND_PROP_VISIBLE) >= 1
+
+
+def _in_window(found: Iterable[Moment | Appearance], name: str) -> Iterator[Moment | Appearance]:
+    """The same, shown, until the window is closed."""
+    from mien import draw
+    from mien.watch import Moment
+
+    times: deque[float] = deque(maxlen=30)
+    for seen in found:
+        yield seen
+        if not isinstance(seen, Moment):
+            continue
+        times.append(time.monotonic())
+        rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
+        image = draw.annotate(seen.still.image(), seen.sightings)
+        if not _show(image, f"{name}: {rate:.0f} pictures a second"):
+            return
+
+
+def take_photos(
+    person: str, folder: Path, source: str, network: Model, *, photos: int, countdown: float
+) -> list[Path]:
+    """Take photos of a person into their folder, under one for all people; the files."""
+    from datetime import UTC, datetime
+
+    from mien import draw, images
+    from mien.facebank import person_name
+
+    with needs_extra("taking photos", "video"):
+        from mien.portrait import portraits
+        from mien.video.camera import Camera
+
+    person = person_name(person)
+    files: list[Path] = []
+    said = ""
+    shown = has_window()
+    stills = Camera(source, note=console.note).stills()
+    for attempt in portraits(stills, network, photos=photos, countdown=countdown):
+        text = attempt.hint or f"hold still: {math.ceil(attempt.left or 0)}"
+        if text != said and attempt.photo is None:
+            console.note(text)
+            said = text
+        if shown:
+            labels = [draw.Label(face, text, attempt.hint is None) for face in attempt.faces]
+            if not _show(draw.draw(attempt.still.image(), labels), text):
+                break
+        if attempt.photo is not None:
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+            files.append(folder / person / f"{stamp}.jpg")
+            images.write(files[-1], attempt.photo)
+            console.note(f"took {files[-1]}")
+    if not files:
+        raise BadInput(f"no photo of {person} was taken: {said or 'the camera sent no picture'}")
+    return files

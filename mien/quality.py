@@ -1,0 +1,54 @@
+"""What a picture of a face is worth: how sharp it is, how large, how much from the front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mien.types import Crops, Face, Scores
+
+SMALL = 60  # pixels of a face's longer side; below, a crop of 112 shows what is not there
+# Sharpness below which a crop is called blurred: `mien-small` loses a tenth of its score there.  Of
+# 500 photos of CelebA under 1 % lie below it, and over 95 % when blurred by 2 pixels of the crop.
+BLURRED = 0.005
+
+
+def sharpness(crops: Crops) -> Scores:
+    """How sharp aligned faces are, (N,), whatever their contrast: 0 is an even grey.
+
+    It is the variance of the Laplacian, as is usual (Pech-Pacheco et al., Diatom autofocusing in
+    brightfield microscopy, 2000), over that of the gradient; of the face without its surroundings.
+    """
+    found = []
+    for crop in crops:
+        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+        laplacian = cv2.Laplacian(grey, cv2.CV_32F)
+        bends, across, down = (one[20:100, 20:92].var() for one in (laplacian, across, down))
+        found.append(bends / max(across + down, 1e-6))
+    return np.array(found, np.float32)
+
+
+def frontality(face: Face) -> float:
+    """How much a face looks ahead, in [0, 1]: 1 with the nose between the eyes, 0 in profile."""
+    first, second, nose = face.points[:3].astype(float) @ (1, 1j)
+    across = second - first
+    if abs(across) < 1e-6:
+        return 0.0
+    aside = float(((nose - first) / across).real) - 0.5  # in parts of the distance between the eyes
+    return max(0.0, 1 - 2 * abs(aside))
+
+
+def worth(face: Face, sharpness: float) -> float:
+    """The weight of a face among others of one person, in [0, 1]."""
+    large = min(1.0, face.size / (2 * SMALL))
+    sharp = sharpness / (sharpness + BLURRED)
+    return large * sharp * (0.1 + 0.9 * frontality(face)) * face.confidence
+
+
+def largest(faces: Sequence[Face], limit: int | None, smallest: float) -> list[Face]:
+    """At most `limit` faces of a picture, of at least `smallest` pixels, in their order."""
+    kept = sorted(faces, key=lambda face: face.size, reverse=True)[:limit]
+    return [face for face in faces if face in kept and face.size >= smallest]

@@ -1,0 +1,166 @@
+"""Pictures out of a video file or a stream, in time and upright."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import BadInput
+from mien.types import Image
+
+SHORT = 1.0  # seconds by which a sound file may end before the time that it says it has
+
+LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "nv12")  # in 8 bits
+
+Grey = NDArray[np.uint8]  # (H, W), row 0 on top
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Still:
+    """One picture of a video, converted only when it is asked for."""
+
+    number: int  # in the order of reading, from 0
+    time: float  # seconds from the start of the video
+    width: int  # in pixels, upright, as `image` has them
+    height: int
+    frame: av.VideoFrame
+
+    def image(self) -> Image:
+        """The picture in colour, (height, width, 3)."""
+        return self._upright("rgb24")
+
+    def grey(self) -> Grey:
+        """The picture in grey, (height, width): quick to have, and not to be changed."""
+        turns = quarter_turns(self.frame)
+        width, height = (self.width, self.height)[:: -1 if turns % 2 else 1]
+        size = self.frame.width, self.frame.height
+        if self.frame.format.name not in LUMA_FIRST or size != (width, height):
+            return self._upright("gray")
+        plane = self.frame.planes[0]
+        pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
+        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+    def _upright(self, layout: str) -> NDArray[np.uint8]:
+        turns = quarter_turns(self.frame)
+        width, height = (self.width, self.height)[:: -1 if turns % 2 else 1]
+        pixels = self.frame.to_ndarray(format=layout, width=width, height=height)
+        return np.ascontiguousarray(np.rot90(pixels, turns))
+
+
+def quarter_turns(frame: av.VideoFrame) -> int:
+    """How often a picture must be turned by 90 degrees against the clock to stand upright."""
+    turns: int = round(frame.rotation / 90) % 4
+    return turns
+
+
+class Video:
+    """A video file.
+
+    Args:
+        path: of the file, in any container and codec that FFmpeg reads.
+        longest: pixels that the longer side of a picture may have; larger ones are shrunk.
+
+    Raises:
+        BadInput: no such file, no video in it, or no picture of it can be read.
+    """
+
+    def __init__(self, path: str | Path, *, longest: int | None = None) -> None:
+        self.path = Path(path)
+        self.broken: str | None = None  # where it could not be read, known when it has been
+        if not self.path.is_file():
+            raise BadInput(f"{path} does not exist: check the path")
+        with opened(self.path) as container:
+            if not container.streams.video:
+                raise BadInput(f"{path} holds no moving pictures: name a video")
+            stream = container.streams.video[0]
+            first = next(
+                (frame for frame in _frames(container, stream) if not isinstance(frame, str)), None
+            )
+            if first is None:
+                raise BadInput(
+                    f"{path} is damaged, and no picture of it can be read: copy it again"
+                )
+            self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            self.seconds = _seconds(container, stream)  # None: it does not say
+        size = (first.width, first.height)[:: -1 if quarter_turns(first) % 2 else 1]
+        shrink = min(1, longest / max(size)) if longest else 1
+        self.width, self.height = (max(1, round(side * shrink)) for side in size)
+
+    def stills(self, start: float = 0, end: float | None = None) -> Iterator[Still]:
+        """The pictures from `start` to `end`, in seconds; all of them by default.
+
+        What is damaged is left out, and `broken` says where that began.
+        """
+        self.broken = None
+        time = start
+        with opened(self.path) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            zero = stream.start_time or 0
+            if start:  # to the last picture before it from which decoding can start
+                container.seek(zero + int(start / stream.time_base), stream=stream)
+            number = 0
+            for frame in _frames(container, stream):
+                if isinstance(frame, str):
+                    self._break(time, frame)
+                    continue
+                if frame.pts is not None:
+                    time = float((frame.pts - zero) * stream.time_base)
+                else:
+                    time += float(1 / self.rate)
+                if end is not None and time > end:
+                    return
+                if frame.is_corrupt:
+                    self._break(time, "pictures are damaged")
+                if time >= start:
+                    yield Still(number, time, self.width, self.height, frame)
+                    number += 1
+        if self.seconds is not None and time < min(self.seconds, end or self.seconds) - SHORT:
+            self._break(time, f"it should last {self.seconds:.1f} s")
+
+    def _break(self, time: float, why: str) -> None:
+        if self.broken is None:
+            self.broken = f"{self.path} is damaged from {time:.1f} s on ({why}): copy it again"
+
+
+def opened(path: Path | str, *, name: str = "", **options: Any) -> Any:
+    """A container that is open for reading, called `name` in an error.
+
+    Raises:
+        BadInput: it is not one, or is too damaged to be opened.
+    """
+    try:
+        return av.open(str(path), metadata_errors="replace", **options)
+    except (av.FFmpegError, OSError) as error:
+        raise BadInput(
+            f"{name or path} cannot be opened as a video ({error.strerror}): check it"
+        ) from error
+
+
+def _frames(container: Any, stream: Any) -> Iterator[av.VideoFrame | str]:
+    """All pictures that can be decoded; and where some cannot, why."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            frames = next(packets).decode()
+        except StopIteration:
+            return
+        except av.FFmpegError as error:
+            yield str(error.strerror)
+        else:
+            yield from frames
+
+
+def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and len(container.streams) == 1:
+        return float(container.duration / av.time_base)
+    return None

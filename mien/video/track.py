@@ -1,0 +1,93 @@
+"""Faces of many pictures that are one person's: what a track is, and which face continues which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.types import Embeddings, Face, Match
+
+SAME = 0.25  # common area of two boxes, as a part of both together, from which a face goes on
+BEST = 5  # embeddings that a track's name rests on
+TINY = 1e-6
+
+Vector = NDArray[np.float32]  # (D,), of unit length
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A face that was embedded."""
+
+    time: float  # seconds
+    face: Face
+    worth: float  # see `mien.quality.worth`
+    vector: Vector
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One person for as long as they stay in sight."""
+
+    number: int  # from 1, in the order in which they came
+    face: Face  # where it is, or was when it was last followed
+    start: float  # seconds
+    end: float  # when it was last in sight
+    stills: int = 0  # pictures in which it is
+    hits: int = 1  # times that the detector found it
+    misses: int = 0  # times in a row that it did not
+    followed: bool = True  # from the picture before to this one
+    looked: float = 0  # when it was last embedded
+    looks: list[Look] = field(default_factory=list)  # the best, the one that is worth most first
+    match: Match | None = None  # None: not looked up yet
+
+    @property
+    def real(self) -> bool:
+        """Whether it is a face after all: it was found twice, or has not been looked for again."""
+        return self.hits > 1 or not self.misses
+
+    def mean(self) -> Vector:
+        """The best vectors' mean by their worth, of unit length."""
+        total = np.sum([max(look.worth, TINY) * look.vector for look in self.looks], axis=0)
+        return np.asarray(total / max(float(np.linalg.norm(total)), TINY), np.float32)
+
+    def add(self, look: Look) -> None:
+        """Keep a look if it is among the best."""
+        self.looked = look.time
+        self.looks = sorted([*self.looks, look], key=lambda one: -one.worth)[:BEST]
+
+
+def pair(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[int, int]]:
+    """Which track goes on with which face: both numbers, the largest common areas first."""
+    if not (tracks and faces):
+        return []
+    common = overlaps(
+        np.stack([track.face.box for track in tracks]), np.stack([face.box for face in faces])
+    )
+    pairs = []
+    while common.max() >= SAME:
+        row, column = np.unravel_index(common.argmax(), common.shape)
+        pairs.append((int(row), int(column)))
+        common[row], common[:, column] = 0, 0
+    return pairs
+
+
+def overlaps(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(M, N) common areas of M boxes and N others, as parts of the two together."""
+    low = np.maximum(some[:, None, :2], others[None, :, :2])
+    high = np.minimum(some[:, None, 2:], others[None, :, 2:])
+    common = (high - low).clip(0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (some, others)]
+    part: NDArray[np.float32] = common / np.maximum(np.add.outer(*areas) - common, 1e-6)
+    return part
+
+
+def likest(vector: Vector, tracks: Sequence[Track]) -> tuple[Track | None, float]:
+    """The track whose mean is most like a vector, and the cosine; (None, -1) if there is none."""
+    if not tracks:
+        return None, -1.0
+    means: Embeddings = np.stack([track.mean() for track in tracks])
+    scores = means @ vector
+    return tracks[int(scores.argmax())], float(scores.max())

@@ -1,0 +1,138 @@
+"""Pictures into a video file, with the sound of another."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+
+from mien.errors import CannotWrite
+from mien.types import Image
+from mien.video import CONTAINERS
+from mien.video.read import Video, opened
+
+TICK = Fraction(1, 90_000)  # seconds: the usual unit, a whole number of which any usual rate has
+CODEC = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"
+QUALITY = {"crf": "20", "preset": "veryfast"}
+
+
+class Writer:
+    """Writes the pictures of a video again, at their times, and copies its sound as it is.
+
+    The file takes its name when all is written: nobody sees a part of it.
+
+    Args:
+        path: ends in one of `mien.video.CONTAINERS`.
+        video: what the pictures come from.
+        start: where in it they begin, in seconds.
+        end: where they end; None: with the video.
+
+    Raises:
+        CannotWrite: the disk is full or read-only, or writing there is forbidden.
+    """
+
+    def __init__(
+        self, path: Path, video: Video, *, start: float = 0, end: float | None = None
+    ) -> None:
+        self.path, self._start, self._end = path, start, end
+        self._partial = path.parent / f".{secrets.token_hex(8)}.part"
+        self._last = -1
+        self._open = ExitStack()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            layout = CONTAINERS[path.suffix.lower()]
+            self._out = self._open.enter_context(av.open(str(self._partial), "w", format=layout))
+            self._stream = self._out.add_stream(CODEC, rate=video.rate, options=QUALITY)
+            self._stream.width, self._stream.height = video.width & ~1, video.height & ~1
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.codec_context.time_base = TICK
+            self._sound = self._copied(video)
+            self._next = next(self._sound, None)
+        except (OSError, av.FFmpegError) as error:
+            self._tidy()
+            raise self._failed(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, time: float, image: Image) -> None:
+        """Add the picture that is shown from `time` on, in seconds of the video."""
+        pts = max(self._last + 1, round((time - self._start) / TICK))
+        even = image[: image.shape[0] & ~1, : image.shape[1] & ~1]  # what the codec can hold
+        frame = av.VideoFrame.from_ndarray(even, format="rgb24")
+        frame.pts, frame.time_base, self._last = pts, TICK, pts
+        try:
+            self._out.mux(self._stream.encode(frame))
+            self._mux_sound(time)
+        except (OSError, av.FFmpegError) as error:
+            raise self._failed(error) from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._tidy()
+
+    def _finish(self) -> None:
+        try:
+            self._out.mux(self._stream.encode(None))
+            self._mux_sound(self._end)
+            self._open.close()
+            self._partial.replace(self.path)
+        except (OSError, av.FFmpegError) as error:
+            raise self._failed(error) from error
+
+    def _tidy(self) -> None:
+        with suppress(OSError, av.FFmpegError):  # as where the disk is full
+            self._open.close()
+        with suppress(OSError):
+            self._partial.unlink()
+
+    def _failed(self, error: OSError) -> CannotWrite:
+        return CannotWrite(
+            f"{self.path} cannot be written ({error.strerror}): free some space or choose another"
+            " place"
+        )
+
+    def _mux_sound(self, until: float | None) -> None:
+        while self._next and (until is None or self._next[0] <= until):
+            self._out.mux(self._next[1])
+            self._next = next(self._sound, None)
+
+    def _copied(self, video: Video) -> Iterator[tuple[float, av.Packet]]:
+        """The packets of the video's sound and when they are heard, in seconds of the video."""
+        source = self._open.enter_context(opened(video.path))
+        if not source.streams.audio:
+            return iter(())
+        stream, pictures = source.streams.audio[0], source.streams.video[0]
+        copy = self._out.add_stream_from_template(stream)
+        zero = float((pictures.start_time or 0) * pictures.time_base)
+        shift = round((zero + self._start) / stream.time_base)
+        if self._start:
+            source.seek(shift, stream=stream)
+
+        def packets() -> Iterator[tuple[float, av.Packet]]:
+            with suppress(av.FFmpegError):  # of damaged sound, what comes before
+                for packet in source.demux(stream):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    if self._start and packet.pts < shift:
+                        continue
+                    time = float(packet.pts * stream.time_base) - zero
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                    packet.stream = copy
+                    yield time, packet
+
+        return packets()

@@ -1,0 +1,149 @@
+"""Videos and cameras on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import clips
+import pytest
+from test_cli import Result, Run, bare, is_a_sentence
+
+av = pytest.importorskip("av", reason="videos need the package av")
+
+from mien.cli import camera as camera_command  # noqa: E402
+from mien.cli.video import _moment, clock  # noqa: E402
+from mien.detect import DETECTORS  # noqa: E402
+from mien.errors import BadInput  # noqa: E402
+from mien.images import write  # noqa: E402
+from mien.video.read import Video  # noqa: E402
+
+__all__ = ["bare"]  # a fixture
+ANNA, BERT = 1, 2
+
+
+@pytest.fixture
+def mien(bare: Run, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command that takes patches for faces and knows Anna."""
+    monkeypatch.setitem(DETECTORS, "blobs", clips.Blobs)
+    fake = ("--model", model_file, "--detector", "blobs")
+
+    def run(*arguments: object) -> Result:
+        return bare(*arguments, *fake)
+
+    write(tmp_path / "people/Anna/1.png", clips.picture((ANNA, 50, 50)))
+    assert bare("enroll", "people", *fake).code == 0
+    return run
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    pictures = [clips.picture((ANNA, 20 + n, 30), (BERT, 230 - n, 150)) for n in range(60)]
+    return clips.write_clip(tmp_path / "clip.mp4", pictures, sound=True)
+
+
+def test_photos_and_videos_are_mixed(mien: Run, clip: Path, tmp_path: Path) -> None:
+    result = mien("identify", "people", clip, "--json", "--save", "out")
+    assert result.code == 0, result.err
+    document = result.document
+    (photo,), (video,) = document["photos"], document["videos"]
+    assert photo["faces"][0]["person"] == "Anna"
+    assert (video["fps"], video["stills"], video["width"]) == (30, 60, 320)
+    people = {one["person"]: one for one in video["sightings"]}
+    assert people.keys() == {"Anna", None}
+    assert (people["Anna"]["start"], people["Anna"]["stills"]) == (0, 60)
+    assert people["Anna"]["end"] == pytest.approx(59 / 30, abs=2e-3)
+    copy = Video(video["saved"])
+    assert len(list(copy.stills())) == 60
+    original = next(Video(clip).stills()).image().astype(int)
+    assert abs(next(copy.stills()).image() - original).max() > 100  # there is a box
+    with av.open(video["saved"]) as container:
+        assert container.streams.audio
+
+
+def test_a_line_for_each_sighting(mien: Run, clip: Path) -> None:
+    result = mien("identify", clip, "--json-lines", "--start", "0:01", "--end", "1.5")
+    *sightings, video = map(json.loads, result.out.splitlines())
+    assert result.code == 0
+    assert {one["person"] for one in sightings} == {"Anna", None}
+    assert all(one["start"] == 1 and one["end"] == 1.5 for one in sightings)
+    assert (video["stills"], video["sightings"]) == (16, 2)
+
+
+def test_a_row_for_each_sighting(mien: Run, clip: Path) -> None:
+    result = mien("identify", clip, "--stride", "10", "--max-size", "160")
+    assert "0:00.0 to 0:02.0" in result.out
+    assert {line.split()[0] for line in result.out.splitlines()} == {"PERSON", "Anna", "unknown"}
+
+
+def test_a_damaged_video_is_3_and_one_that_is_none_is_skipped(
+    mien: Run, clip: Path, tmp_path: Path
+) -> None:
+    data = bytearray(clips.write_clip(tmp_path / "a.mkv", [clips.picture()] * 90).read_bytes())
+    (tmp_path / "a.mkv").write_bytes(data[: len(data) // 2])
+    (tmp_path / "b.mp4").write_text("no video")
+    result = mien("identify", "a.mkv", "b.mp4", clip, "--json")
+    assert result.code == 3
+    assert [one["path"] for one in result.document["skipped"]] == ["b.mp4"]
+    videos = {Path(one["path"]).name: one for one in result.document["videos"]}
+    assert "damaged from" in videos["a.mkv"]["broken"]
+    assert "broken" not in videos["clip.mp4"]
+    assert "a.mkv is damaged from" in result.err
+
+
+def test_wrong_times_are_one_sentence(mien: Run, clip: Path) -> None:
+    for times in (("--start", "2", "--end", "1"), ("--start", "soon")):
+        result = mien("identify", clip, *times)
+        assert (result.code, is_a_sentence(result.err)) == (2, True)
+    assert mien("identify", clip, "--start", "60").code == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("0", 0)]
+)
+def test_times(text: str, seconds: float) -> None:
+    assert _moment(text) == seconds
+    assert _moment(clock(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "a", "1:2:3:4", "1:-2", "inf", "nan"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(BadInput, match="is no time"):
+        _moment(text)
+
+
+def test_a_camera_says_who_was_there(
+    mien: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = mien("camera", clip, "--json")
+    assert result.code == 0
+    assert {one["person"] for one in result.document["sightings"]} == {"Anna", None}
+    lines = mien("camera", clip, "--no-window", "--seconds", "1").out.splitlines()
+    assert len(lines) == 2
+    stop = threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT])  # as Ctrl-C
+    stop.start()
+    stopped = mien("camera", clip, "--json")
+    assert stopped.code == 0
+    assert all(one["end"] < 1.9 for one in stopped.document["sightings"])
+    assert len(stopped.document["sightings"]) == 2
+    monkeypatch.setattr(camera_command, "has_window", lambda: False)
+    refused = mien("camera", clip)
+    assert refused.code == 2
+    assert "mien serve" in refused.err
+    assert is_a_sentence(refused.err)
+
+
+def test_a_person_is_enrolled_from_a_camera(mien: Run, tmp_path: Path) -> None:
+    pictures = [clips.picture((BERT, 60 + n, 40), side=120) for n in range(60)]
+    clip = clips.write_clip(tmp_path / "clip.mp4", pictures)
+    how = ("--source", clip, "--photos", "2", "--countdown", "0.3")
+    result = mien("enroll", "people", "--camera", "Bert", *how)
+    assert result.code == 0, result.err
+    assert "hold still" in result.err
+    assert "2 photos added, 1 kept" in result.out
+    assert len(list((tmp_path / "people/Bert").glob("*.jpg"))) == 2
+    refused = mien("enroll", "people", "--camera", "a/b", *how)
+    assert (refused.code, is_a_sentence(refused.err)) == (2, True)

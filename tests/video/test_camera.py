@@ -1,0 +1,139 @@
+"""The newest picture of a file or stream, streams that stop, and photos taken of a person."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import clips
+import cv2
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av", reason="cameras need the package av")
+
+from mien.errors import BadInput  # noqa: E402
+from mien.portrait import portraits  # noqa: E402
+from mien.video import camera as module  # noqa: E402
+from mien.video.camera import Camera, without_password  # noqa: E402
+from mien.video.read import Still  # noqa: E402
+
+ANNA, BERT = 1, 2
+PICTURES = 12  # that the stream sends before it stops
+
+
+class _Stream(BaseHTTPRequestHandler):
+    """A network camera's motion JPEG, which stops after some pictures."""
+
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, _Server)
+        if server.visits and server.refusing:
+            self.send_error(503)
+            return
+        server.visits += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for number in range(PICTURES):
+            image = clips.picture((ANNA, 20 + 5 * number, 40))
+            data = cv2.imencode(".jpg", image)[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            self.wfile.write(head.encode() + data + b"\r\n")
+            time.sleep(0.03)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test's output is its own."""
+
+
+class _Server(ThreadingHTTPServer):
+    visits = 0
+    refusing = False
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    server = _Server(("127.0.0.1", 0), _Stream)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def address(server: _Server) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}/live"
+
+
+def test_a_stream_that_stops_is_opened_again(
+    server: _Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01,))
+    notes: list[str] = []
+    stills = Camera(address(server), note=notes.append).stills()
+    times = []
+    for still in stills:
+        assert (still.width, still.height) == (clips.WIDTH, clips.HEIGHT)
+        assert still.image().any()
+        times.append(still.time)
+        if server.visits == 3:
+            break
+    stills.close()  # type: ignore[attr-defined]
+    assert times == sorted(times)
+    assert len(times) > 3
+    assert "has stopped" in notes[0]
+
+
+def test_a_stream_that_does_not_come_back_is_one_sentence(
+    server: _Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01, 0.01))
+    server.refusing = True
+    with pytest.raises(BadInput, match="cannot be opened again"):
+        list(Camera(address(server)).stills())
+    assert server.visits == 1
+
+
+def test_who_is_slow_sees_the_newest(tmp_path: Path) -> None:
+    pictures = [clips.picture((ANNA, 2 * n, 40)) for n in range(60)]
+    camera = Camera(str(clips.write_clip(tmp_path / "a.mp4", pictures)))
+    lefts = []
+    for still in camera.stills():
+        time.sleep(0.3)  # nine pictures
+        lefts.append(int((still.grey()[60] > 50).argmax()))
+    assert 4 <= len(lefts) <= 9
+    assert min(np.diff(lefts)) > 8
+
+
+@pytest.mark.parametrize("source", ["97", "http://127.0.0.1:9/live", "gone.mp4"])
+def test_what_is_not_there_is_one_sentence(source: str) -> None:
+    with pytest.raises(BadInput, match=source):
+        Camera(source)
+
+
+def test_passwords_are_not_shown() -> None:
+    assert without_password("rtsp://me:secret@10.0.0.5:554/a") == "rtsp://10.0.0.5:554/a"
+    assert without_password("clip@home.mp4") == "clip@home.mp4"
+
+
+def test_photos_are_taken_when_all_has_been_good_for_a_while() -> None:
+    empty, two = clips.picture(), clips.picture((ANNA, 0, 40), (BERT, 170, 40), side=120)
+    small, good = clips.picture((ANNA, 90, 40)), clips.picture((ANNA, 90, 40), side=120)
+    pictures = [empty, two, small, good, good, empty, *[good] * 9]
+    frames = [av.VideoFrame.from_ndarray(image, format="rgb24") for image in pictures]
+    stills = [
+        Still(number, number / 2, clips.WIDTH, clips.HEIGHT, frame)
+        for number, frame in enumerate(frames)
+    ]
+    attempts = list(portraits(stills, clips.model(), photos=2, countdown=1.5))
+    hints = [attempt.hint for attempt in attempts]
+    assert "no face" in str(hints[0])
+    assert "2 faces" in str(hints[1])
+    assert "come closer" in str(hints[2])
+    assert [attempt.left for attempt in attempts[3:]] == [1.5, 1, None] + [1.5, 1, 0.5, 0] * 2
+    taken = [attempt.still.number for attempt in attempts if attempt.photo is not None]
+    assert taken == [9, 13]
