@@ -202,6 +202,8 @@ def test_files_elsewhere_are_shown_to_this_machine_alone(tmp_path: Path) -> None
         with serving(tmp_path, local=local) as service:
             assert service.client.get(f"/photos/{sha256}").status_code == status
     with serving(tmp_path, local=True) as service:
+        photo.write_bytes(png(BERT))
+        assert service.client.get(f"/photos/{sha256}").status_code == 404  # another picture now
         assert service.client.delete("/people/Anna").json()["elsewhere"] == 1
     assert photo.is_file()
 
