@@ -7,13 +7,12 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
+from clips import av
 
-av = pytest.importorskip("av", reason="videos need the package av")
-
-from mien.errors import BadInput, CannotWrite  # noqa: E402
-from mien.video import copy_name  # noqa: E402
-from mien.video.read import Video  # noqa: E402
-from mien.video.write import Writer  # noqa: E402
+from mien.errors import BadInput, CannotWrite
+from mien.video import copy_name
+from mien.video.read import Video
+from mien.video.write import Writer
 
 ANNA = 1
 
@@ -58,6 +57,15 @@ def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
         for still in video.stills():
             writer.write(still.time, still.image())
     assert np.allclose([still.time for still in Video(copy).stills()], times, atol=2e-3)
+
+
+def test_times_go_on_where_two_files_were_joined(tmp_path: Path) -> None:
+    data = clips.write_clip(tmp_path / "a.ts", moving(30)).read_bytes()
+    (tmp_path / "b.ts").write_bytes(data + data)
+    times = [still.time for still in Video(tmp_path / "b.ts").stills()]
+    assert len(times) >= 58
+    assert np.diff(times).min() > 0
+    assert np.diff(times).max() < 0.1
 
 
 def test_a_turned_video_is_read_upright(tmp_path: Path) -> None:
