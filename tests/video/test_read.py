@@ -88,6 +88,16 @@ def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
     assert still.grey().shape == (160, 120)
 
 
+def test_sound_of_a_transport_stream_goes_into_matroska(tmp_path: Path) -> None:
+    video = Video(clips.write_clip(tmp_path / "a.ts", moving(30), sound=True))
+    with Writer(tmp_path / "b.mkv", video) as writer:
+        for still in video.stills():
+            writer.write(still.time, still.image())
+    assert writer.broken is None
+    with av.open(str(tmp_path / "b.mkv")) as copy:
+        assert sum(frame.samples for frame in copy.decode(audio=0)) > 14_000
+
+
 @pytest.mark.parametrize("start", [0, 1.0])
 def test_a_copy_has_the_rate_and_the_sound(tmp_path: Path, start: float) -> None:
     path = clips.write_clip(tmp_path / "a.mp4", moving(60), sound=True)
@@ -143,6 +153,26 @@ def test_damage_in_the_middle_costs_no_more_than_its_surroundings(tmp_path: Path
     assert times[-1] > 3.8
     assert len(times) > 60
     assert video.broken is not None
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_whatever_is_damaged_the_rest_is_copied(tmp_path: Path, name: str) -> None:
+    data = clips.write_clip(tmp_path / name, moving(20), sound=True).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        damaged = bytearray(data)
+        for place in random.integers(0, len(data) - 40, 6):
+            damaged[place : place + 40] = random.bytes(40)
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            video = Video(tmp_path / name)
+        except BadInput:
+            continue
+        with Writer(tmp_path / "copy.mkv", video) as writer:
+            times = [still.time for still in video.stills()]
+            for still in video.stills():
+                writer.write(still.time, still.image())
+        assert sum(1 for _ in Video(tmp_path / "copy.mkv").stills()) == len(times)
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", b"\0\0\0\x18ftypmp42" + b"\0" * 100])
