@@ -23,8 +23,8 @@ from urllib.parse import quote
 import numpy as np
 
 from mien import images, sidecar
+from mien.engines import Store
 from mien.errors import BadInput, CannotWrite, UnknownPerson
-from mien.facebank import Facebank
 from mien.model import Model
 from mien.types import Match, Progress, silent
 
@@ -166,9 +166,7 @@ class Album:
         skipped += [(path, "its name is not UTF-8: rename it") for path in unnamed]
         return Update(len(new) - len(unnamed), len(states) - len(new), len(gone), tuple(skipped))
 
-    def ask(
-        self, folder: Path, facebank: Facebank | None, people: Sequence[str] = ()
-    ) -> list[Entry]:
+    def ask(self, folder: Path, facebank: Store | None, people: Sequence[str] = ()) -> list[Entry]:
         """The photos of a folder in which all of these people are, by path.
 
         Args:
@@ -205,7 +203,7 @@ class Album:
             (entry for entry in entries if asked <= set(entry.people)), key=lambda one: one.path
         )
 
-    def _matches(self, rows: Sequence[tuple[Any, ...]], facebank: Facebank | None) -> list[Match]:
+    def _matches(self, rows: Sequence[tuple[Any, ...]], facebank: Store | None) -> list[Match]:
         if not rows or facebank is None:
             return [Match(None, -1.0)] * len(rows)
         facebank.require(self._model.model_id)

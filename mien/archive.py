@@ -20,8 +20,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from mien.engines import Store
 from mien.errors import BadInput, CannotWrite
-from mien.facebank import MAX_DIM, Facebank, Photo, are_unit, person_name
+from mien.facebank import MAX_DIM, Photo, are_unit, person_name
 from mien.types import Embeddings
 
 FORMAT = 1
@@ -46,7 +47,7 @@ class Imported:
     duplicates: tuple[Photo, ...]  # in the facebank already, and left there as they were
 
 
-def save(facebank: Facebank, path: str | Path) -> int:
+def save(facebank: Store, path: str | Path) -> int:
     """Write everyone in a facebank to a new file, for its owner alone to read; how many photos.
 
     Raises:
@@ -114,7 +115,7 @@ def parse(data: bytes, path: str) -> Archive:
     return Archive(model_id, photos, _vectors(rows, dim, path))
 
 
-def bring(archive: Archive, facebank: Facebank) -> Imported:
+def bring(archive: Archive, facebank: Store) -> Imported:
     """Add what an archive holds to a facebank, in one step.
 
     Raises:

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from mien import align, images
+from mien.engines import Store
 from mien.errors import BadInput, CannotWrite
-from mien.facebank import Facebank, person_name
+from mien.facebank import person_name
 from mien.groups import MOST, group
 from mien.model import Model
 from mien.types import Embeddings, Face, Image, Progress, silent
@@ -58,7 +59,7 @@ def cluster(
     paths: Iterable[Path],
     model: Model,
     *,
-    facebank: Facebank | None = None,
+    facebank: Store | None = None,
     threshold: float | None = None,
     smallest: int = 2,
     min_face: float = 0,

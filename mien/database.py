@@ -15,12 +15,13 @@ from pathlib import Path
 from types import ModuleType
 
 from mien.errors import BadFacebank, CannotWrite, MissingExtra
+from mien.index import cache
 
 MEMORY = ":memory:"  # the path of a facebank that is never stored
 
 # What may lie beside a facebank and hold copies of what is in it: another file's name is the
 # facebank's and one of these.  Deleting from a facebank deletes them.
-BESIDE = (".cache", ".new", ".damaged")
+BESIDE = (*cache.SUFFIXES, ".new", ".damaged")
 
 _SETTINGS = (
     "secure_delete = ON",

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from mien import images
+from mien.engines import Store
 from mien.errors import BadInput, NoFace
-from mien.facebank import Facebank, Photo, person_name
+from mien.facebank import Photo, person_name
 from mien.model import Model
 from mien.types import Embeddings, Progress, largest_face, silent
 
@@ -48,7 +49,7 @@ class _Picture:
 
 def enroll(
     folder: str | Path,
-    facebank: Facebank,
+    facebank: Store,
     model: Model,
     *,
     largest: bool = False,
@@ -115,7 +116,7 @@ def enroll(
 
 def rebuild(
     folder: str | Path,
-    facebank: Facebank,
+    facebank: Store,
     model: Model,
     *,
     largest: bool = False,

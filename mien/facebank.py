@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,11 +37,15 @@ from mien.database import (
     in_words,
 )
 from mien.errors import BadFacebank, BadInput, CannotWrite, FacebankMismatch, UnknownPerson
+from mien.index import cache
 from mien.index.exact import ExactIndex
+from mien.index.int8 import Codes, Int8Index, encode
 from mien.log import COMMAND, FORGOTTEN, Entry
-from mien.types import Embeddings, Match
+from mien.types import Embeddings, Index, Match
 
 APPLICATION_ID = int.from_bytes(b"mien")  # in the file's header: this database is a facebank
+LARGE = 50_000  # templates from which they are cached beside the file, and searched as int8
+BATCH = 1000  # photos that `Facebank.batches` gives at a time
 BUSY_S = 10.0  # how long to wait for another process that is writing
 
 # A file's format is how many of these have run on it (PRAGMA user_version).  What has shipped
@@ -185,7 +189,7 @@ class Facebank:
         self, path: str | Path, model_id: str | None, dim: int | None, key: str | None = None
     ) -> None:
         self.path = str(path)
-        self._loaded: tuple[tuple[int, ...], list[str], ExactIndex] | None = None
+        self._loaded: tuple[tuple[int, ...], list[str], Index] | None = None
         with ExitStack() as undo, in_words(self.path):
             self._db, self._key = unlock(self.path, key)
             undo.callback(lambda: self._db.close())
@@ -277,12 +281,14 @@ class Facebank:
     def _convert(self, key: str) -> None:
         self._db.close()
         try:
+            with in_words(self.path):
+                self._remove_beside(cache.SUFFIXES)  # no kill leaves it beside an encrypted file
             convert(self.path, self._key or None, key or None, BUSY_S)
             self._key = key
         finally:
             with in_words(self.path):
                 self._db, _ = unlock(self.path, self._key)
-        self._remove_copies()
+        self._remove_beside()
 
     def require(self, model_id: str) -> None:
         """Raise FacebankMismatch unless the vectors were made by this model."""
@@ -319,6 +325,12 @@ class Facebank:
         """All photos in the order in which they were added, and the vector of each, (N, D)."""
         rows = list(self._rows())
         return [Photo(*row[1:-1]) for row in rows], self._as_vectors([row[-1] for row in rows])
+
+    def batches(self) -> Iterator[tuple[list[Photo], Embeddings]]:
+        """What `contents` gives, some at a time; nobody can change the facebank until the end."""
+        rows = self._rows()
+        while batch := list(islice(rows, BATCH)):
+            yield [Photo(*row[1:-1]) for row in batch], self._as_vectors([row[-1] for row in batch])
 
     def templates(self) -> tuple[list[str], Embeddings]:
         """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
@@ -393,7 +405,7 @@ class Facebank:
                 (model_id, dim),
             )
             self._insert(db, rows)
-            self._forget(db)
+            self._forget_names(db)
         self.model_id, self.dim = model_id, dim
         self._erase()
 
@@ -404,7 +416,7 @@ class Facebank:
             if rows:
                 self.photos()  # a new checksum must not make damage look well
             db.executemany(_MOVE, rows)
-            self._forget(db)
+            self._forget_names(db)
 
     def rename(self, old: str, new: str, *, merge: bool = False) -> None:
         """Give a person another name.
@@ -452,7 +464,7 @@ class Facebank:
             if deleted:
                 db.execute("UPDATE facebank SET unerased = 1")
                 self._log(db, "deleted", people)
-                self._forget(db)
+                self._forget_names(db)
         if deleted:
             self._erase()
         return deleted
@@ -482,7 +494,8 @@ class Facebank:
     def note(self, action: str, people: Mapping[Any, int]) -> None:
         """Write in the log, if one is kept, what was done with how many photos of whom."""
         if people and self.log_rows:
-            with self._writing() as db:
+            with self._transaction() as db:
+                self.require(self.model_id)
                 self._log(db, action, people)
 
     def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -538,6 +551,7 @@ class Facebank:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._transaction() as db:
             self.require(self.model_id)
+            self._remove_beside(cache.SUFFIXES)  # before a kill can leave what is gone in it
             yield db
 
     def _insert(self, db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int:
@@ -561,7 +575,7 @@ class Facebank:
             db.execute(_LOG, (*values, row_checksum(*values)))
         db.execute("DELETE FROM log WHERE id <= (SELECT max(id) FROM log) - ?", (limit,))
 
-    def _forget(self, db: sqlite3.Connection) -> None:
+    def _forget_names(self, db: sqlite3.Connection) -> None:
         """Take the names out of the log that nobody has any more."""
         db.execute(
             "UPDATE log SET person = ?1,"
@@ -576,22 +590,57 @@ class Facebank:
         failed = "has lost the photos, but traces of them stay in it until it is opened again"
         with in_words(self.path, failed):
             self._db.execute("VACUUM")
-            self._remove_copies()
+            self._remove_beside()
             self._db.execute("UPDATE facebank SET unerased = 0")
 
-    def _remove_copies(self) -> None:
+    def _remove_beside(self, suffixes: Sequence[str] = BESIDE) -> None:
         if self.path != MEMORY:
-            for suffix in BESIDE:
+            for suffix in suffixes:
                 Path(self.path + suffix).unlink(missing_ok=True)
 
-    def _index(self) -> tuple[list[str], ExactIndex]:
+    def _index(self) -> tuple[list[str], Index]:
         """Everyone's name and template, read again only when the photos have changed."""
         version = self.version()
         if self._loaded is None or self._loaded[0] != version:
             self.require(self.model_id)
-            names, templates = self.templates()
-            self._loaded = version, names, ExactIndex(templates)
+            self._loaded = version, *self._load()
         return self._loaded[1:]
+
+    def _load(self) -> tuple[list[str], Index]:
+        with in_words(self.path), self._snapshot():
+            stamp = self._stamp()
+            kept = cache.load(self.path, stamp) if stamp else None
+            if kept is not None:
+                names = kept["names"].tobytes().decode().split("\n")
+                return names, Int8Index(kept["rows"], Codes(kept["values"], kept["bounds"]))
+            names, templates = self.templates()
+        if len(names) < LARGE:
+            return names, ExactIndex(templates)
+        codes = encode(templates)
+        lines = "\n".join(names).encode()
+        if stamp and os.access(self.path, os.W_OK) and lines.count(b"\n") < len(names):
+            arrays: cache.Arrays = {
+                "names": np.frombuffer(lines, np.uint8),
+                "rows": templates,
+                "values": codes.values,
+                "bounds": codes.bounds,
+            }
+            cache.save(self.path, stamp, arrays, still=lambda: self._stamp() == stamp)
+        return names, Int8Index(templates, codes)
+
+    def _stamp(self) -> dict[str, Any]:
+        """What tells this content of the file from any other; empty where no copy may be kept.
+
+        Another file in its place has another inode.  Its times would not do: the log is written
+        while the photos stay.
+        """
+        if self.encrypted or self.path == MEMORY:
+            return {}
+        try:
+            file = Path(self.path).stat().st_ino
+        except FileNotFoundError:  # it has been removed
+            return {}
+        return {"file": file, "photos": list(self.version()), "model_id": self.model_id}
 
     def _settings(self) -> tuple[str, int, int]:
         """The model, numbers in a vector, entries in the log."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien import align, images
+from mien.engines import Store
 from mien.errors import BadInput
-from mien.facebank import Facebank, Photo
+from mien.facebank import Photo
 from mien.model import Model
 from mien.quality import BLURRED, SMALL, sharpness
 from mien.types import Embeddings, Progress, largest_face, silent
@@ -61,7 +62,7 @@ class Health:
 
 
 def examine(
-    facebank: Facebank, model: Model, *, look: bool = True, progress: Progress = silent
+    facebank: Store, model: Model, *, look: bool = True, progress: Progress = silent
 ) -> Health:
     """The health of a facebank.
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien import images
+from mien.engines import Store
 from mien.errors import BadInput
-from mien.facebank import Facebank
 from mien.model import Model
 from mien.quality import largest
 from mien.types import Frame, Sighting
@@ -37,7 +37,7 @@ class Skipped:
 def identify(
     paths: Iterable[str | Path],
     model: Model,
-    facebank: Facebank,
+    facebank: Store,
     *,
     mirror: bool = False,
     limit: int | None = None,

@@ -143,3 +143,73 @@ def _on_openvino(model: bytes, threads: int | None, otherwise: str) -> Callable[
         return np.concatenate([request.infer({0: one[None]})[0] for one in batch])
 
     return run
+
+
+def product(
+    columns: NDArray[np.int8], zero: int
+) -> Callable[[NDArray[np.uint8]], NDArray[np.int32]]:
+    """The function from rows, (M, D), to the sums of (rows - zero) @ columns, (M, N), exact.
+
+    Args:
+        columns: (D, N), contiguous, of absolute values up to 64; it is packed into a copy.
+        zero: the number that stands for zero in the rows.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = processors()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_external_initializers(["w"], [ort.OrtValue.ortvalue_from_numpy(columns)])
+    depth, count = columns.shape
+    network = ort.InferenceSession(
+        _matmul_integer(depth, count, zero), options, ["CPUExecutionProvider"]
+    )
+    return lambda rows: network.run(None, {"q": rows})[0]
+
+
+def _matmul_integer(depth: int, count: int, zero: int) -> bytes:
+    """An ONNX file of one MatMulInteger, whose matrix is given from outside.
+
+    It is written by hand, since the package onnx is only there where models are trained.  Numbers
+    are those of the fields in onnx.proto3.
+    """
+    where = b"".join(
+        _field(13, _field(1, key), _field(2, value))
+        for key, value in (
+            (b"location", b"memory"),
+            (b"length", str(depth * count).encode()),
+        )
+    )
+    matrix = _number(1, depth) + _number(1, count) + _number(2, 3) + _field(8, b"w") + where
+    offset = _number(2, 2) + _field(8, b"zero") + _field(9, bytes([zero]))
+    node = b"".join(_field(1, name) for name in (b"q", b"w", b"zero"))
+    graph = (
+        _field(1, node, _field(2, b"sums"), _field(4, b"MatMulInteger"))
+        + _field(2, b"product")
+        + _field(5, matrix, _number(14, 1))
+        + _field(5, offset)
+        + _field(11, _value(b"q", 2, depth))
+        + _field(12, _value(b"sums", 6, count))
+    )
+    return _number(1, 8) + _field(7, graph) + _field(8, _number(2, 13))
+
+
+def _value(name: bytes, kind: int, columns: int) -> bytes:
+    """A matrix of any number of rows, as the graph's borders name it."""
+    shape = _field(1, _field(2, b"M")) + _field(1, _number(1, columns))
+    return _field(1, name) + _field(2, _field(1, _number(1, kind), _field(2, shape)))
+
+
+def _field(number: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _number(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    low, rest = value & 127, value >> 7
+    return bytes([low | 128]) + _varint(rest) if rest else bytes([low])

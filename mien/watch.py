@@ -16,7 +16,7 @@ import numpy as np
 
 from mien.align import crops
 from mien.embed import views
-from mien.facebank import Facebank
+from mien.engines import Store
 from mien.model import Model
 from mien.quality import largest, sharpness, worth
 from mien.types import Face, Match, Sighting
@@ -58,7 +58,7 @@ class Moment:
 def watch(
     stills: Iterable[Still],
     model: Model,
-    facebank: Facebank,
+    facebank: Store,
     *,
     path: Path,
     stride: int | None = None,
@@ -82,7 +82,7 @@ def watch(
 
     Raises:
         FacebankMismatch: the facebank's vectors are another model's.
-        BadFacebank: see `Facebank`.
+        BadFacebank: see `mien.facebank.Facebank`.
     """
     watcher = Watcher(model, facebank, stride=stride, mirror=mirror, limit=limit, min_face=min_face)
     waiting: deque[tuple[Still, list[tuple[Track, Face]]]] = deque()
@@ -110,7 +110,7 @@ class Watcher:
     def __init__(
         self,
         model: Model,
-        facebank: Facebank,
+        facebank: Store,
         *,
         stride: int | None = None,
         mirror: bool = False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import multiprocessing
 import os
 import random
@@ -20,10 +21,12 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest.mock import patch
 
 import children
 import numpy as np
 
+from mien import facebank
 from mien.facebank import Facebank, Photo
 from mien.salvage import check
 from mien.types import Embeddings
@@ -48,6 +51,11 @@ def photo(person: str, number: int) -> Photo:
     return Photo(person, sha256(number), "/photos", f"{number}.jpg", 0.9, 80.0)
 
 
+def named(kind: str, step: int) -> str:
+    """A name that cannot stand in the file by chance."""
+    return f"{kind}{step}-{sha256(step)[:16]}"
+
+
 def sha256(number: int) -> str:
     """A hash without runs of zeros, which could stand in the file by chance."""
     return hashlib.sha256(str(number).encode()).hexdigest()
@@ -55,7 +63,7 @@ def sha256(number: int) -> str:
 
 def script(seed: int) -> list[tuple[Callable[[Facebank], object], State]]:
     """Changes one after the other, and what is in the facebank after each."""
-    rng, state = random.Random(seed), {photo(f"P{n}", n).sha256: f"P{n}" for n in range(20)}
+    rng, state = random.Random(seed), {sha256(n): named("P", n) for n in range(20)}
     steps: list[tuple[Callable[[Facebank], object], State]] = []
     for step in range(STEPS):
         who = rng.choice(sorted({*state.values()})) if state else ""
@@ -63,11 +71,11 @@ def script(seed: int) -> list[tuple[Callable[[Facebank], object], State]]:
         change: Callable[[Facebank], object]
         if kind == "enrol":
             numbers = [100 * (step + 1) + i for i in range(rng.randrange(1, 30))]
-            rows = [photo(f"N{step}", number) for number in numbers]
+            rows = [photo(named("N", step), number) for number in numbers]
             change = partial(Facebank.add, photos=rows, vectors=vectors(numbers))
             state = state | {row.sha256: row.person for row in rows}
         elif kind == "rename":
-            new = f"R{step}"
+            new = named("R", step)
             change = partial(Facebank.rename, old=who, new=new)
             state = {sha: new if name == who else name for sha, name in state.items()}
         else:
@@ -77,12 +85,13 @@ def script(seed: int) -> list[tuple[Callable[[Facebank], object], State]]:
     return steps
 
 
+@patch.object(facebank, "LARGE", 1)  # so that there are caches
 def kill_in_changes(folder: Path, seed: int) -> int:
     """Kill a process in a script of changes; how many it had acknowledged."""
     path, rng = folder / "f", random.Random(seed)
     with Facebank.create(path, model_id=MODEL, dim=DIM) as bank:
         bank.keep_log(50)
-        bank.add([photo(f"P{n}", n) for n in range(20)], vectors(list(range(20))))
+        bank.add([photo(named("P", n), n) for n in range(20)], vectors(list(range(20))))
         before = {row.sha256: row.person for row in bank.photos()}
     steps = script(seed)
 
@@ -91,6 +100,7 @@ def kill_in_changes(folder: Path, seed: int) -> int:
             acknowledge.send(0)
             for number, (change, _) in enumerate(steps, 1):
                 change(bank)
+                bank.search(vectors([0]), -1)  # which leaves a cache
                 acknowledge.send(number)
 
     done = _kill(work, rng, after=rng.randrange(STEPS), within=0.03)
@@ -99,7 +109,10 @@ def kill_in_changes(folder: Path, seed: int) -> int:
     found, left = _look(path)
     assert found in allowed, f"seed {seed}: not what was acknowledged after change {done}"
     gone = {sha for state in states[: done + 1] for sha in state} - found.keys()
-    assert not [sha for sha in gone if sha.encode() in left], f"seed {seed}: traces of the deleted"
+    for old, new in itertools.pairwise(states[: done + 1]):
+        if not new.keys() >= old.keys():
+            gone |= {*old.values()} - {*new.values()}
+    assert not [one for one in gone if one.encode() in left], f"seed {seed}: traces of the deleted"
     return done
 
 
@@ -127,6 +140,7 @@ def kill_in_migration(folder: Path, seed: int) -> None:
     assert found == {sha256(n): f"P{n}" for n in range(300)}, f"seed {seed}"
 
 
+@patch.object(facebank, "LARGE", 1)
 def kill_in_encryption(folder: Path, seed: int) -> None:
     """Kill a process that encrypts a facebank."""
     path, rng = folder / "f", random.Random(seed)
@@ -136,11 +150,13 @@ def kill_in_encryption(folder: Path, seed: int) -> None:
 
     def work(acknowledge: Connection) -> None:
         with Facebank.open(path, key="") as bank:
+            bank.search(vectors([0]), -1)
             acknowledge.send(0)
             bank.encrypt("secret")
 
     _kill(work, rng, after=0, within=0.5)
     plain = path.read_bytes()[:6] == b"SQLite"
+    assert plain or not path.with_name("f.cache").exists(), f"seed {seed}: a readable cache"
     found, _ = _look(path, "" if plain else "secret")
     assert found == {sha256(n): f"P{n}" for n in numbers}, f"seed {seed}"
 
@@ -172,6 +188,10 @@ def _look(path: Path, key: str = "") -> tuple[State, bytes]:
     with Facebank.open(path, key=key) as bank:
         photos, rows = bank.contents()
         assert np.array_equal(rows, vectors([int(row.path.stem) for row in photos]))
+        names, templates = bank.templates()
+        for _ in range(2):  # by the cache that is there, and by a new one
+            assert [match.person for match in bank.search(templates, -1)] == names
+            bank._loaded = None
         entries = bank.log()
         assert {e.person for e in entries} <= {*(row.person for row in photos), None, ""}
     assert check(path, key=key).damage == ()

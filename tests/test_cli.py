@@ -36,6 +36,7 @@ COMMANDS = (
     ["cluster"],
     ["camera"],
     ["compare"],
+    ["embed"],
     ["people", "list"],
     ["people", "photos"],
     ["people", "rename"],
@@ -48,6 +49,7 @@ COMMANDS = (
     ["people", "decrypt"],
     ["people", "log"],
     ["people", "health"],
+    ["people", "move"],
     ["evaluate"],
     ["calibrate"],
     ["models"],
@@ -60,6 +62,7 @@ COMMANDS = (
     ["benchmark", "openset"],
     ["benchmark", "cluster"],
     ["prepare"],
+    ["benchmark", "search"],
     ["train"],
     ["export"],
 )
@@ -1034,3 +1037,30 @@ def test_the_keyring_keeps_a_key(mien: Run, people: Path, monkeypatch: pytest.Mo
     assert mien("people").out == listed
     kept.clear()
     assert mien("people").code == 2
+
+
+def test_moving_a_facebank(mien: Run, people: Path, tmp_path: Path) -> None:
+    there = str(tmp_path / "there.db")
+    before = mien("people", "list", "--json").document["people"]
+    moved = mien("people", "move", tmp_path / "facebank.db", there, "--json")
+    assert (moved.code, moved.document["people"], moved.document["photos"]) == (0, 2, 3)
+    assert mien("people", "list", "--facebank", there, "--json").document["people"] == before
+    again = mien("people", "move", tmp_path / "facebank.db", there)
+    assert again.code == 2
+    assert is_a_sentence(again.err)
+
+
+@pytest.mark.parametrize("address", ["milvus://localhost:1", "postgresql://localhost:1/none"])
+def test_an_engine_that_is_not_there_is_a_sentence(bare: Run, address: str) -> None:
+    result = bare("people", "list", "--facebank", address)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["check", "repair", "encrypt", "decrypt", "log"])
+def test_what_only_a_file_can_do_is_a_sentence(bare: Run, command: str) -> None:
+    result = bare("people", command, "--facebank", "postgresql://ann:secret@localhost:1/none")
+    assert (result.code, result.out) == (2, "")
+    assert is_a_sentence(result.err)
+    assert "mien people move" in result.err
+    assert "secret" not in result.err

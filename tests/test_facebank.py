@@ -288,7 +288,126 @@ def test_deleting_photos_and_people(facebank: Facebank) -> None:
     assert facebank.delete_photos([]) == 0
 
 
-def test_deleting_leaves_no_trace_in_any_file(tmp_path: Path) -> None:
+@pytest.fixture
+def cached(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a facebank with a cache beside it."""
+    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    found = Facebank.open(path).search(unit_vectors(3, seed=1), -1)
+    assert path.with_name(path.name + ".cache").is_file()
+    monkeypatch.setattr(Facebank, "templates", None)  # it is not read again
+    assert Facebank.open(path).search(unit_vectors(3, seed=1), -1) == found
+    monkeypatch.undo()
+    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda bank: bank.rename("A", "New"),
+        lambda bank: bank.move([Photo("New", f"{1:064x}", "/", "x.jpg", 0.99, 80.0)]),
+        lambda bank: bank.add([photo("New", 100)], unit_vectors(1, seed=9)),
+        lambda bank: bank.delete_person("A"),
+        lambda bank: bank.replace([photo("New", 1)], unit_vectors(1), model_id=MODEL),
+    ],
+)
+def test_a_cache_goes_before_the_facebank_changes(
+    cached: Path, change: Callable[[Facebank], object]
+) -> None:
+    with Facebank.open(cached) as bank:
+        change(bank)
+        assert not list(cached.parent.glob("*.cache*"))
+        (match,) = bank.search(unit_vectors(1, seed=9), -1)
+    again = Facebank.open(cached)
+    assert again.search(unit_vectors(1, seed=9), -1) == [match]
+    assert match.person in [person.name for person in again.people()]
+
+
+def test_a_cache_of_an_older_state_is_not_used(cached: Path) -> None:
+    kept = cached.with_name(cached.name + ".cache")
+    old = kept.read_bytes()
+    with Facebank.open(cached) as bank:
+        bank.rename("A", "New")
+        kept.write_bytes(old)
+        names = {match.person for match in bank.search(unit_vectors(6), -1)}
+    assert names == {"New", "B", "C"}
+
+
+def test_a_facebank_that_may_only_be_read_gets_no_cache(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may do all
+    assert Facebank.open(path).search(unit_vectors(1), -1)[0].person in ("A", "B", "C")
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_search_by_the_cache_is_in_the_log_and_keeps_the_cache(cached: Path) -> None:
+    with Facebank.open(cached) as bank:
+        bank.keep_log(9)
+        face = bank.templates()[1][:1]
+        bank.search(face, -1)
+        kept = cached.with_name(cached.name + ".cache").read_bytes()
+    with Facebank.open(cached) as bank:
+        bank.search(face, -1)
+        assert [(entry.action, entry.person) for entry in bank.log()] == [("searched", "A")] * 2
+    assert cached.with_name(cached.name + ".cache").read_bytes() == kept
+
+
+def test_the_cache_of_a_file_that_another_has_taken_the_place_of_is_not_used(cached: Path) -> None:
+    kept = cached.with_name(cached.name + ".cache").read_bytes()
+    other = cached.with_name("other")
+    with Facebank.create(other, model_id=MODEL, dim=DIM) as bank:
+        bank.add([photo("New", number) for number in range(6)], unit_vectors(6, seed=5))
+    cached.write_bytes(other.read_bytes())  # the inode stays
+    with Facebank.open(cached) as bank:
+        assert bank.search(unit_vectors(1), -1)[0].person == "New"
+    cached.with_name(cached.name + ".cache").write_bytes(kept)
+    other.replace(cached)
+    with Facebank.open(cached) as bank:
+        assert bank.search(unit_vectors(1), -1)[0].person == "New"
+
+
+@pytest.mark.parametrize("key", ["", "secret"])
+def test_what_must_not_lie_on_the_disk_has_no_cache(
+    path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    monkeypatch.chdir(path.parent)
+    if key:
+        pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
+        Facebank.open(path).search(unit_vectors(1), -1)
+        with Facebank.open(path) as bank:
+            bank.encrypt(key)
+            assert bank.search(bank.templates()[1], -1)[0].person == "A"
+    else:
+        bank = Facebank.create(":memory:", model_id=MODEL, dim=DIM)
+        bank.add([photo("A", 1)], unit_vectors(1))
+        assert bank.search(unit_vectors(1), -1)[0].person == "A"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_batches_are_the_contents_and_notice_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facebank_module, "BATCH", 4)
+    with Facebank.open(path) as bank:
+        photos, vectors = zip(*bank.batches(), strict=True)
+        assert [len(some) for some in photos] == [4, 2]
+        assert [one for some in photos for one in some] == bank.contents()[0]
+        np.testing.assert_array_equal(np.concatenate(vectors), bank.contents()[1])
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE photo SET size = 81 WHERE person = 'C'")
+    db.close()
+    with Facebank.open(path) as bank, pytest.raises(BadFacebank, match="'C'"):
+        list(bank.batches())
+
+
+@pytest.mark.parametrize("large", [1, 50_000])
+def test_deleting_leaves_no_trace_in_any_file(
+    tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facebank_module, "LARGE", large)
     rng = np.random.default_rng(0)  # finds traces where the file is not rewritten
     there: list[tuple[bytes, ...]] = []
     gone: list[tuple[bytes, ...]] = []
@@ -311,9 +430,12 @@ def test_deleting_leaves_no_trace_in_any_file(tmp_path: Path) -> None:
                 there.append((row.person.encode(), row.sha256.encode(), vector.tobytes()))
             rng.shuffle(there)
             gone += there[:10]
+            facebank.search(vectors, -1)  # leaves a cache where the facebank is large
             assert len(traces()) >= 30
             facebank.delete_photos(sha256.decode() for _, sha256, _ in there[:10])
             del there[:10]
+            assert traces() == []
+            facebank.search(vectors, -1)
             assert traces() == []
 
 
@@ -810,7 +932,7 @@ def test_what_lies_beside_a_facebank_goes_with_the_deleted(path: Path) -> None:
 def test_who_opens_it_next_ends_what_a_kill_left_of_a_deletion(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path.with_name(path.name + ".cache").touch()
+    path.with_name(path.name + ".damaged").touch()
     monkeypatch.setattr(Facebank, "_erase", lambda facebank: None)
     with Facebank.open(path) as facebank:
         facebank.delete_person("A")

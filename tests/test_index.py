@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien.index import INDEXES
+from mien.index import INDEXES, exact, int8
 from mien.index.exact import ExactIndex
+from mien.index.int8 import Int8Index
+from mien.runtime import product
 from mien.types import Embeddings
 
 
@@ -32,6 +36,7 @@ def slow_scores(rows: Embeddings, query: Embeddings) -> NDArray[np.float64]:
     dim=st.integers(1, 12),
     k=st.integers(1, 50),
 )
+@settings(deadline=None)
 def test_finds_what_a_loop_finds(
     name: str, seed: int, rows: int, queries: int, dim: int, k: int
 ) -> None:
@@ -74,3 +79,50 @@ def test_refuses_what_makes_no_sense(queries: Embeddings, k: int) -> None:
 def test_refuses_rows_that_are_no_matrix() -> None:
     with pytest.raises(ValueError, match=r"\(N, D\)"):
         ExactIndex(np.zeros(8, np.float32))
+
+
+@given(seed=st.integers(0, 2**32 - 1), spread=st.sampled_from([0, 1e-4, 1e-3, 0.3]))
+@settings(max_examples=30, deadline=None)
+def test_int8_finds_the_same_rows_where_they_hardly_differ(seed: int, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = unit_vectors(rng, 1, 16) + spread * unit_vectors(rng, 300, 16)
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("f4")
+    queries = unit_vectors(rng, 3, 16)
+    for k in (1, 7):
+        scores = Int8Index(rows).search(queries, k)[0]
+        np.testing.assert_allclose(scores, ExactIndex(rows).search(queries, k)[0], atol=1e-6)
+
+
+def test_blocks_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8, "BLOCK", 64)
+    monkeypatch.setattr(exact, "BLOCK", 640)
+    rng = np.random.default_rng(0)
+    rows, queries = unit_vectors(rng, 1000, 32), unit_vectors(rng, 70, 32)
+    for k in (1, 3, 100):
+        expected = np.sort(-(queries @ rows.T), axis=1)[:, :k]
+        for index in (Int8Index(rows), ExactIndex(rows)):
+            scores, found = index.search(queries, k)
+            np.testing.assert_allclose(-scores, expected, atol=1e-6)
+            assert all(len(set(row)) == k for row in found.tolist())
+
+
+def test_the_largest_sums_are_added_without_error() -> None:
+    columns = np.full((512, 3), 64, np.int8)
+    columns[:, 1] = -64
+    rows = np.array([[255] * 512, [0] * 512, [1, 255] * 256], np.uint8)
+    expected = (rows.astype(int) - 128) @ columns.astype(int)
+    np.testing.assert_array_equal(product(columns, 128)(rows), expected)
+
+
+def test_most_rows_are_ruled_out_before_their_float_numbers_are_read() -> None:
+    rows = unit_vectors(np.random.default_rng(0), 20_000, 128)
+    read = []
+
+    class Watched(np.ndarray[tuple[int, ...], np.dtype[np.float32]]):
+        def __getitem__(self, key: Any) -> Any:
+            read.append(np.size(key))
+            return super().__getitem__(key)
+
+    index = Int8Index(rows.view(Watched), int8.encode(rows))
+    assert index.search(rows[:10], 1)[1][:, 0].tolist() == list(range(10))
+    assert 0 < sum(read) < 100

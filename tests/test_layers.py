@@ -13,16 +13,18 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
-    {"images", "align", "draw", "metrics", "groups", "index", "losses", "networks", "protobuf"}
+    {"images", "align", "draw", "metrics", "groups", "losses", "networks", "protobuf"}
     | {"runtime", "key", "log", "quality"},
+    {"index"},
     {"backbones", "detect", "data", "database", "plots", "layout", "teacher", "impostors"}
     | {"sidecar", "video"},
     {"checkpoint"},
     {"embed", "facebank"},
+    {"engines"},
     {"model", "protocol", "salvage", "archive"},
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
-    | {"health", "cluster", "album", "watch", "portrait"},
+    | {"health", "cluster", "album", "watch", "portrait", "embed_photos"},
     {"benchmark"},
     {"cli"},
 ]

@@ -22,6 +22,7 @@ from mien.cli import (
     camera,
     cluster,
     console,
+    embed,
     health,
     make,
     measure,
@@ -30,6 +31,7 @@ from mien.cli import (
     people,
     prepare,
     recognise,
+    search,
     train,
     upkeep,
     video,
@@ -104,6 +106,7 @@ _add(
 _add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
 _add(app, "camera", camera.camera, "mien camera rtsp://10.0.0.5/live", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
+_add(app, "embed", embed.embed, "mien embed photos --out photos.parquet", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
@@ -115,6 +118,7 @@ _add(_people, "import", upkeep.import_, "mien people import people.jsonl")
 _add(_people, "encrypt", upkeep.encrypt, "mien people encrypt --keyring")
 _add(_people, "decrypt", upkeep.decrypt, "mien people decrypt")
 _add(_people, "log", upkeep.log, "mien people log --keep 10000")
+_add(_people, "move", people.move, "mien people move people.db milvus://localhost:19530")
 _add(_people, "health", health.health, "mien people health --fpir 0.001")
 _add(
     app,
@@ -134,12 +138,13 @@ _add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
 _add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
 _add(_benchmark, "cluster", openset.benchmark_cluster, "mien benchmark cluster people")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
+_add(_benchmark, "search", search.benchmark_search, "mien benchmark search --templates 100000")
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(
     _people,
     name="people",
-    help="List, examine, rename and delete the people in the facebank.",
+    help="List, examine, rename, delete and move the people in the facebank.",
     epilog="Example: mien people",
     rich_help_panel=_RECOGNISE,
 )

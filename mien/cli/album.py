@@ -65,12 +65,12 @@ def album(
     from contextlib import nullcontext
 
     from mien.album import Album, write_csv, write_page, write_sidecars
-    from mien.facebank import Facebank
+    from mien.engines import exists, open_store
     from mien.model import load
 
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
-    there = facebank.exists()
-    known = Facebank.open(facebank, model_id=network.model_id) if there else nullcontext()
+    there = exists(facebank)
+    known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
         update = collection.update(folder, progress=console.progress)
         everything = collection.ask(folder, bank) if xmp else []

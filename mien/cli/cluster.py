@@ -57,13 +57,13 @@ def cluster(
     from mien import images
     from mien.cluster import cluster as find
     from mien.cluster import require_own, save, to_json
-    from mien.facebank import Facebank
+    from mien.engines import exists, open_store
     from mien.model import load
 
     require_own(out)  # before the long part
     network = load(model, detector=detector)
-    there = facebank.exists()
-    with Facebank.open(facebank, model_id=network.model_id) if there else nullcontext() as bank:
+    there = exists(facebank)
+    with open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank:
         found = find(
             images.walk(paths),
             network,

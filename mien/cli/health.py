@@ -37,12 +37,12 @@ def health(
     as_json: Json = False,
 ) -> None:
     """Say how often strangers will get a name, and which people and photos to look after."""
-    from mien.facebank import Facebank
+    from mien.engines import open_store
     from mien.health import examine
     from mien.model import load
 
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
-    with Facebank.open(facebank, model_id=network.model_id) as bank:
+    with open_store(facebank, model_id=network.model_id) as bank:
         found = examine(bank, network, look=look, progress=console.progress)
     if as_json:
         console.document({"facebank": str(facebank), **_document(found)})

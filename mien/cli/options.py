@@ -8,21 +8,22 @@ from typing import Annotated, TypeAlias
 import typer
 
 
-def _facebank() -> Path:
+def _facebank() -> str:
     from platformdirs import user_data_path
 
-    return user_data_path("mien") / "facebank.db"
+    return str(user_data_path("mien") / "facebank.db")
 
 
 FacebankPath: TypeAlias = Annotated[
-    Path,
+    str,
     typer.Option(
         "--facebank",
-        metavar="FILE",
+        metavar="ADDRESS",
         envvar="MIEN_FACEBANK",
         default_factory=_facebank,
         show_default="facebank.db in your data folder",
-        help="Where the people are kept.",
+        help="Where the people are kept: a file, milvus+file:FILE, milvus://HOST,"
+        " postgresql://HOST/DB.",
     ),
 ]
 ModelName: TypeAlias = Annotated[

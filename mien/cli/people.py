@@ -1,4 +1,4 @@
-"""The command `people` and what it can do: list, photos, rename, delete."""
+"""The command `people` and what it can do: list, photos, rename, delete, move."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class ListByDefault(TyperGroup):
 
 def list_people(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """List everyone in the facebank."""
-    from mien.facebank import Facebank
+    from mien.engines import open_store
 
-    with Facebank.open(facebank) as bank:
+    with open_store(facebank) as bank:
         people = bank.people()
     if as_json:
         everyone = [{"person": person.name, "photos": person.photos} for person in people]
@@ -48,9 +48,9 @@ def list_people(*, facebank: FacebankPath, as_json: Json = False) -> None:
 
 def list_photos(name: Name, *, facebank: FacebankPath, as_json: Json = False) -> None:
     """List someone's photos."""
-    from mien.facebank import Facebank
+    from mien.engines import open_store
 
-    with Facebank.open(facebank) as bank:
+    with open_store(facebank) as bank:
         photos = bank.photos(name)
     if as_json:
         console.document(
@@ -84,9 +84,10 @@ def rename(
     as_json: Json = False,
 ) -> None:
     """Give someone another name."""
-    from mien.facebank import Facebank, person_name
+    from mien.engines import open_store
+    from mien.facebank import person_name
 
-    with Facebank.open(facebank) as bank:
+    with open_store(facebank) as bank:
         bank.rename(old, new, merge=merge)
         photos = len(bank.photos(new))
     if as_json:
@@ -110,9 +111,9 @@ def delete(
 
     The photo files themselves stay, and come back with the next mien enroll of their folder.
     """
-    from mien.facebank import Facebank
+    from mien.engines import open_store
 
-    with Facebank.open(facebank) as bank:
+    with open_store(facebank) as bank:
         photos = bank.photos(name)
         doomed = photos if photo is None else [_named(photo, photos)]
         what = (
@@ -128,6 +129,30 @@ def delete(
         console.say(f"deleted {what}")
     for folder in sorted({one.folder for one in doomed if one.path.is_file()}):
         console.note(f"photos are still in {folder}: mien enroll {folder} would add them again")
+
+
+def move(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Where the facebank is.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where nobody is yet.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Copy the facebank to another engine, and check that all has arrived.
+
+    An address is a file, milvus+file:FILE, milvus://HOST:PORT or postgresql://HOST/DATABASE.
+    """
+    from mien.engines import copy, create_store, open_store
+
+    with open_store(source) as bank:
+        done = copy(bank, lambda model_id, dim: create_store(target, model_id=model_id, dim=dim))
+    if as_json:
+        console.document({"people": done.people, "photos": done.photos, "sha256": done.sha256})
+    else:
+        console.say(
+            f"{console.counted(done.people, 'person', 'people')} and "
+            f"{console.counted(done.photos, 'photo')} are in both now, SHA-256 {done.sha256}"
+        )
+        console.note("the old facebank is as it was: delete it when you no longer need it")
 
 
 def _named(text: str, photos: list[Photo]) -> Photo:

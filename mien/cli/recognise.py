@@ -31,8 +31,8 @@ from mien.errors import BadInput
 from mien.video import EXTENSIONS, copy_name, is_video
 
 if TYPE_CHECKING:
+    from mien.engines import Store
     from mien.enroll import Enrolment
-    from mien.facebank import Facebank
     from mien.identify import Seen, Skipped
     from mien.model import Model
 
@@ -86,15 +86,15 @@ def enroll(
     from dataclasses import replace
 
     from mien.cluster import cut
+    from mien.engines import create_store, exists, open_store, own_file
     from mien.enroll import enroll as add
     from mien.enroll import rebuild as anew
-    from mien.facebank import Facebank
     from mien.model import load
 
     if bool(cluster) != (name is not None):
         raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
     if camera is not None and not folder:
-        folder = facebank.parent / "people"
+        folder = own_file(facebank).parent / "people"
     if folder is None and not cluster:
         raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
     unusable: tuple[tuple[Path, str], ...] = ()
@@ -105,10 +105,10 @@ def enroll(
     network = load(model, detector=detector, threshold=0)  # enrolling asks for none
     if camera is not None and folder:
         take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
-    if rebuild and facebank.exists():
-        bank = Facebank.open(facebank)  # whichever model made it
+    if rebuild and exists(facebank):
+        bank = open_store(facebank)  # whichever model made it
     else:
-        bank = Facebank.create(facebank, model_id=network.model_id, dim=network.dim)
+        bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
     with bank:
         learn = anew if rebuild else add
         done = learn(source, bank, network, largest=largest, progress=console.progress)
@@ -126,7 +126,7 @@ def enroll(
     console.leave(skipped)
 
 
-def _enrolment(done: Enrolment, bank: Facebank) -> dict[str, Any]:
+def _enrolment(done: Enrolment, bank: Store) -> dict[str, Any]:
     return {
         "facebank": bank.path,
         "model_id": bank.model_id,
@@ -207,7 +207,7 @@ def identify(
     """Say who is in photos and videos."""
     from mien import images
     from mien.detect.mtcnn import MTCNN
-    from mien.facebank import Facebank
+    from mien.engines import open_store
     from mien.identify import identify as look
     from mien.model import load
 
@@ -221,7 +221,7 @@ def identify(
     if min_face and detector == DEFAULT_DETECTOR:
         finder = MTCNN(min_face=min_face)
     network = load(model, detector=finder, threshold=threshold, fmr=fpir)
-    with Facebank.open(facebank, model_id=network.model_id) as bank:
+    with open_store(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network) if update else 0
         people = bank.people()
         names = [person.name for person in people]
@@ -263,7 +263,7 @@ def _rate(network: Model, photos: Sequence[int], threshold: float) -> float | No
     return float(f"{known.fpir(photos, threshold):.4g}") if known else None
 
 
-def _update(bank: Facebank, network: Model) -> int:
+def _update(bank: Store, network: Model) -> int:
     """Enroll the folders of a facebank again; how many photos were skipped."""
     from mien.enroll import enroll
 

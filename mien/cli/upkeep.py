@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 def check(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """Look for damage in the facebank, photo by photo."""
+    from mien.engines import own_file
     from mien.salvage import check as look
 
-    _report(look(facebank), facebank, as_json, "is damaged; mien people repair keeps the rest")
+    _report(
+        look(own_file(facebank)), facebank, as_json, "is damaged; mien people repair keeps the rest"
+    )
 
 
 def repair(
@@ -37,12 +40,18 @@ def repair(
 
     The old one stays beside it as FILE.damaged until something is deleted.
     """
+    from mien.engines import own_file
     from mien.salvage import repair as rescue
 
-    _report(rescue(facebank, model_id=model_id), facebank, as_json, "was damaged and is left out")
+    _report(
+        rescue(own_file(facebank), model_id=model_id),
+        facebank,
+        as_json,
+        "was damaged and is left out",
+    )
 
 
-def _report(remains: Remains, facebank: Path, as_json: bool, fate: str) -> None:
+def _report(remains: Remains, facebank: str, as_json: bool, fate: str) -> None:
     """Say what is damaged, which is answer no."""
     if as_json:
         damage = [{"what": d.what, "person": d.person, "sha256": d.sha256} for d in remains.damage]
@@ -65,11 +74,12 @@ def export(
 ) -> None:
     """Write everyone to a file that any mien with the same model can import."""
     from mien.archive import save
+    from mien.engines import open_store
     from mien.facebank import Facebank
 
-    with Facebank.open(facebank) as bank:
+    with open_store(facebank) as bank:
         photos = save(bank, file)
-        if bank.encrypted:
+        if isinstance(bank, Facebank) and bank.encrypted:
             console.note(f"{file} is not encrypted: whoever can read it has everyone's vectors")
     if as_json:
         console.document({"path": str(file), "photos": photos})
@@ -85,11 +95,11 @@ def import_(
 ) -> None:
     """Add the people in a file to the facebank, which is made if there is none."""
     from mien.archive import bring, read
-    from mien.facebank import Facebank
+    from mien.engines import create_store
 
     archive = read(file)
     dim = archive.vectors.shape[1]
-    with Facebank.create(facebank, model_id=archive.model_id, dim=dim) as bank:
+    with create_store(facebank, model_id=archive.model_id, dim=dim) as bank:
         done = bring(archive, bank)
     if as_json:
         console.document(
@@ -118,11 +128,12 @@ def encrypt(
     as_json: Json = False,
 ) -> None:
     """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost."""
-    from mien.facebank import Facebank
+    from mien.engines import own_file
+    from mien.facebank import Facebank, is_plain
 
-    given = keys.given()
-    plain = _is_plain(facebank)
-    with Facebank.open(facebank, key="" if plain else None) as bank:
+    given, path = keys.given(), own_file(facebank)
+    plain = path.is_file() and is_plain(path)
+    with Facebank.open(path, key="" if plain else None) as bank:
         if new_key_file:
             key: str | None = keys.in_file(new_key_file)
         elif keyring:
@@ -140,22 +151,17 @@ def encrypt(
 
 def decrypt(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """Make the facebank a file that anybody who has it can read."""
+    from mien.engines import own_file
     from mien.facebank import Facebank
 
-    with Facebank.open(facebank) as bank:
+    with Facebank.open(own_file(facebank)) as bank:
         if not bank.encrypted:
             raise BadInput(f"{facebank} is not encrypted: nothing is to be done")
         bank.decrypt()
     _say_encrypted(facebank, False, as_json)
 
 
-def _is_plain(path: Path) -> bool:
-    from mien.facebank import is_plain
-
-    return path.is_file() and is_plain(path)
-
-
-def _say_encrypted(facebank: Path, encrypted: bool, as_json: bool) -> None:
+def _say_encrypted(facebank: str, encrypted: bool, as_json: bool) -> None:
     if as_json:
         console.document({"facebank": str(facebank), "encrypted": encrypted})
     else:
@@ -175,9 +181,10 @@ def log(
 
     No log is kept until --keep says how long it may grow.
     """
+    from mien.engines import own_file
     from mien.facebank import Facebank
 
-    with Facebank.open(facebank) as bank:
+    with Facebank.open(own_file(facebank)) as bank:
         if keep is not None:
             bank.keep_log(keep)
         entries, rows = bank.log(), bank.log_rows

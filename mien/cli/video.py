@@ -16,7 +16,7 @@ from mien.cli.options import DEFAULT_MODEL, Json, ModelName
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
-    from mien.facebank import Facebank
+    from mien.engines import Store
     from mien.model import Model
     from mien.types import Face, Match
     from mien.watch import Appearance
@@ -76,7 +76,7 @@ class Part:
 def clip_entries(
     paths: Sequence[Path],
     model: Model,
-    facebank: Facebank,
+    facebank: Store,
     part: Part,
     copies: dict[Path, Path],
     *,
@@ -96,7 +96,7 @@ def clip_entries(
 def _clip(
     path: Path,
     model: Model,
-    facebank: Facebank,
+    facebank: Store,
     part: Part,
     copy: Path | None,
     *,

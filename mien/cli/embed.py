@@ -1,0 +1,68 @@
+"""The command `embed`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import console
+from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, Json, ModelName
+
+
+def embed(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER-OR-BUCKET", help="Photos: a folder, or as s3://bucket/photos."
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The Parquet file to write.")],
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes; more than one need mien[ray].")
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Ray cluster that shares the folder of FILE."),
+    ] = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+) -> None:
+    """Write the vectors of many photos to a Parquet file.
+
+    Each photo gets one row, with its largest face or the reason why there is none. Stopped and
+    started again, it goes on where it was.
+    """
+    from mien.embed_photos import embed_photos, loader
+
+    start = time.perf_counter()
+    done = embed_photos(
+        source,
+        out,
+        loader(model, detector),
+        workers=workers,
+        cluster=cluster,
+        progress=console.progress,
+    )
+    rate = done.new / (time.perf_counter() - start)
+    if as_json:
+        console.document(
+            {
+                "out": str(out),
+                "photos": done.photos,
+                "new": done.new,
+                "faces": done.faces,
+                "errors": done.errors,
+                "photos_per_second": round(rate, 2),
+            }
+        )
+    else:
+        console.say(
+            f"{console.counted(done.photos, 'photo')} in {out}, {done.new} new "
+            f"at {rate:.1f} a second, {done.faces} with a vector"
+        )
+    console.leave(done.errors)

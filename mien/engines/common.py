@@ -1,0 +1,70 @@
+"""What engines other than our own file have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from mien.errors import FacebankMismatch
+from mien.facebank import Photo, are_unit, person_name
+from mien.types import Embeddings, Match
+
+CANDIDATES = 32  # templates that the engine hands over for each face, to be scored anew
+
+
+def named(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[Photo]:
+    """The photos with their people's names as they are kept, checked as `Facebank.add` does."""
+    if vectors.shape != (len(photos), dim) or not are_unit(vectors):
+        raise ValueError(
+            f"vectors must be ({len(photos)}, {dim}) of unit length, not {vectors.shape}"
+        )
+    return [replace(photo, person=person_name(photo.person)) for photo in photos]
+
+
+def contents(
+    batches: Iterable[tuple[list[Photo], Embeddings]], dim: int
+) -> tuple[list[Photo], Embeddings]:
+    """All photos, and the vector of each, (N, D)."""
+    photos: list[Photo] = []
+    parts = [np.zeros((0, dim), np.float32)]
+    for some, vectors in batches:
+        photos += some
+        parts.append(vectors)
+    return photos, np.concatenate(parts)
+
+
+def template(vectors: Embeddings) -> Embeddings:
+    """The mean of someone's vectors, (N, D), brought back to unit length, (D,)."""
+    total = vectors.sum(axis=0)
+    unit: Embeddings = (total / max(float(np.linalg.norm(total)), 1e-12)).astype("<f4")
+    return unit
+
+
+def match(
+    query: Embeddings, people: Sequence[str], templates: Embeddings, threshold: float
+) -> Match:
+    """Whom a face looks like most, among those whom an engine has found near."""
+    if not people:
+        return Match(None, -1.0)
+    scores = templates @ query
+    best = int(scores.argmax())
+    score = float(scores[best].clip(-1, 1))
+    return Match(people[best] if score >= threshold else None, score)
+
+
+def require(path: str, made_by: str, model_id: str) -> None:
+    """Raise FacebankMismatch unless the two are one model."""
+    if made_by != model_id:
+        raise FacebankMismatch(
+            f"{path} was made with the model {made_by}, whose vectors do not compare with those of"
+            f" {model_id}: use that model, or run mien enroll FOLDER --rebuild"
+        )
+
+
+def without_password(address: str) -> str:
+    """An address as it may be shown."""
+    password = urlsplit(address).password
+    return address.replace(f":{password}@", ":***@") if password else address

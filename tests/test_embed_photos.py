@@ -1,0 +1,160 @@
+"""Photos to Parquet: a row a photo, whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import children
+import numpy as np
+import pytest
+from fakes import FakeModel, save_photo
+
+from mien import embed_photos as module
+from mien.embed_photos import Embedded, embed_photos, loader
+from mien.errors import BadInput, MissingExtra
+from mien.model import Model
+
+pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+
+
+def fake(threads: int) -> Model:
+    return FakeModel()
+
+
+class Slow(FakeModel):
+    """So that there is time to be killed."""
+
+    def detect(self, image):  # type: ignore[no-untyped-def]
+        time.sleep(0.005)
+        return super().detect(image)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 30 photos of a face, one without, one of three, one that is none."""
+    folder = tmp_path / "photos"
+    for number in range(30):
+        save_photo(folder / f"{number % 3}/{number}.png", number)
+    save_photo(folder / "none.png", 50, faces=0)
+    save_photo(folder / "three.png", 51, faces=3)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART", 4)
+
+
+def test_each_photo_has_a_row_with_its_largest_face_or_a_reason(
+    photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.parquet"
+    assert embed_photos(str(photos), out, fake) == Embedded(33, 33, 31, 2)
+    rows = {Path(row["path"]).name: row for row in pq.read_table(out).to_pylist()}
+    assert len(rows) == 33
+    assert rows["three.png"]["faces"] == 3
+    np.testing.assert_allclose(np.linalg.norm(rows["7.png"]["embedding"]), 1, atol=1e-5)
+    assert rows["none.png"]["error"] == "no face was found in it"
+    assert "broken.jpg" in rows["broken.jpg"]["error"]
+    assert rows["7.png"]["error"] is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "photos"]
+
+
+def test_the_next_run_adds_what_is_new(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.parquet"
+    embed_photos(str(photos), out, fake)
+    before = pq.read_table(out).to_pylist()
+    save_photo(photos / "new.png", 99)
+    assert embed_photos(str(photos), out, fake) == Embedded(34, 1, 32, 2)
+    assert pq.read_table(out).to_pylist()[:33] == before
+
+
+def test_a_bucket_is_read_like_a_folder(photos: Path, tmp_path: Path) -> None:
+    embed_photos(photos.as_uri(), tmp_path / "bucket.parquet", fake)
+    embed_photos(str(photos), tmp_path / "folder.parquet", fake)
+    vectors = [
+        {row["sha256"]: row["embedding"] for row in pq.read_table(tmp_path / name).to_pylist()}
+        for name in ("bucket.parquet", "folder.parquet")
+    ]
+    assert vectors[0] == vectors[1]
+
+
+@pytest.mark.parametrize("after", [0.03, 0.1, 0.15, 0.2])
+def test_a_kill_loses_no_photo_and_doubles_none(photos: Path, tmp_path: Path, after: float) -> None:
+    out = tmp_path / "a.parquet"
+    for _ in range(20):
+        child = children.start(lambda: embed_photos(str(photos), out, lambda _: Slow()))
+        child.join(after)
+        if child.exitcode is not None:
+            break
+        assert child.pid
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+    assert embed_photos(str(photos), out, fake).photos == 33
+    names = pq.read_table(out).column("path").to_pylist()
+    assert len(names) == len(set(names)) == 33
+
+
+def test_a_kill_after_the_parts_were_joined_doubles_none(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.parquet"
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda _: None)
+        embed_photos(str(photos), out, fake)
+    assert embed_photos(str(photos), out, fake) == Embedded(33, 0, 31, 2)
+
+
+def test_refuses_another_models_file_and_what_is_none(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.parquet"
+    embed_photos(str(photos), out, fake)
+    with pytest.raises(BadInput, match="made with the model mean-colours"):
+        embed_photos(str(photos), out, lambda _: FakeModel("other"))
+    out.write_bytes(b"something else")
+    with pytest.raises(BadInput, match="no Parquet file"):
+        embed_photos(str(photos), out, fake)
+    with pytest.raises(BadInput):
+        embed_photos("s3x://nowhere", out, fake)
+
+
+def test_several_workers_without_ray_say_what_to_install(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"mien\[ray\]"):
+        embed_photos(str(photos), tmp_path / "a.parquet", fake, workers=2)
+
+
+def test_a_killed_worker_of_ray_loses_no_photo(
+    photos: Path, tmp_path: Path, model_file: Path
+) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    killed = tmp_path / "killed"
+    plain = loader(model_file, "whole")
+
+    def dies_once(threads: int) -> Model:
+        model = plain(threads)
+        detect = model.detector
+
+        def dying(image):  # type: ignore[no-untyped-def]
+            parts = list((tmp_path / "a.parquet.parts").glob("*.parquet"))
+            if len(parts) >= 3 and not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return detect(image)
+
+        return Model(dying, model.embedder, 0)
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        done = embed_photos(str(photos), tmp_path / "a.parquet", dies_once, workers=2)
+    finally:
+        ray.shutdown()
+    assert killed.exists()
+    assert (done.photos, done.new) == (33, 33)
+    names = pq.read_table(tmp_path / "a.parquet").column("path").to_pylist()
+    assert len(names) == len(set(names)) == 33
