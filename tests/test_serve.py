@@ -86,7 +86,7 @@ def serving(folder: Path, **settings: Any) -> Iterator[Service]:
     """A service in a thread of this process."""
     facebank, meter = folder / "facebank.db", Meter()
     model = Model(SquareFaces(), MeanColours(), 0.9)
-    desk = Desk(model, facebank, note=meter.batch)
+    desk = Desk(model, str(facebank), note=meter.batch)
     app = make_app(desk, meter, **settings)
     with bind("127.0.0.1", 0) as listening:
         running = server(app, grace=10)

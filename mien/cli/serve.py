@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ def serve(
         bool | None,
         typer.Option(
             "--keep/--no-keep",
-            show_default="unless the facebank is encrypted",
+            show_default="where the facebank is a file that is not encrypted",
             help="Keep the faces that are enrolled, cut out, in a folder beside the facebank.",
         ),
     ] = None,
@@ -82,6 +83,7 @@ def serve(
     with needs_extra("mien serve", "serve"):
         from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server
     from mien.detect.mtcnn import MTCNN
+    from mien.engines.common import without_password
     from mien.model import load
 
     token = _token(token_file)
@@ -95,7 +97,6 @@ def serve(
     network = load(model, detector=finder, threshold=threshold, fmr=fpir)
     meter = Meter()
     desk = Desk(network, facebank, at_once=at_once, note=meter.batch)
-    keeps = not desk.encrypted if keep is None else keep
     limits = Limits(
         bytes=megabytes << 20,
         pixels=megapixels * 1_000_000,
@@ -109,17 +110,27 @@ def serve(
         limits=limits,
         token=token,
         hosts=frozenset({"localhost", "127.0.0.1", "::1", host}) if local else None,
-        keep=Path(os.path.realpath(f"{facebank}.photos")) if keeps else None,
+        keep=_folder(facebank) if keep or (keep is None and desk.keeps) else None,
         local=local,
     )
     with bind(host, port) as listening:
         url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         if as_json:
-            console.document({"url": url, "facebank": str(facebank), "model_id": network.model_id})
+            console.document(
+                {"url": url, "facebank": without_password(facebank), "model_id": network.model_id}
+            )
         else:
             console.say(f"mien answers on {url}; Ctrl-C ends it")
+        sys.setswitchinterval(1e-3)  # whoever listens waits less for threads that compute
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
         server(app, grace=seconds).run(sockets=[listening])
+
+
+def _folder(facebank: str) -> Path:
+    """Where faces are kept."""
+    from mien.engines import own_file
+
+    return Path(os.path.realpath(f"{own_file(facebank)}.photos"))
 
 
 def _token(file: Path | None) -> str | None:

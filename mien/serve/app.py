@@ -22,10 +22,12 @@ from starlette.types import ASGIApp
 from mien import __version__, align, images
 from mien.cluster import cluster
 from mien.compare import compare
+from mien.engines import Store, open_store
 from mien.enroll import portrait
 from mien.errors import BadFacebank, BadInput, CannotWrite, MienError, MissingExtra, UnknownPerson
-from mien.facebank import Facebank, Photo, person_name
+from mien.facebank import Photo, person_name
 from mien.health import examine
+from mien.quality import largest as largest_faces
 from mien.serve import schema
 from mien.serve.desk import Busy, Desk
 from mien.serve.guard import Guard, Limits
@@ -40,6 +42,9 @@ class _Taken(BadInput):
 
 
 PAGE = Path(__file__).parent / "page"
+NOWHERE = Path(
+    "/nonexistent"
+)  # where a face was that is not kept: mien enroll --rebuild asks for it
 _IN_WORDS: dict[type[MienError], str] = {  # the library's sentences name files; these do not
     UnknownPerson: "the facebank has nobody of that name: see GET /people",
     CannotWrite: "the server cannot write: nothing has changed; its log says why",
@@ -140,7 +145,7 @@ def make_app(
         def do() -> schema.Identified:
             image = decoded(data, "the photo")
             found = desk.model.detect(image)
-            faces = sorted(found, key=lambda face: -face.size)[: limits.faces]
+            faces = largest_faces(found, limits.faces, 0)
             matches, known = desk.search(desk.model.embed(image, faces))
             return schema.Identified(
                 width=image.shape[1],
@@ -212,11 +217,10 @@ def make_app(
         at = (x, y) if x is not None and y is not None else None
 
         def do() -> schema.Enrolled:
-            folder = keep or desk.path.parent
             image = decoded(data, "the photo")
-            new = portrait(image, name, folder, desk.model, at=at, largest=largest)
+            new = portrait(image, name, keep or NOWHERE, desk.model, at=at, largest=largest)
 
-            def add(bank: Facebank) -> schema.Enrolled:
+            def add(bank: Store) -> schema.Enrolled:
                 same = [one for one in bank.photos() if one.sha256 == new.photo.sha256]
                 if same and same[0].person != new.photo.person:
                     raise _Taken(f"this face is {same[0].person}'s already: remove it there first")
@@ -238,7 +242,7 @@ def make_app(
     async def rename(name: Name, wanted: schema.Rename) -> schema.PersonEntry:
         """Give someone another name, or make one person of two."""
 
-        def do(bank: Facebank) -> schema.PersonEntry:
+        def do(bank: Store) -> schema.PersonEntry:
             old, new = person_name(name), person_name(wanted.person)
             taken = new in [one.name for one in bank.people()]
             if taken and old != new and not wanted.merge:
@@ -286,7 +290,7 @@ def make_app(
                 for path, data in zip(paths, uploads, strict=True):
                     decoded(data, "a photo")
                     path.write_bytes(data)
-                with Facebank.open(desk.path, model_id=desk.model.model_id) as bank:
+                with open_store(desk.address, model_id=desk.model.model_id) as bank:
                     found = cluster(paths, desk.model, facebank=bank)
             return schema.Strangers(
                 threshold=found.threshold,
@@ -313,7 +317,7 @@ def make_app(
         """How often strangers will get a name, and whom to look after."""
 
         def do() -> schema.State:
-            with Facebank.open(desk.path, model_id=desk.model.model_id) as bank:
+            with open_store(desk.address, model_id=desk.model.model_id) as bank:
                 found = examine(bank, desk.model, look=False)
             photos = [person.photos for person in desk.known().people]
             known = desk.model.impostors
@@ -356,7 +360,7 @@ def _is_kept(photo: Photo, keep: Path | None) -> bool:
     return keep is not None and photo.folder == str(keep)
 
 
-def _delete(bank: Facebank, name: str, sha256: str | None, keep: Path | None) -> schema.Deleted:
+def _delete(bank: Store, name: str, sha256: str | None, keep: Path | None) -> schema.Deleted:
     """Files go first: a kill then leaves a photo to delete again, and no face that stays."""
     own = bank.photos(name)
     doomed = [photo for photo in own if sha256 in (None, photo.sha256)]

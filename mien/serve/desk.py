@@ -8,11 +8,11 @@ one thread, as SQLite wants it, so changes come one after the other.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from threading import BoundedSemaphore, Event
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from mien import images
 from mien.embed import BATCH
+from mien.engines import Store, create_store
 from mien.errors import MienError
 from mien.facebank import Facebank, Person
 from mien.log import COMMAND
@@ -129,7 +130,7 @@ class Desk:
 
     Args:
         model: is used by several threads at once.
-        facebank: the file; made where there is none.
+        facebank: its address, see `mien.engines`; made where there is none.
         at_once: requests in hand at a time.
         queue: requests that may wait for their turn.
         note: see `Together`.
@@ -141,7 +142,7 @@ class Desk:
     def __init__(
         self,
         model: Model,
-        facebank: str | Path,
+        facebank: str,
         *,
         at_once: int = AT_ONCE,
         queue: int = 256,
@@ -151,19 +152,23 @@ class Desk:
         self._turns = BoundedSemaphore(processors() if at_once > 1 else 1)
         detector = _InTurn(model.detector, self._turns)
         self.model = replace(model, detector=detector, embedder=self._together)
-        self.path = Path(facebank)
+        self.address = facebank
         self.at_once = at_once
         self._room = at_once + queue
         self._in_hand = 0
-        self._known: tuple[tuple[int, ...], Known] | None = None
+        self._known: tuple[object, Known] | None = None
         self._lookers = ThreadPoolExecutor(at_once, "look")
         self._clerk = ThreadPoolExecutor(1, "facebank")
         self._bank = self._clerk.submit(self._open).result()
-        self.encrypted = self._bank.encrypted
 
-    def _open(self) -> Facebank:
+    def _open(self) -> Store:
         COMMAND.set("mien serve")
-        return Facebank.create(self.path, model_id=self.model.model_id, dim=self.model.dim)
+        return create_store(self.address, model_id=self.model.model_id, dim=self.model.dim)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether faces may lie beside the facebank: it is a file that anybody can read."""
+        return isinstance(self._bank, Facebank) and not self._bank.encrypted
 
     async def work(self, do: Callable[[], T], timeout: float) -> T:
         """What some work returns that a thread does; it may call `bank`.
@@ -186,7 +191,7 @@ class Desk:
         if not done.cancelled():
             done.exception()  # who asked may have gone: nobody else looks at it
 
-    def bank(self, do: Callable[[Facebank], T]) -> T:
+    def bank(self, do: Callable[[Store], T]) -> T:
         """What some work with the facebank returns; it waits for what others do with it."""
         return self._clerk.submit(do, self._bank).result()
 
@@ -202,14 +207,15 @@ class Desk:
     def search(self, vectors: Embeddings) -> tuple[list[Match], Known]:
         """Whom each face looks like, and the facebank that this was said of."""
 
-        def do(bank: Facebank) -> tuple[list[Match], Known]:
+        def do(bank: Store) -> tuple[list[Match], Known]:
             known = self._read_known(bank)
             return bank.search(vectors, known.threshold), known
 
         return self.bank(do)
 
-    def _read_known(self, bank: Facebank) -> Known:
-        version = bank.version()
+    def _read_known(self, bank: Store) -> Known:
+        # Whether another engine's people have changed is looked at once a second.
+        version = bank.version() if isinstance(bank, Facebank) else int(time.monotonic())
         if self._known is None or self._known[0] != version:
             people = tuple(bank.people())
             photos = [person.photos for person in people]
