@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
+import pytest
 from fakes import MeanColours, colours
 
 from mien import align
 from mien.model import Model
 from mien.types import Face, Image
+
+av = pytest.importorskip("av", reason="videos need the package av")
 
 WIDTH, HEIGHT, RATE = 320, 240, 30
 UPRIGHT = bytes.fromhex("00010000" + "00" * 12 + "00010000" + "00" * 12 + "40000000")

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import clips
 import pytest
+from clips import av
 from test_cli import Result, Run, bare, is_a_sentence
 
-av = pytest.importorskip("av", reason="videos need the package av")
-
-from mien.cli import camera as camera_command  # noqa: E402
-from mien.cli.video import _moment, clock  # noqa: E402
-from mien.detect import DETECTORS  # noqa: E402
-from mien.errors import BadInput  # noqa: E402
-from mien.images import write  # noqa: E402
-from mien.video.read import Video  # noqa: E402
+from mien.cli import camera as camera_command
+from mien.cli.video import _moment, clock
+from mien.detect import DETECTORS
+from mien.errors import BadInput
+from mien.images import write
+from mien.video.read import Video
 
 __all__ = ["bare"]  # a fixture
 ANNA, BERT = 1, 2

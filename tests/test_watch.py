@@ -9,14 +9,13 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
+from clips import av
 
-av = pytest.importorskip("av", reason="videos need the package av")
-
-from mien.facebank import Facebank, Photo  # noqa: E402
-from mien.model import Model  # noqa: E402
-from mien.types import Image  # noqa: E402
-from mien.video.read import Still, Video  # noqa: E402
-from mien.watch import Appearance, Moment, watch  # noqa: E402
+from mien.facebank import Facebank, Photo
+from mien.model import Model
+from mien.types import Image
+from mien.video.read import Still, Video
+from mien.watch import Appearance, Moment, watch
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 

@@ -157,9 +157,9 @@ def _clip(
     }
     if copy:
         entry["saved"] = str(copy)
-    if video.broken:
-        console.note(video.broken)
-        entry["broken"] = video.broken
+    if broken := video.broken or (writer and writer.broken):
+        console.note(broken)
+        entry["broken"] = broken
     yield entry
 
 

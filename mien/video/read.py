@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -96,25 +97,30 @@ class Video:
     def stills(self, start: float = 0, end: float | None = None) -> Iterator[Still]:
         """The pictures from `start` to `end`, in seconds; all of them by default.
 
-        What is damaged is left out, and `broken` says where that began.
+        What is damaged is left out, and `broken` says where that began.  Times always grow: where
+        the file's jump back, as where two were joined, they go on from there.
         """
         self.broken = None
-        time = start
+        time, jump, number = start, 0.0, 0
         with opened(self.path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             zero = stream.start_time or 0
             if start:  # to the last picture before it from which decoding can start
-                container.seek(zero + int(start / stream.time_base), stream=stream)
-            number = 0
+                with suppress(av.FFmpegError):  # where there is no way but from the beginning
+                    container.seek(zero + int(start / stream.time_base), stream=stream)
             for frame in _frames(container, stream):
                 if isinstance(frame, str):
                     self._break(time, frame)
                     continue
-                if frame.pts is not None:
-                    time = float((frame.pts - zero) * stream.time_base)
+                after = time + float(1 / self.rate)
+                if frame.pts is None:
+                    time = after
                 else:
-                    time += float(1 / self.rate)
+                    told = float((frame.pts - zero) * stream.time_base) + jump
+                    if number and told <= time:
+                        jump += after - told
+                    time = after if number and told <= time else told
                 if end is not None and time > end:
                     return
                 if frame.is_corrupt:

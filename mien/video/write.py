@@ -41,6 +41,7 @@ class Writer:
         self, path: Path, video: Video, *, start: float = 0, end: float | None = None
     ) -> None:
         self.path, self._start, self._end = path, start, end
+        self.broken: str | None = None  # whether some of the sound could not be copied
         self._partial = path.parent / f".{secrets.token_hex(8)}.part"
         self._last = -1
         self._open = ExitStack()
@@ -108,8 +109,14 @@ class Writer:
 
     def _mux_sound(self, until: float | None) -> None:
         while self._next and (until is None or self._next[0] <= until):
-            self._out.mux(self._next[1])
+            try:
+                self._out.mux(self._next[1])
+            except (OSError, av.FFmpegError):  # a full disk stops the next picture too
+                self._lose_sound()
             self._next = next(self._sound, None)
+
+    def _lose_sound(self) -> None:
+        self.broken = f"some of the sound is damaged, and is not in {self.path}"
 
     def _copied(self, video: Video) -> Iterator[tuple[float, av.Packet]]:
         """The packets of the video's sound and when they are heard, in seconds of the video."""
@@ -117,14 +124,18 @@ class Writer:
         if not source.streams.audio:
             return iter(())
         stream, pictures = source.streams.audio[0], source.streams.video[0]
+        if stream.codec_context is None or not stream.codec_context.sample_rate:
+            self._lose_sound()
+            return iter(())
         copy = self._out.add_stream_from_template(stream)
         zero = float((pictures.start_time or 0) * pictures.time_base)
         shift = round((zero + self._start) / stream.time_base)
         if self._start:
-            source.seek(shift, stream=stream)
+            with suppress(av.FFmpegError):  # where there is no way but from the beginning
+                source.seek(shift, stream=stream)
 
         def packets() -> Iterator[tuple[float, av.Packet]]:
-            with suppress(av.FFmpegError):  # of damaged sound, what comes before
+            try:
                 for packet in source.demux(stream):
                     if packet.dts is None or packet.pts is None:
                         continue
@@ -134,5 +145,7 @@ class Writer:
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     packet.stream = copy
                     yield time, packet
+            except av.FFmpegError:
+                self._lose_sound()
 
         return packets()

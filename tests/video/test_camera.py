@@ -12,14 +12,13 @@ import clips
 import cv2
 import numpy as np
 import pytest
+from clips import av
 
-av = pytest.importorskip("av", reason="cameras need the package av")
-
-from mien.errors import BadInput  # noqa: E402
-from mien.portrait import portraits  # noqa: E402
-from mien.video import camera as module  # noqa: E402
-from mien.video.camera import Camera, without_password  # noqa: E402
-from mien.video.read import Still  # noqa: E402
+from mien.errors import BadInput
+from mien.portrait import portraits
+from mien.video import camera as module
+from mien.video.camera import Camera, without_password
+from mien.video.read import Still
 
 ANNA, BERT = 1, 2
 PICTURES = 12  # that the stream sends before it stops

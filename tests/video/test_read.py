@@ -7,13 +7,12 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
+from clips import av
 
-av = pytest.importorskip("av", reason="videos need the package av")
-
-from mien.errors import BadInput, CannotWrite  # noqa: E402
-from mien.video import copy_name  # noqa: E402
-from mien.video.read import Video  # noqa: E402
-from mien.video.write import Writer  # noqa: E402
+from mien.errors import BadInput, CannotWrite
+from mien.video import copy_name
+from mien.video.read import Video
+from mien.video.write import Writer
 
 ANNA = 1
 
@@ -60,6 +59,15 @@ def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
     assert np.allclose([still.time for still in Video(copy).stills()], times, atol=2e-3)
 
 
+def test_times_go_on_where_two_files_were_joined(tmp_path: Path) -> None:
+    data = clips.write_clip(tmp_path / "a.ts", moving(30)).read_bytes()
+    (tmp_path / "b.ts").write_bytes(data + data)
+    times = [still.time for still in Video(tmp_path / "b.ts").stills()]
+    assert len(times) >= 58
+    assert np.diff(times).min() > 0
+    assert np.diff(times).max() < 0.1
+
+
 def test_a_turned_video_is_read_upright(tmp_path: Path) -> None:
     pictures = moving(3)
     video = Video(clips.turn(clips.write_clip(tmp_path / "a.mp4", pictures)))
@@ -78,6 +86,16 @@ def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
     assert (video.width, video.height) == (120, 160)
     assert still.image().shape == (160, 120, 3)
     assert still.grey().shape == (160, 120)
+
+
+def test_sound_of_a_transport_stream_goes_into_matroska(tmp_path: Path) -> None:
+    video = Video(clips.write_clip(tmp_path / "a.ts", moving(30), sound=True))
+    with Writer(tmp_path / "b.mkv", video) as writer:
+        for still in video.stills():
+            writer.write(still.time, still.image())
+    assert writer.broken is None
+    with av.open(str(tmp_path / "b.mkv")) as copy:
+        assert sum(frame.samples for frame in copy.decode(audio=0)) > 14_000
 
 
 @pytest.mark.parametrize("start", [0, 1.0])
@@ -135,6 +153,26 @@ def test_damage_in_the_middle_costs_no_more_than_its_surroundings(tmp_path: Path
     assert times[-1] > 3.8
     assert len(times) > 60
     assert video.broken is not None
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_whatever_is_damaged_the_rest_is_copied(tmp_path: Path, name: str) -> None:
+    data = clips.write_clip(tmp_path / name, moving(20), sound=True).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        damaged = bytearray(data)
+        for place in random.integers(0, len(data) - 40, 6):
+            damaged[place : place + 40] = random.bytes(40)
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            video = Video(tmp_path / name)
+        except BadInput:
+            continue
+        with Writer(tmp_path / "copy.mkv", video) as writer:
+            times = [still.time for still in video.stills()]
+            for still in video.stills():
+                writer.write(still.time, still.image())
+        assert sum(1 for _ in Video(tmp_path / "copy.mkv").stills()) == len(times)
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", b"\0\0\0\x18ftypmp42" + b"\0" * 100])
