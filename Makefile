@@ -1,6 +1,7 @@
 # make demo    recognise people in real photographs
 # make test    check and test everything
 # make readme  run the README's commands, and put what they print into it
+# make browser try the page in Chromium, which must be installed, and npm for axe
 # make faults  kill mien at thousands of random moments, and look for what is lost
 # make fuzz    feed damaged files to each reader of files, for SECONDS each
 # make picture make the README's picture again
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 SECONDS ?= 600
 
-.PHONY: demo test photos readme picture faults fuzz clean
+.PHONY: demo test browser photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -29,6 +30,11 @@ photos: .venv/installed
 
 readme: photos
 	$(BIN)/python tests/readme.py
+
+browser: .venv/ready photos
+	$(PIP) playwright
+	npm install --silent --no-save --no-package-lock axe-core
+	$(BIN)/pytest tests/test_page.py
 
 faults: .venv/ready
 	$(BIN)/python tests/faults.py --kills 1000
@@ -62,5 +68,5 @@ clean:
 	$(PIP) torch==2.13.0
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))[\
 	'dependency-groups']['dev'], sep='\n')" > .venv/dev.txt
-	$(PIP) --editable '.[train,evaluate,encryption]' --requirement .venv/dev.txt
+	$(PIP) --editable '.[train,evaluate,encryption,serve,video]' --requirement .venv/dev.txt
 	touch $@

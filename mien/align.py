@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.types import Crops, Face, Image
 
 SIZE = 112  # pixels, the side of a crop that a network takes
+MARGIN = 0.5  # of a face's size, around it where it is cut out
 TINY = 1e-6  # the scale, or the spread in square pixels, of points that are no face
 
 # Where the eyes, the nose and the corners of the mouth belong in it, x and y (ArcFace, 1801.07698).
@@ -94,6 +95,20 @@ def crops(image: Image, faces: Sequence[Face]) -> Crops:
     """The aligned crops of a picture's faces, (N, 112, 112, 3), in their order."""
     aligned = [crop(image, face.points) for face in faces]
     return np.stack(aligned) if aligned else np.empty((0, SIZE, SIZE, 3), np.uint8)
+
+
+def cut_out(image: Image, box: Sequence[float]) -> Image:
+    """A face as it is, with a margin of half its size, as much of it as is in the picture.
+
+    Args:
+        image: the picture, RGB.
+        box: x1, y1, x2, y2 in its pixels; one that lies outside gives a picture without pixels.
+    """
+    x1, y1, x2, y2 = box
+    margin = MARGIN * max(x2 - x1, y2 - y1)
+    height, width = image.shape[:2]
+    left, top = max(0, round(x1 - margin)), max(0, round(y1 - margin))
+    return image[top : min(height, round(y2 + margin)), left : min(width, round(x2 + margin))]
 
 
 def _region(image: Image, matrix: NDArray[np.float64], side: int, spare: int) -> list[int]:

@@ -30,7 +30,6 @@ FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has
 FILE = "clusters.json"
 _PAGE, _PEOPLE = "index.html", "people"
 _THUMB, _COLUMNS, _ROWS = 96, 10, 6  # of a contact sheet: pixels, faces
-_MARGIN = 0.5  # of a face's size, around it where it is cut out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,7 +222,7 @@ def cut(
             data = images.read_bytes(path)
             if hashlib.sha256(data).hexdigest() != face["sha256"]:
                 raise BadInput(f"{path} has changed: run mien cluster again")
-            piece = _cut_out(images.decode(data, str(path)), face["box"])
+            piece = align.cut_out(images.decode(data, str(path)), face["box"])
             if not piece.size:
                 raise BadInput(f"{path} has no such face: run mien cluster again")
         except BadInput as error:
@@ -250,15 +249,6 @@ def _read(folder: Path) -> dict[int, list[dict[str, Any]]]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"{file} is damaged: run mien cluster again") from error
     return groups
-
-
-def _cut_out(image: Image, box: Sequence[float]) -> Image:
-    """The face with a margin, as much of it as is in the picture."""
-    x1, y1, x2, y2 = box
-    margin = _MARGIN * max(x2 - x1, y2 - y1)
-    height, width = image.shape[:2]
-    left, top = max(0, round(x1 - margin)), max(0, round(y1 - margin))
-    return image[top : min(height, round(y2 + margin)), left : min(width, round(x2 + margin))]
 
 
 def _sheet_name(number: int) -> str:

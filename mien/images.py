@@ -87,11 +87,11 @@ def read_bytes(path: str | Path) -> bytes:
         ) from error
 
 
-def decode(data: bytes, name: str = "the picture") -> Image:
+def decode(data: bytes, name: str = "the picture", *, pixels: int = MAX_PIXELS) -> Image:
     """The picture in the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
 
     It has the size of the file's picture: nothing is shrunk, so a box found here is a box in the
-    file.  Memory is bounded by `MAX_PIXELS` instead, which is checked before any pixel is decoded:
+    file.  Memory is bounded by `pixels` instead, which is checked before any pixel is decoded:
     3 bytes a pixel are kept, and decoding takes 6 for a JPEG (9 for a progressive one), 16 for a
     WebP and up to 10 for the others.  Transparency lies on white, 16-bit samples are scaled to 8,
     an animation gives its first frame, and colour profiles are ignored.
@@ -99,20 +99,21 @@ def decode(data: bytes, name: str = "the picture") -> Image:
     Args:
         data: the whole file.
         name: what an error calls it.
+        pixels: how many it may have.
 
     Returns:
         A new (H, W, 3) RGB array, turned upright.
 
     Raises:
-        BadInput: no picture, a truncated one, or more than `MAX_PIXELS`.
+        BadInput: no picture, a truncated one, or one of too many pixels.
     """
     if not data:
         raise BadInput(f"{name} is empty (0 bytes): copy it again from its source")
     try:
         with warnings.catch_warnings(action="ignore"):  # the limit is ours; damage is raised below
-            return _decode(data, name)
+            return _decode(data, name, pixels)
     except Pillow.DecompressionBombError as error:
-        raise BadInput(_too_large(name)) from error
+        raise BadInput(_too_large(name, pixels)) from error
     except _DAMAGED as error:
         if _FIRST_BYTES.match(data):
             why = "is truncated or damaged: copy it again from its source"
@@ -121,10 +122,10 @@ def decode(data: bytes, name: str = "the picture") -> Image:
         raise BadInput(f"{name} {why}") from error
 
 
-def _decode(data: bytes, name: str) -> Image:
+def _decode(data: bytes, name: str, pixels: int) -> Image:
     with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:  # reads the header only
-        if picture.width * picture.height > MAX_PIXELS:
-            raise BadInput(_too_large(name))
+        if picture.width * picture.height > pixels:
+            raise BadInput(_too_large(name, pixels))
         if picture.mode in ("I", "F"):
             raise BadInput(f"{name} has 32 bits a sample: save it with 8 or 16")
         image = _fast_jpeg(picture, data)
@@ -133,8 +134,8 @@ def _decode(data: bytes, name: str) -> Image:
         return _upright(image, _orientation(picture))
 
 
-def _too_large(name: str) -> str:
-    return f"{name} has more than {MAX_PIXELS // 10**6} megapixels: shrink it"
+def _too_large(name: str, pixels: int) -> str:
+    return f"{name} has more than {pixels / 1e6:g} megapixels: shrink it"
 
 
 def _fast_jpeg(picture: Pillow.Image, data: bytes) -> Image | None:
@@ -286,9 +287,18 @@ def write(path: str | Path, image: Image) -> None:
     height, width, _ = image.shape
     if suffix != ".png" and max(height, width) > _JPEG_SIDE:
         raise BadInput(f"{path} cannot hold {width} x {height} pixels as JPEG: end it in .png")
+    write_atomically(path, encode(image, suffix))
+
+
+def encode(image: Image, suffix: str) -> bytes:
+    """The bytes of a file with a picture; the same picture gives the same bytes.
+
+    Args:
+        image: no side of it over 65,500 pixels.
+        suffix: .png, or .jpg for JPEG of quality 92.
+    """
     blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    data = cv2.imencode(suffix, blue_first, _ENCODING[suffix])[1]
-    write_atomically(path, data.tobytes())
+    return cv2.imencode(suffix, blue_first, _ENCODING[suffix])[1].tobytes()
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

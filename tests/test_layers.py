@@ -25,6 +25,7 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
     | {"health", "cluster", "album", "watch", "portrait", "embed_photos"},
+    {"serve"},
     {"benchmark"},
     {"cli"},
 ]

@@ -32,6 +32,7 @@ from mien.cli import (
     prepare,
     recognise,
     search,
+    serve,
     train,
     upkeep,
     video,
@@ -107,6 +108,7 @@ _add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _R
 _add(app, "camera", camera.camera, "mien camera rtsp://10.0.0.5/live", _RECOGNISE)
 _add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
 _add(app, "embed", embed.embed, "mien embed photos --out photos.parquet", _RECOGNISE)
+_add(app, "serve", serve.serve, "mien serve --port 8000", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
@@ -133,6 +135,7 @@ _add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect phot
 _add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
 _add(_benchmark, "photo", benchmark.photo, "mien benchmark photo demo/photos")
 _add(_benchmark, "video", video.benchmark_video, "mien benchmark video demo/photos")
+_add(_benchmark, "serve", serve.benchmark_serve, "mien benchmark serve demo/photos")
 _add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
 _add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
 _add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")

@@ -1,0 +1,191 @@
+"""The command `serve`: the verbs over HTTP, and the page."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import console
+from mien.cli.extra import needs_extra
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    FacebankPath,
+    Fpir,
+    Json,
+    ModelName,
+    Threshold,
+)
+from mien.errors import BadInput
+
+TOKEN = "MIEN_TOKEN"  # the environment variable
+
+
+def serve(
+    *,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Where to listen; others need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes any that is free.")
+    ] = 8000,
+    facebank: FacebankPath,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help=f"Holds the token that every request must send; or set {TOKEN}.",
+        ),
+    ] = None,
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--no-keep",
+            show_default="where the facebank is a file that is not encrypted",
+            help="Keep the faces that are enrolled, cut out, in a folder beside the facebank.",
+        ),
+    ] = None,
+    megabytes: Annotated[int, typer.Option(metavar="N", min=1, help="Of a request.")] = 25,
+    megapixels: Annotated[int, typer.Option(metavar="N", min=1, help="Of a photo.")] = 50,
+    faces: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of a photo that count, the largest.")
+    ] = 64,
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="N", min=1, help="For a request to arrive, and for its answer."),
+    ] = 30,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", min=0.1, show_default="20, or any on loopback", help="Requests a second."
+        ),
+    ] = None,
+    at_once: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Photos in memory at a time.")
+    ] = 8,
+    threshold: Threshold = None,
+    fpir: Fpir = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+) -> None:
+    """Recognise, enrol and keep people over HTTP, with a page for browsers.
+
+    It answers until it is stopped, then what was accepted before.
+    """
+    with needs_extra("mien serve", "serve"):
+        from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server
+    from mien.detect.mtcnn import MTCNN
+    from mien.engines.common import without_password
+    from mien.model import load
+
+    token = _token(token_file)
+    local = is_loopback(host) and token is None  # with one, others may come through a proxy
+    if token is None and not local:
+        raise BadInput(
+            f"whoever reaches {host} could read and change the facebank: set {TOKEN} or give"
+            " --token-file, or listen on 127.0.0.1"
+        )
+    finder = MTCNN(threads=1) if detector == DEFAULT_DETECTOR and at_once > 1 else detector
+    network = load(model, detector=finder, threshold=threshold, fmr=fpir)
+    meter = Meter()
+    desk = Desk(network, facebank, at_once=at_once, note=meter.batch)
+    limits = Limits(
+        bytes=megabytes << 20,
+        pixels=megapixels * 1_000_000,
+        faces=faces,
+        seconds=seconds,
+        rate=rate if rate or local else 20,
+    )
+    app = make_app(
+        desk,
+        meter,
+        limits=limits,
+        token=token,
+        hosts=frozenset({"localhost", "127.0.0.1", "::1", host}) if local else None,
+        keep=_folder(facebank) if keep or (keep is None and desk.keeps) else None,
+        local=local,
+    )
+    with bind(host, port) as listening:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        if as_json:
+            console.document(
+                {"url": url, "facebank": without_password(facebank), "model_id": network.model_id}
+            )
+        else:
+            console.say(f"mien answers on {url}; Ctrl-C ends it")
+        sys.setswitchinterval(1e-3)  # whoever listens waits less for threads that compute
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
+        server(app, grace=seconds).run(sockets=[listening])
+
+
+def _folder(facebank: str) -> Path:
+    """Where faces are kept."""
+    from mien.engines import own_file
+
+    return Path(os.path.realpath(f"{own_file(facebank)}.photos"))
+
+
+def _token(file: Path | None) -> str | None:
+    """What requests must send; None where nothing says so."""
+    if file is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        token = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} cannot be read: give a file with the token in it") from error
+    if not token:
+        raise BadInput(f"{file} is empty: put the token into it")
+    return token
+
+
+def benchmark_serve(
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos that show faces, or folders.")
+    ],
+    *,
+    model: ModelName = DEFAULT_MODEL,
+    clients: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Clients that ask at the same time.")
+    ] = 32,
+    seconds: Annotated[float, typer.Option(metavar="N", min=1, help="Of each turn.")] = 10,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Measure how many photos a second mien serve answers for, beside answering one at a time."""
+    from dataclasses import asdict
+    from tempfile import TemporaryDirectory
+
+    from mien import images
+    from mien.benchmark.serve import ways
+
+    with needs_extra("mien serve", "serve"):
+        import fastapi  # noqa: F401  the services that this starts need it
+    paths = images.walk(photos)
+    with TemporaryDirectory() as folder:
+        measured = ways(paths, model, Path(folder), clients=clients, seconds=seconds, turns=turns)
+    if as_json:
+        ways_ = [asdict(way) for way in measured]
+        console.document({"photos": len(paths), "seconds": seconds, "turns": turns, "ways": ways_})
+        return
+    rows = [
+        (
+            way.name,
+            str(way.clients),
+            f"{way.requests_per_second:.1f}",
+            f"{way.ratio:.2f}",
+            f"{way.median:.0f}",
+            f"{way.p99:.0f}",
+            str(way.wrong),
+        )
+        for way in measured
+    ]
+    heading = ("", "CLIENTS", "REQUESTS A SECOND", "RATIO", "MEDIAN MS", "P99 MS", "WRONG")
+    console.table([heading, *rows])

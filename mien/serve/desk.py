@@ -1,0 +1,232 @@
+"""A model and a facebank for many requests at once.
+
+Photos are decoded and searched for faces by a few threads, no more of them at a time than there are
+processors.  The crops of all that wait go through the network together.  The facebank belongs to
+one thread, as SQLite wants it, so changes come one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore, Event
+from typing import TypeVar
+
+import numpy as np
+
+from mien import images
+from mien.embed import BATCH
+from mien.engines import Store, create_store
+from mien.errors import MienError
+from mien.facebank import Facebank, Person
+from mien.log import COMMAND
+from mien.model import Model
+from mien.runtime import processors
+from mien.types import Crops, Detector, Embedder, Embeddings, Face, Image, Match
+
+T = TypeVar("T")
+
+AT_ONCE = 8  # photos in memory and in hand: several of them can wait for one run of the network
+
+
+class Busy(MienError):
+    """More requests wait than can be answered in time."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    crops: Crops
+    done: Event = field(default_factory=Event)
+    vectors: Embeddings | None = None  # still, when it is done: the run has failed
+
+
+class Together:
+    """An embedder that many threads may call: what waits while it runs is embedded in one run.
+
+    Nobody waits for a batch to fill, so one request alone is as fast as without.
+
+    Args:
+        embedder: what to run.
+        note: is told of each run how many crops it took.
+    """
+
+    def __init__(self, embedder: Embedder, note: Callable[[int], None]) -> None:
+        self._embedder = embedder
+        self._note = note
+        self._waiting: deque[_Waiting] = deque()
+        self._thread = ThreadPoolExecutor(1, "embed")
+
+    @property
+    def dim(self) -> int:
+        return self._embedder.dim
+
+    @property
+    def model_id(self) -> str:
+        return self._embedder.model_id
+
+    def __call__(self, crops: Crops) -> Embeddings:
+        if not len(crops):
+            return self._embedder(crops)
+        mine = _Waiting(crops)
+        self._waiting.append(mine)
+        run = self._thread.submit(self._embed)  # this one, or an earlier one, takes mine
+        mine.done.wait()
+        if mine.vectors is None:
+            raise RuntimeError("the run that these crops were part of failed") from run.exception()
+        return mine.vectors
+
+    def _embed(self) -> None:
+        taken: list[_Waiting] = []
+        while self._waiting and (not taken or _many(taken) + len(self._waiting[0].crops) <= BATCH):
+            taken.append(self._waiting.popleft())
+        if not taken:
+            return
+        try:
+            vectors = self._embedder(np.concatenate([one.crops for one in taken]))
+            self._note(len(vectors))
+            ends = np.cumsum([len(one.crops) for one in taken])
+            for one, part in zip(taken, np.split(vectors, ends[:-1]), strict=True):
+                one.vectors = part
+        finally:
+            for one in taken:
+                one.done.set()
+
+    def close(self) -> None:
+        """End the thread, once it has done what it was given."""
+        self._thread.shutdown()
+
+
+def _many(waiting: Sequence[_Waiting]) -> int:
+    return sum(len(one.crops) for one in waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _InTurn:
+    """A detector that runs no more often at a time than there are turns."""
+
+    detector: Detector
+    turns: BoundedSemaphore
+
+    def __call__(self, image: Image) -> list[Face]:
+        with self.turns:
+            return self.detector(image)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Who is in the facebank, and what it takes to be one of them."""
+
+    people: tuple[Person, ...]
+    threshold: float
+    fpir: float | None  # share of strangers who get a name; None: the model does not say
+
+
+class Desk:
+    """Where requests bring their work.
+
+    Args:
+        model: is used by several threads at once.
+        facebank: its address, see `mien.engines`; made where there is none.
+        at_once: requests in hand at a time.
+        queue: requests that may wait for their turn.
+        note: see `Together`.
+
+    Raises:
+        BadFacebank, FacebankMismatch, CannotWrite: see `Facebank.create`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        facebank: str,
+        *,
+        at_once: int = AT_ONCE,
+        queue: int = 256,
+        note: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._together = Together(model.embedder, note)
+        self._turns = BoundedSemaphore(processors() if at_once > 1 else 1)
+        detector = _InTurn(model.detector, self._turns)
+        self.model = replace(model, detector=detector, embedder=self._together)
+        self.address = facebank
+        self.at_once = at_once
+        self._room = at_once + queue
+        self._in_hand = 0
+        self._known: tuple[object, Known] | None = None
+        self._lookers = ThreadPoolExecutor(at_once, "look")
+        self._clerk = ThreadPoolExecutor(1, "facebank")
+        self._bank = self._clerk.submit(self._open).result()
+
+    def _open(self) -> Store:
+        COMMAND.set("mien serve")
+        return create_store(self.address, model_id=self.model.model_id, dim=self.model.dim)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether faces may lie beside the facebank: it is a file that anybody can read."""
+        return isinstance(self._bank, Facebank) and not self._bank.encrypted
+
+    async def work(self, do: Callable[[], T], timeout: float) -> T:
+        """What some work returns that a thread does; it may call `bank`.
+
+        Raises:
+            Busy: too much waits, or it takes longer than `timeout` seconds.
+        """
+        if self._in_hand >= self._room:
+            raise Busy("too many requests are waiting: try again in a moment")
+        self._in_hand += 1
+        done = asyncio.get_running_loop().run_in_executor(self._lookers, do)
+        done.add_done_callback(self._finished)
+        try:
+            return await asyncio.wait_for(asyncio.shield(done), timeout)
+        except TimeoutError as error:
+            raise Busy(f"this took longer than {timeout:g} seconds: try again later") from error
+
+    def _finished(self, done: asyncio.Future[T]) -> None:
+        self._in_hand -= 1
+        if not done.cancelled():
+            done.exception()  # who asked may have gone: nobody else looks at it
+
+    def bank(self, do: Callable[[Store], T]) -> T:
+        """What some work with the facebank returns; it waits for what others do with it."""
+        return self._clerk.submit(do, self._bank).result()
+
+    def decode(self, data: bytes, name: str, pixels: int) -> Image:
+        """See `mien.images.decode`; as it takes memory, only as many at a time as processors."""
+        with self._turns:
+            return images.decode(data, name, pixels=pixels)
+
+    def known(self) -> Known:
+        """Who is in the facebank now."""
+        return self.bank(self._read_known)
+
+    def search(self, vectors: Embeddings) -> tuple[list[Match], Known]:
+        """Whom each face looks like, and the facebank that this was said of."""
+
+        def do(bank: Store) -> tuple[list[Match], Known]:
+            known = self._read_known(bank)
+            return bank.search(vectors, known.threshold), known
+
+        return self.bank(do)
+
+    def _read_known(self, bank: Store) -> Known:
+        # Whether another engine's people have changed is looked at once a second.
+        version = bank.version() if isinstance(bank, Facebank) else int(time.monotonic())
+        if self._known is None or self._known[0] != version:
+            people = tuple(bank.people())
+            photos = [person.photos for person in people]
+            threshold, strangers = self.model.threshold_among(photos), self.model.impostors
+            fpir = strangers.fpir(photos, threshold) if strangers else None
+            self._known = version, Known(people, threshold, fpir)
+        return self._known[1]
+
+    def close(self) -> None:
+        """Finish what was begun and let go of the file."""
+        self._lookers.shutdown()
+        self._together.close()
+        self._clerk.submit(self._bank.close).result()
+        self._clerk.shutdown()

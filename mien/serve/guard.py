@@ -1,0 +1,158 @@
+"""What a request must be before anybody looks at it: from a known sender, small, in time, not too
+frequent.  Everything here is an ASGI middleware's, so it holds for whatever route is added.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SENDERS = 10_000  # whose rates are remembered
+OPEN = ("/health", "/")  # what needs no token: it tells nothing of anybody
+OPEN_BELOW = "/page/"
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self'"
+    " blob: mediastream:; object-src 'none'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may take."""
+
+    bytes: int = 25 << 20  # of its body
+    pixels: int = 50_000_000  # of a photo
+    faces: int = 64  # of a photo that are looked at, the largest
+    seconds: float = 30  # for its body to arrive, and again for the answer
+    rate: float | None = None  # requests a second of one address; None: as many as it likes
+
+
+class Refused(HTTPException):
+    """A request that goes no further, and whose body is not read to its end."""
+
+    def __init__(self, status: int, reason: str, **headers: str) -> None:
+        super().__init__(status, reason, {"Connection": "close"} | headers)
+
+
+class Rates:
+    """How often each sender comes: a bucket for each that fills at the rate, and holds two seconds.
+
+    Who has not come for longest is forgotten first.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.most = rate, max(1.0, 2 * rate)
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
+
+    def allows(self, sender: str, now: float) -> bool:
+        """Whether this sender may come now; if so, it has come."""
+        tokens, when = self._left.pop(sender, (self.most, now))
+        tokens = min(self.most, tokens + (now - when) * self.rate)
+        allowed = tokens >= 1
+        self._left[sender] = (tokens - allowed, now)
+        while len(self._left) > SENDERS:
+            self._left.popitem(last=False)
+        return allowed
+
+
+class Guard:
+    """Lets a request through, or answers it itself.
+
+    Args:
+        app: what is guarded.
+        limits: bytes, seconds and rate.
+        token: what senders must know; None: anybody may ask.
+        hosts: names by which the service may be called; None: any.  Without it a foreign page
+            could have its own name point here and read the answers.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, limits: Limits, token: str | None, hosts: frozenset[str] | None
+    ) -> None:
+        self._app, self._limits, self._hosts = app, limits, hosts
+        self._token = token.encode() if token is not None else None
+        self._rates = Rates(limits.rate) if limits.rate else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            self._admit(scope)
+        except Refused as refused:
+            answer = JSONResponse({"error": refused.detail}, refused.status_code, refused.headers)
+            await answer(scope, receive, with_headers)
+            return
+        await self._app(scope, self._counted(receive), with_headers)
+
+    def _admit(self, scope: Scope) -> None:
+        headers, path = Headers(scope=scope), scope["path"]
+        host = headers.get("host", "")
+        if self._hosts is not None and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+            raise Refused(403, "this service is not called by that name: use its address")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise Refused(403, "pages of other sites may not ask this service")
+        sender = scope["client"][0] if scope.get("client") else ""
+        if self._rates and not self._rates.allows(sender, time.monotonic()):
+            reason = f"more than {self._rates.rate:g} requests a second: wait a moment"
+            raise Refused(429, reason, **{"Retry-After": "1"})
+        if not (self._token is None or path in OPEN or path.startswith(OPEN_BELOW)):
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            right = hmac.compare_digest(given.strip().encode(), self._token)
+            if scheme.lower() != "bearer" or not right:
+                reason = "the token is missing or wrong: send Authorization: Bearer TOKEN"
+                raise Refused(401, reason, **{"WWW-Authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._limits.bytes:
+            raise self._too_large()
+
+    def _counted(self, receive: Receive) -> Receive:
+        """The body, as long as it is small and comes in time."""
+        left, end = self._limits.bytes, time.monotonic() + self._limits.seconds
+        reading = True
+
+        async def counted() -> Message:
+            nonlocal left, reading
+            if not reading:  # what comes now is that the sender has gone, whenever that is
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+            except TimeoutError as error:
+                seconds = self._limits.seconds
+                raise Refused(
+                    408, f"the request took over {seconds:g} seconds to arrive"
+                ) from error
+            left -= len(message.get("body", b""))
+            reading = message.get("more_body", False)
+            if left < 0:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"the request has over {self._limits.bytes} bytes: send smaller photos")

@@ -1,0 +1,175 @@
+"""What the answers hold, as OpenAPI describes it; the words are those of docs/json.md."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from mien.types import Face as Found
+from mien.types import Match
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error: str = Field(description="One sentence: what was wrong and what to do.")
+
+
+class Ready(BaseModel):
+    """The service answers."""
+
+    status: str
+    version: str
+
+
+class Face(BaseModel):
+    """A face and whom it was taken for."""
+
+    person: str | None = Field(description="null: nobody in the facebank reaches the threshold")
+    score: float = Field(description="cosine with the nearest person, in [-1, 1]; no probability")
+    confidence: float = Field(description="the detector's, in [0, 1]")
+    box: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright photo")
+    points: list[list[float]] = Field(description="eyes, nose, mouth; x and y")
+
+    @classmethod
+    def of(cls, face: Found, match: Match) -> Face:
+        """As the command line's documents have it."""
+        return cls(
+            person=match.person,
+            score=round(match.score, 6),
+            confidence=round(face.confidence, 6),
+            box=face.box.astype(float).round(1).tolist(),
+            points=face.points.astype(float).round(1).tolist(),
+        )
+
+
+class Identified(BaseModel):
+    """Who is in a photo."""
+
+    width: int
+    height: int
+    threshold: float = Field(description="the score from which a face gets a name")
+    fpir: float | None = Field(description="share of strangers who get a name")
+    found: int = Field(description="faces in the photo; the largest are answered for")
+    faces: list[Face]
+
+
+class Compared(BaseModel):
+    """Whether two photos show one person."""
+
+    same: bool
+    score: float
+    threshold: float
+    faces: list[int] = Field(description="found in either photo; the largest were compared")
+
+
+class PersonEntry(BaseModel):
+    """Someone in the facebank."""
+
+    person: str
+    photos: int
+
+
+class People(BaseModel):
+    """Everyone in the facebank."""
+
+    model_id: str
+    people: list[PersonEntry]
+
+
+class PhotoEntry(BaseModel):
+    """A photo in the facebank, but not its pixels or where it was."""
+
+    sha256: str
+    confidence: float
+    size: float = Field(description="the longer side of the face, in pixels")
+    added: str
+    shown: bool = Field(description="GET /photos/{sha256} has its face")
+
+
+class Photos(BaseModel):
+    """Someone's photos."""
+
+    person: str
+    photos: list[PhotoEntry]
+
+
+class Enrolled(BaseModel):
+    """A face that the facebank knows now: it is on the disk."""
+
+    person: str
+    sha256: str
+    added: bool = Field(description="false: it was there already")
+    photos: int = Field(description="of this person now")
+
+
+class Rename(BaseModel):
+    """Another name for someone."""
+
+    person: str = Field(description="the new name", max_length=200)
+    merge: bool = Field(False, description="make one person of both if somebody has that name")
+
+
+class Deleted(BaseModel):
+    """What is no longer in the facebank."""
+
+    person: str
+    deleted: int = Field(description="photos, and the cut-out faces that were kept of them")
+    photos: int = Field(description="that are left of this person")
+    elsewhere: int = Field(description="photo files outside that stay where they are")
+
+
+class Stranger(BaseModel):
+    """A face of a group."""
+
+    photo: int = Field(description="which of the photos, from 0")
+    box: list[float]
+    thumb: str = Field(description="the face, 96 x 96, as data: URL")
+
+
+class Strangers(BaseModel):
+    """Faces of nobody in the facebank, grouped by person, the largest group first."""
+
+    threshold: float
+    groups: list[list[Stranger]]
+    alone: int
+    known: int
+    skipped: list[int] = Field(description="photos that cannot be read")
+
+
+class Pair(BaseModel):
+    """Two people who are taken for each other, or one with two names."""
+
+    person: str
+    other: str
+    score: float
+
+
+class Doubt(BaseModel):
+    """A photo that is worth a look."""
+
+    person: str
+    sha256: str
+    value: float
+
+
+class Point(BaseModel):
+    """What a threshold would mean."""
+
+    threshold: float
+    fmr: float = Field(description="pairs of strangers taken for one person")
+    fpir: float = Field(description="strangers who get a name in this facebank")
+
+
+class State(BaseModel):
+    """What ails the facebank."""
+
+    people: int
+    photos: int
+    threshold: float
+    fpir: float | None
+    extrapolated: bool
+    curve: list[Point]
+    alike: list[Pair]
+    doubtful: list[Doubt]
+    small: list[Doubt]
+    single: list[str]

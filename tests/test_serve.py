@@ -1,0 +1,547 @@
+"""The service through its socket: what it answers, what it refuses, and what it never mixes up."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import MeanColours, SquareFaces, colours, save_photo
+from PIL import Image as Pillow
+
+pytest.importorskip("fastapi", reason="the service needs mien[serve]")
+pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
+httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
+
+from mien.benchmark.serve import ways  # noqa: E402
+from mien.facebank import Facebank, Photo  # noqa: E402
+from mien.model import Model  # noqa: E402
+from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server  # noqa: E402
+from mien.serve.desk import Together  # noqa: E402
+from mien.serve.guard import Rates  # noqa: E402
+
+ANNA, BERT, STRANGER = 1, 2, 3  # seeds
+
+
+def png(seed: int, *, faces: int = 1) -> bytes:
+    """A photo of the person of a seed; see `fakes.save_photo`."""
+    face = np.maximum(colours(seed), 1).repeat(16, axis=0).repeat(16, axis=1)
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.tile(face, (1, faces, 1))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of few bytes that says that it has many pixels, all black."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    row = zlib.compress(bytes(1 + 3 * width) * 100)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", row * 9) + chunk(b"IEND", b"")
+    )
+
+
+class Service:
+    """A service that listens, and a client of it."""
+
+    def __init__(self, port: int, facebank: Path, **headers: str) -> None:
+        self.port, self.facebank = port, facebank
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60, trust_env=False
+        )
+
+    def enroll(self, name: str, photo: bytes, **fields: Any) -> Any:
+        return self.client.post(f"/people/{name}/photos", files={"photo": photo}, data=fields)
+
+    def identify(self, photo: bytes) -> Any:
+        return self.client.post("/identify", files={"photo": photo})
+
+    def names(self, photo: bytes) -> list[str | None]:
+        return [face["person"] for face in self.identify(photo).json()["faces"]]
+
+
+@contextmanager
+def serving(folder: Path, **settings: Any) -> Iterator[Service]:
+    """A service in a thread of this process."""
+    facebank, meter = folder / "facebank.db", Meter()
+    model = Model(SquareFaces(), MeanColours(), 0.9)
+    desk = Desk(model, str(facebank), note=meter.batch)
+    app = make_app(desk, meter, **settings)
+    with bind("127.0.0.1", 0) as listening:
+        running = server(app, grace=10)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        service = Service(listening.getsockname()[1], facebank)
+        try:
+            yield service
+        finally:
+            service.client.close()
+            running.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """One that keeps faces, for this machine alone."""
+    keep = Path(os.path.realpath(tmp_path / "kept"))
+    hosts = frozenset({"127.0.0.1"})
+    with serving(tmp_path, keep=keep, local=True, hosts=hosts) as running:
+        yield running
+
+
+def problem(answer: Any, status: int) -> str:
+    """The sentence of an answer that says what is wrong."""
+    assert answer.status_code == status, answer.text
+    (sentence,) = answer.json().values()
+    assert len(sentence) > 10
+    return str(sentence)
+
+
+def test_who_is_enrolled_is_identified(service: Service) -> None:
+    assert service.client.get("/health").json()["status"] == "ready"
+    assert service.names(png(ANNA)) == [None]
+    answer = service.enroll("Anna", png(ANNA))
+    assert answer.status_code == 201
+    assert answer.json() | {"sha256": ""} == {
+        "person": "Anna",
+        "sha256": "",
+        "added": True,
+        "photos": 1,
+    }
+    assert service.names(png(ANNA)) == ["Anna"]
+    assert service.names(png(BERT)) == [None]
+    face = service.identify(png(ANNA)).json()
+    assert (face["width"], face["height"], face["found"]) == (32, 32, 1)
+    assert face["faces"][0]["box"] == [0, 0, 32, 32]
+    again = service.enroll("Anna", png(ANNA)).json()
+    assert (again["added"], again["photos"]) == (False, 1)
+
+
+def test_compare(service: Service) -> None:
+    def same(one: int, other: int) -> bool:
+        files = {"first": png(one), "second": png(other)}
+        return bool(service.client.post("/compare", files=files).json()["same"])
+
+    assert same(ANNA, ANNA)
+    assert not same(ANNA, BERT)
+
+
+def test_one_face_of_several_is_named_by_a_point_in_it(service: Service) -> None:
+    both = png(ANNA, faces=2)
+    assert "2 faces" in problem(service.enroll("Anna", both), 422)
+    assert "no face" in problem(service.enroll("Anna", both, x=10_000, y=3), 422)
+    first, second = (service.enroll("Anna", both, x=x, y=3).json() for x in (3, 40))
+    assert first["sha256"] != second["sha256"] or not second["added"]
+
+
+def test_rename_merge_and_delete(service: Service) -> None:
+    first = service.enroll("Anna", png(ANNA)).json()["sha256"]
+    service.enroll("Bert", png(BERT))
+    patch = service.client.patch
+    assert "is in the facebank" in problem(patch("/people/Anna", json={"person": "Bert"}), 409)
+    assert patch("/people/Anna", json={"person": "Ann"}).json() == {"person": "Ann", "photos": 1}
+    merged = patch("/people/Ann", json={"person": "Bert", "merge": True}).json()
+    assert merged == {"person": "Bert", "photos": 2}
+    gone = service.client.delete(f"/people/Bert/photos/{first}").json()
+    assert gone == {"person": "Bert", "deleted": 1, "photos": 1, "elsewhere": 0}
+    assert service.names(png(ANNA)) == [None]
+    assert service.client.delete("/people/Bert").json()["photos"] == 0
+    assert service.client.get("/people").json()["people"] == []
+    problem(service.client.delete("/people/Bert"), 404)
+
+
+def test_kept_faces_are_shown_and_leave_with_their_person(service: Service, tmp_path: Path) -> None:
+    sha256 = service.enroll("Anna", png(ANNA)).json()["sha256"]
+    assert service.client.get("/people/Anna/photos").json()["photos"][0]["shown"]
+    shown = service.client.get(f"/photos/{sha256}")
+    assert shown.headers["content-type"] == "image/png"
+    assert Pillow.open(io.BytesIO(shown.content)).size == (32, 32)
+    assert len(list((tmp_path / "kept").rglob("*.png"))) == 1
+    service.client.delete("/people/Anna")
+    assert list((tmp_path / "kept").iterdir()) == []
+    problem(service.client.get(f"/photos/{sha256}"), 404)
+
+
+def test_nothing_is_kept_unless_asked(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        sha256 = service.enroll("Anna", png(ANNA)).json()["sha256"]
+        problem(service.client.get(f"/photos/{sha256}"), 404)
+    assert [path.name for path in tmp_path.iterdir()] == ["facebank.db"]
+
+
+def test_files_elsewhere_are_shown_to_this_machine_alone(tmp_path: Path) -> None:
+    photo = save_photo(tmp_path / "people/Anna/1.png", ANNA)
+    with Facebank.create(tmp_path / "facebank.db", model_id=MeanColours.model_id, dim=12) as bank:
+        vector = MeanColours()(np.zeros((1, 112, 112, 3), np.uint8))
+        sha256 = hashlib.sha256(photo.read_bytes()).hexdigest()
+        bank.add([Photo("Anna", sha256, str(tmp_path / "people"), "Anna/1.png", 1, 32)], vector)
+    for local, status in ((True, 200), (False, 404)):
+        with serving(tmp_path, local=local) as service:
+            assert service.client.get(f"/photos/{sha256}").status_code == status
+    with serving(tmp_path, local=True) as service:
+        assert service.client.delete("/people/Anna").json()["elsewhere"] == 1
+    assert photo.is_file()
+
+
+def test_strangers_are_grouped(service: Service) -> None:
+    pytest.importorskip("scipy", reason="grouping needs mien[cluster]")
+    service.enroll("Anna", png(ANNA))
+    photos = [png(ANNA), png(BERT), png(STRANGER), png(BERT)]
+    files = [("photos", photo) for photo in photos]
+    found = service.client.post("/strangers", files=files).json()
+    assert [{face["photo"] for face in group} for group in found["groups"]] == [{1, 3}]
+    assert (found["known"], found["alone"]) == (1, 1)
+    assert found["groups"][0][0]["thumb"].startswith("data:image/jpeg")
+
+
+def test_what_ails_the_facebank(service: Service) -> None:
+    service.enroll("Anna", png(ANNA))
+    state = service.client.get("/facebank").json()
+    assert (state["people"], state["photos"], state["single"]) == (1, 1, ["Anna"])
+    assert state["threshold"] == 0.9
+
+
+def test_metrics_count_and_name_nobody(service: Service) -> None:
+    service.enroll("Anna", png(ANNA))
+    text = service.client.get("/metrics").text
+    line = 'mien_requests_total{route="/people/{name}/photos",status="201"} 1.0'
+    assert line in text
+    assert "mien_crops_per_run_count 1.0" in text
+    assert "Anna" not in text
+
+
+@pytest.mark.parametrize(
+    ("photo", "status"),
+    [
+        (b"", 422),
+        (b"no picture", 422),
+        (png(ANNA)[:60], 422),
+        (bomb(10_000, 10_000), 422),
+        (bytes(2 << 20), 413),
+    ],
+    ids=["empty", "text", "truncated", "bomb", "huge"],
+)
+def test_bad_photos_get_a_sentence(tmp_path: Path, photo: bytes, status: int) -> None:
+    with serving(tmp_path, limits=Limits(bytes=1 << 20)) as service:
+        problem(service.identify(photo), status)
+        assert service.names(png(ANNA)) == [None]  # and it goes on
+
+
+def test_a_huge_body_without_a_length_is_cut_off(tmp_path: Path) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
+        while sent < 1 << 30:
+            sent += 1 << 16
+            yield bytes(1 << 16)
+
+    with serving(tmp_path, limits=Limits(bytes=1 << 20)) as service:
+        head = {"Content-Type": "multipart/form-data; boundary=x"}
+        try:
+            answer = service.client.post("/identify", content=endless(), headers=head)
+            assert answer.status_code == 413
+        except httpx.TransportError:  # it hung up while this was still sending
+            pass
+        assert sent < 64 << 20
+
+
+def test_a_slow_client_is_sent_away_and_holds_up_nobody(tmp_path: Path) -> None:
+    with ExitStack() as open_:
+        service = open_.enter_context(serving(tmp_path, limits=Limits(seconds=0.5)))
+        slow = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+        with open_.enter_context(closing(slow)):
+            slow.sendall(
+                b"POST /identify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
+            )
+            assert service.names(png(ANNA)) == [None]
+            assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_only_so_many_faces_are_looked_at(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=Limits(faces=2)) as service:
+        answer = service.identify(png(ANNA, faces=5)).json()
+        assert (answer["found"], len(answer["faces"])) == (5, 2)
+
+
+def test_the_token(tmp_path: Path) -> None:
+    with serving(tmp_path, token="secret") as service:
+        for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+            problem(service.client.get("/people", headers=sent), 401)
+        right = {"Authorization": "Bearer secret"}
+        assert service.client.get("/people", headers=right).status_code == 200
+        assert service.client.get("/health").status_code == 200
+        assert service.client.get("/").status_code == 200
+        problem(service.client.get("/metrics"), 401)
+        problem(service.client.get("/page/../people"), 401)
+
+
+def test_other_sites_and_other_names_are_refused(service: Service) -> None:
+    problem(service.client.get("/people", headers={"Origin": "http://evil.example"}), 403)
+    problem(service.client.get("/people", headers={"Origin": "null"}), 403)
+    problem(service.client.get("/people", headers={"Host": "evil.example"}), 403)
+    own = {"Origin": f"http://127.0.0.1:{service.port}"}
+    answer = service.client.get("/people", headers=own)
+    assert answer.status_code == 200
+    assert "access-control-allow-origin" not in answer.headers
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_who_asks_too_often_waits(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=Limits(rate=1)) as service:
+        answers = [service.client.get("/people") for _ in range(4)]
+        assert answers[0].status_code == 200
+        problem(answers[-1], 429)
+        assert answers[-1].headers["retry-after"] == "1"
+
+
+def test_a_rate_is_for_each_sender_and_comes_back() -> None:
+    rates = Rates(2)
+    assert [rates.allows("a", 0) for _ in range(5)] == [True] * 4 + [False]
+    assert rates.allows("b", 0)
+    assert rates.allows("a", 0.5)
+    assert not rates.allows("a", 0.6)
+
+
+@pytest.mark.parametrize(
+    ("host", "yes"),
+    [
+        *(("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.9.9.9", True)),
+        *(("0.0.0.0", False), ("::", False), ("192.168.1.2", False), ("localhost.evil", False)),
+    ],
+)
+def test_loopback(host: str, yes: bool) -> None:
+    assert is_loopback(host) is yes
+
+
+def test_no_answer_tells_where_the_server_keeps_things(service: Service, tmp_path: Path) -> None:
+    service.enroll("Anna", png(ANNA))
+    ask = service.client
+    answers = [
+        *(service.identify(png(ANNA)), service.identify(b"x"), service.enroll("a/b", png(ANNA))),
+        *(ask.get("/people"), ask.get("/people/Anna/photos"), ask.get("/people/No/photos")),
+        *(ask.get("/facebank"), ask.get("/health"), ask.get("/metrics"), ask.get("/openapi.json")),
+        ask.get("/page/../../app.py"),
+    ]
+    service.facebank.write_bytes(b"damaged" * 1000)
+    answers.append(ask.get("/people"))
+    assert answers[-1].status_code == 503
+    assert not [answer.text for answer in answers if str(tmp_path) in answer.text]
+    assert not [answer.text for answer in answers if "/mien/" in answer.text]
+
+
+class Slow:
+    """An embedder that takes a while, so that others come meanwhile."""
+
+    dim, model_id = MeanColours.dim, MeanColours.model_id
+
+    def __call__(self, crops: Any) -> Any:
+        time.sleep(0.01)
+        return MeanColours()(crops)
+
+
+def test_crops_that_wait_go_together_and_come_back_to_whom_they_belong() -> None:
+    runs: list[int] = []
+    together, alone = Together(Slow(), runs.append), MeanColours()
+
+    def ask(seed: int) -> bool:
+        count = 1 + seed % 3
+        crops = np.stack(
+            [colours(seed * 5 + i).repeat(56, 0).repeat(56, 1) for i in range(count)]
+        ).astype(np.uint8)
+        return bool(np.allclose(together(crops), alone(crops), atol=1e-6))
+
+    with ThreadPoolExecutor(16) as clients:
+        assert all(clients.map(ask, range(160)))
+    together.close()
+    assert sum(runs) == sum(1 + seed % 3 for seed in range(160))
+    assert len(runs) < 100
+    assert max(runs) <= 32
+
+
+def test_everyone_of_many_clients_gets_their_own_faces(service: Service) -> None:
+    people = {f"Person {seed}": png(100 + seed) for seed in range(24)}
+    for name, photo in people.items():
+        service.enroll(name, photo)
+
+    def ask(name: str) -> bool:
+        return all(service.names(people[name]) == [name] for _ in range(8))
+
+    with ThreadPoolExecutor(24) as clients:
+        assert all(clients.map(ask, people))
+
+
+def test_a_thousand_clients_are_answered_or_told_to_wait(service: Service) -> None:
+    body = png(ANNA)
+    head = (
+        "POST /identify HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {}\r\n\r\n"
+    )
+    part = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
+    content = part + body + b"\r\n--x--\r\n"
+    connections = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(1000)]
+    try:
+        for connection in connections:
+            connection.settimeout(60)
+            connection.sendall(head.format(len(content)).encode() + content)
+        statuses = [int(connection.recv(65536).split()[1]) for connection in connections]
+    finally:
+        for connection in connections:
+            connection.close()
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) >= 200
+    assert service.names(body) == [None]
+
+
+def test_it_keeps_its_own_promises(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
+    from hypothesis import HealthCheck, Phase, given, settings
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{service.port}/openapi.json")
+    checked = 0
+    for operation in (one.ok() for one in schema.get_all_operations()):
+
+        @settings(
+            max_examples=8,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def keeps(case: Any) -> None:
+            # Random bytes fit the schema of a photo, and are none.
+            case.call_and_validate(timeout=20, excluded_checks=[positive_data_acceptance])
+
+        keeps()
+        checked += 1
+    assert checked >= 12
+
+
+# From here on in a process of its own, which is stopped and killed.
+
+Start = Callable[..., "tuple[subprocess.Popen[str], Service]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
+    """Starts `mien serve` on a free port."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*options: str, **variables: str) -> tuple[subprocess.Popen[str], Service]:
+        command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--json"]
+        command += ["--model", str(model_file), "--detector", "whole"]
+        command += ["--facebank", str(tmp_path / "facebank.db"), *options]
+        process = subprocess.Popen(
+            command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout
+        document = ""
+        while not document.endswith("}\n"):
+            line = process.stdout.readline()
+            assert line, "the service did not start"
+            document += line
+        port = int(re.findall(r":(\d+)$", json.loads(document)["url"])[0])
+        return process, Service(port, tmp_path / "facebank.db")
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_what_was_acknowledged_survives_a_kill(start: Start) -> None:
+    process, service = start()
+    acknowledged: list[str] = []
+
+    def enroll() -> None:
+        for seed in range(10_000):
+            try:
+                if service.enroll(f"Person {seed}", png(seed)).status_code == 201:
+                    acknowledged.append(f"Person {seed}")
+            except httpx.TransportError:
+                return
+
+    client = threading.Thread(target=enroll)
+    client.start()
+    deadline = time.monotonic() + 30
+    while len(acknowledged) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    client.join(30)
+    assert len(acknowledged) >= 5
+    _, again = start()
+    there = {one["person"] for one in again.client.get("/people").json()["people"]}
+    assert set(acknowledged) <= there
+    assert len(there) <= len(acknowledged) + 1
+
+
+def test_what_was_accepted_is_answered_before_it_stops(start: Start) -> None:
+    process, service = start()
+    service.client.get("/health")
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(service.identify, png(seed)) for seed in range(8)]
+        with closing(socket.create_connection(("127.0.0.1", service.port), timeout=20)) as last:
+            body = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
+            body += png(ANNA) + b"\r\n--x--\r\n"
+            head = (
+                b"POST /identify HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+            )
+            last.sendall(head % len(body) + body[:100])
+            assert [answer.result().status_code for answer in answers] == [200] * 8
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            last.sendall(body[100:])  # it was begun before
+            assert last.recv(100).startswith(b"HTTP/1.1 200")
+    assert process.wait(20) == 0
+
+
+def test_the_benchmark_gets_every_photo_its_own_answer(demo_photos: Path, tmp_path: Path) -> None:
+    photos = sorted(demo_photos.iterdir())
+    found = ways(photos, "mien-small", tmp_path, clients=4, seconds=1, turns=1)
+    assert [way.name for way in found] == ["one at a time", "one client", "together"]
+    assert [way.wrong for way in found] == [0, 0, 0]
+    assert all(way.requests_per_second > 0 and way.p99 >= way.median for way in found)
+
+
+def test_others_than_this_machine_need_a_token(
+    model_file: Path, tmp_path: Path, start: Start
+) -> None:
+    environment = {**os.environ, "MIEN_TOKEN": ""}
+    command = [sys.executable, "-m", "mien", "serve", "--host", "0.0.0.0", "--port", "0"]
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "MIEN_TOKEN" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    _, service = start("--host", "0.0.0.0", MIEN_TOKEN="secret")
+    problem(service.client.get("/people"), 401)
+    sent = {"Authorization": "Bearer secret"}
+    assert service.client.get("/people", headers=sent).status_code == 200
