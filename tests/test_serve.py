@@ -31,6 +31,7 @@ pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from mien.benchmark.serve import ways  # noqa: E402
+from mien.errors import BadInput  # noqa: E402
 from mien.facebank import Facebank, Photo  # noqa: E402
 from mien.model import Model  # noqa: E402
 from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server  # noqa: E402
@@ -201,6 +202,8 @@ def test_files_elsewhere_are_shown_to_this_machine_alone(tmp_path: Path) -> None
         with serving(tmp_path, local=local) as service:
             assert service.client.get(f"/photos/{sha256}").status_code == status
     with serving(tmp_path, local=True) as service:
+        photo.write_bytes(png(BERT))
+        assert service.client.get(f"/photos/{sha256}").status_code == 404  # another picture now
         assert service.client.delete("/people/Anna").json()["elsewhere"] == 1
     assert photo.is_file()
 
@@ -208,11 +211,11 @@ def test_files_elsewhere_are_shown_to_this_machine_alone(tmp_path: Path) -> None
 def test_strangers_are_grouped(service: Service) -> None:
     pytest.importorskip("scipy", reason="grouping needs mien[cluster]")
     service.enroll("Anna", png(ANNA))
-    photos = [png(ANNA), png(BERT), png(STRANGER), png(BERT)]
+    photos = [png(ANNA), png(BERT), png(STRANGER), png(BERT), b"no picture"]
     files = [("photos", photo) for photo in photos]
     found = service.client.post("/strangers", files=files).json()
     assert [{face["photo"] for face in group} for group in found["groups"]] == [{1, 3}]
-    assert (found["known"], found["alone"]) == (1, 1)
+    assert (found["known"], found["alone"], found["skipped"]) == (1, 1, [4])
     assert found["groups"][0][0]["thumb"].startswith("data:image/jpeg")
 
 
@@ -336,6 +339,11 @@ def test_a_rate_is_for_each_sender_and_comes_back() -> None:
 )
 def test_loopback(host: str, yes: bool) -> None:
     assert is_loopback(host) is yes
+
+
+def test_a_port_that_is_taken_is_said(service: Service) -> None:
+    with pytest.raises(BadInput, match=f"cannot listen on 127.0.0.1 port {service.port}"):
+        bind("127.0.0.1", service.port)
 
 
 def test_no_answer_tells_where_the_server_keeps_things(service: Service, tmp_path: Path) -> None:

@@ -42,9 +42,7 @@ class _Taken(BadInput):
 
 
 PAGE = Path(__file__).parent / "page"
-NOWHERE = Path(
-    "/nonexistent"
-)  # where a face was that is not kept: mien enroll --rebuild asks for it
+NOWHERE = Path("/nonexistent")  # a face's folder where none is kept; enroll --rebuild asks for it
 _IN_WORDS: dict[type[MienError], str] = {  # the library's sentences name files; these do not
     UnknownPerson: "the facebank has nobody of that name: see GET /people",
     CannotWrite: "the server cannot write: nothing has changed; its log says why",
@@ -275,7 +273,10 @@ def make_app(
             found = [one for one in desk.bank(lambda bank: bank.photos()) if one.sha256 == sha256]
             if not (found and (local or _is_kept(found[0], keep)) and found[0].path.is_file()):
                 raise UnknownPerson
-            return _face(found[0], desk, keep)
+            try:
+                return _face(found[0], desk, keep, limits.pixels)
+            except BadInput as error:  # whose sentence names the file
+                raise UnknownPerson from error
 
         return Response(await work(do), media_type="image/png")
 
@@ -286,10 +287,15 @@ def make_app(
 
         def do() -> schema.Strangers:
             with TemporaryDirectory() as folder:
-                paths = [Path(folder, str(number)) for number in range(len(uploads))]
-                for path, data in zip(paths, uploads, strict=True):
-                    decoded(data, "a photo")
-                    path.write_bytes(data)
+                paths, skipped = [], []
+                for number, data in enumerate(uploads):
+                    try:
+                        decoded(data, "a photo")  # within this service's limits
+                    except BadInput:
+                        skipped.append(number)
+                        continue
+                    paths.append(Path(folder, str(number)))
+                    paths[-1].write_bytes(data)
                 with open_store(desk.address, model_id=desk.model.model_id) as bank:
                     found = cluster(paths, desk.model, facebank=bank)
             return schema.Strangers(
@@ -307,7 +313,7 @@ def make_app(
                 ],
                 alone=found.alone,
                 known=found.known,
-                skipped=[int(path.name) for path, _ in found.skipped],
+                skipped=skipped,
             )
 
         return await work(do)
@@ -387,16 +393,17 @@ def _unlink(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _face(photo: Photo, desk: Desk, keep: Path | None) -> bytes:
+def _face(photo: Photo, desk: Desk, keep: Path | None, pixels: int) -> bytes:
+    """The picture of a face that was kept; or the face of a photo that lies elsewhere."""
     data = images.read_bytes(photo.path)
     if hashlib.sha256(data).hexdigest() != photo.sha256:
-        raise UnknownPerson
+        raise BadInput("it has changed since it was enrolled")
     if _is_kept(photo, keep):
         return data
-    image = images.decode(data)
+    image = desk.decode(data, "the photo", pixels)
     faces = desk.model.detect(image)
     if not faces:
-        raise UnknownPerson
+        raise BadInput("no face was found in it")
     return images.encode(align.crop(image, largest_face(faces).points, margin=24), ".png")
 
 
