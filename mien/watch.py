@@ -26,11 +26,12 @@ from mien.video.track import Look, Track, likest, pair
 
 EVERY = 0.25  # seconds between two looks of the detector
 SOON = 4  # parts of that after which it looks again for somebody who has come or gone
-MISSES = 2  # looks without somebody after which they are out of sight
+MISSES = 4  # looks that find nobody where their pixels are, after which they are out of sight
 BACK = 2.0  # seconds within which somebody out of sight can go on
 FRESH = 3  # vectors that are made at once; later ones come once a `LATER`
 LATER = 1.0  # seconds
 TINY = 1e-3  # seconds by which times are rounded
+NEAR = 0.5  # part of the threshold that is enough for who was lost in the same place
 OTHER = 0.25  # part of the threshold below which a track's face is another person's
 
 
@@ -118,8 +119,6 @@ class Watcher:
         min_face: float = 0,
     ) -> None:
         facebank.require(model.model_id)
-        self.looks = 0  # pictures that the detector has looked at
-        self.embedded = 0  # faces that the network has
         self._model, self._facebank = model, facebank
         self._threshold = model.threshold_among(person.photos for person in facebank.people())
         self._stride, self._mirror, self._limit, self._min_face = stride, mirror, limit, min_face
@@ -170,11 +169,9 @@ class Watcher:
     def _detect(self, still: Still) -> None:
         """Correct where everybody is, and who it is."""
         self._last = still
-        self.looks += 1
         image = still.image()
         faces = largest(self._model.detect(image), self._limit, self._min_face)
-        pairs = pair(self._tracks, faces)
-        known = {column: self._tracks[row] for row, column in pairs}
+        known = {column: self._tracks[row] for row, column in pair(self._tracks, faces)}
         for track in self._tracks:
             track.misses += 1
         for column, track in known.items():
@@ -184,7 +181,6 @@ class Watcher:
             track.followed = True
         aligned = crops(image, [faces[i] for i in doubtful])
         vectors = views(self._model.embedder, aligned, [self._mirror])[0]
-        self.embedded += len(doubtful)
         found = {
             i: Look(still.time, faces[i], worth(faces[i], float(sharp)), vector)
             for i, sharp, vector in zip(doubtful, sharpness(aligned), vectors, strict=True)
@@ -192,7 +188,7 @@ class Watcher:
         for i, look in found.items():
             if i in known and self._is_other(known[i], look):
                 self._lose(known.pop(i))
-        for track in [track for track in self._tracks if self._is_out(track)]:
+        for track in [track for track in self._tracks if self._is_out(track, faces)]:
             self._lose(track)
         for i, look in found.items():
             if i not in known:
@@ -212,8 +208,10 @@ class Watcher:
         clear = look.worth >= track.looks[-1].worth / 2
         return clear and float(track.mean() @ look.vector) < OTHER * self._model.threshold
 
-    def _is_out(self, track: Track) -> bool:
-        return track.misses >= MISSES or (track.misses > 0 and not (track.real and track.followed))
+    def _is_out(self, track: Track, faces: list[Face]) -> bool:
+        """Whether a track that the detector did not find is out of sight, or behind a face."""
+        sure = track.real and track.followed and not pair([track], faces)
+        return track.misses >= MISSES or (track.misses > 0 and not sure)
 
     def _lose(self, track: Track) -> None:
         self._tracks.remove(track)
@@ -221,8 +219,12 @@ class Watcher:
 
     def _back(self, look: Look) -> Track | None:
         """The track out of sight that a face goes on, if there is one."""
-        track, score = likest(look.vector, [track for track in self._lost if track.real])
-        if track is None or score < self._model.threshold:
+        lost = [track for track in self._lost if track.real]
+        near = [lost[row] for row, _ in pair(lost, [look.face])]
+        track, score = likest(look.vector, lost)
+        if score < self._model.threshold:
+            track, score = likest(look.vector, near)
+        if track is None or score < NEAR * self._model.threshold:
             return None
         self._lost.remove(track)
         self._tracks.append(track)
