@@ -210,7 +210,7 @@ class _Name:
         raise BadInput(f"it asks {self.name} for more than bytes or bools, which is refused")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # before Python 3.11.4, slots would bring a __setstate__ of their own
 class _Kind:
     """Stands for a numpy dtype of one byte, which has no byte order to set."""
 

@@ -1,8 +1,8 @@
 """An index on disk, to be mapped into memory: made from what is kept elsewhere, and thrown away.
 
-A file is a line of JSON, padded to a page, and then plain arrays, each from a page on.  The line
-holds the stamp of what the arrays were made of, and the SHA-256 of every 16 MiB of them.  Whatever
-is not as it should be, the stamp above all, makes it no cache at all.
+A file is a line, padded to a page, and then plain arrays, each from a page on.  The line is the
+SHA-256 of its rest, which is JSON: the stamp of what the arrays were made of, and the SHA-256 of
+every 16 MiB of them.  Whatever is not as it should be, the stamp above all, makes it no cache at all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def load(path: str, stamp: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         mapped = np.memmap(path + SUFFIXES[0], np.uint8, mode="r")
         line = bytes(mapped[:HEAD]).partition(b"\n")[0]
-        head = json.loads(line)
+        sha256, _, content = line.partition(b" ")
+        if hashlib.sha256(content).hexdigest().encode() != sha256:
+            return None
+        head = json.loads(content)
         if head["magic"] == MAGIC and head["stamp"] == dict(stamp):
             body = mapped[_padded(len(line) + 1) :]
             return {name: _array(body, **where) for name, where in head["arrays"].items()}
@@ -88,8 +91,9 @@ def _write(file: BinaryIO, stamp: Mapping[str, Any], arrays: Arrays) -> None:
             "sha256": sha256,
         }
         size += _padded(array.nbytes)
-    line = json.dumps({"magic": MAGIC, "stamp": dict(stamp), "arrays": places}).encode()
-    file.write(line.ljust(_padded(len(line) + 1) - 1) + b"\n")
+    content = json.dumps({"magic": MAGIC, "stamp": dict(stamp), "arrays": places}).encode()
+    content = content.ljust(_padded(len(content) + 66) - 66)  # with the hash, a blank and an end
+    file.write(hashlib.sha256(content).hexdigest().encode() + b" " + content + b"\n")
     for array in arrays.values():
         file.write(array.reshape(-1).view(np.uint8).data)
         file.write(bytes(_padded(array.nbytes) - array.nbytes))
