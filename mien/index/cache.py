@@ -2,7 +2,7 @@
 
 A file is a line, padded to a page, and then plain arrays, each from a page on.  The line is the
 SHA-256 of its rest, which is JSON: the stamp of what the arrays were made of, and the SHA-256 of
-every 16 MiB of them.  Whatever is not as it should be, the stamp above all, makes it no cache at all.
+every 16 MiB of them.  Whatever is not as it should be, the stamp above all, makes it no cache.
 """
 
 from __future__ import annotations
