@@ -733,6 +733,13 @@ def test_benchmark_embed(bare: Run, model_file: Path) -> None:
     assert "does not take one float32 picture" in wrong.err
 
 
+def test_no_batch_reaches_more_than_the_processor_can(bare: Run) -> None:
+    batches = ("--batch", 1, "--batch", 8, "--threads", 1, "--turns", 1, "--json")
+    one, eight = bare("benchmark", "embed", DEFAULT_MODEL, *batches).document["speeds"]
+    assert 0.05 < one["reached"] < 1.5  # under load a turn may be off
+    assert eight["reached"] < 2
+
+
 def test_benchmark_photo(bare: Run, model_file: Path, demo_photos: Path) -> None:
     alone = (demo_photos / "t1.jpg", "--model", model_file, "--alone", "--turns", 1)
     (way,) = bare("benchmark", "photo", *alone, "--size", "640x480", "--json").document["ways"]

@@ -102,7 +102,7 @@ def speeds(
             taken = np.array(
                 [[_milliseconds(run, crops) for run in every] for _ in range(turns + 1)][1:]
             )  # (turns, networks and the product)
-            rates = SIDE**3 / (taken[:, -1] * batch)  # multiplications a millisecond
+            rates = SIDE**3 / taken[:, -1]  # multiplications a millisecond
             for k, (name, runtime, work, _) in enumerate(runs):
                 own = taken[:, k]
                 found.append(
