@@ -69,7 +69,7 @@ def camera(
     ] = False,
 ) -> None:
     """Say who is in front of a camera, now."""
-    from mien.facebank import Facebank
+    from mien.engines import open_store
     from mien.model import load
 
     with needs_extra("looking at a camera", "video"):
@@ -85,7 +85,7 @@ def camera(
     name = without_password(source)
     watched = Camera(source, note=console.note)
     with (
-        Facebank.open(facebank, model_id=network.model_id) as bank,
+        open_store(facebank, model_id=network.model_id) as bank,
         _interrupted_by(watched.stop),  # then it is said who was there last
     ):
         stills = watched.stills()
