@@ -129,6 +129,12 @@ def _canvas(title: str) -> tuple[Any, Any]:
     figure = Figure(figsize=(6, 4.2), layout="constrained", facecolor="white")
     axes = figure.subplots()
     axes.set_title(title, color=_INK, loc="left", fontsize=11)
+    calm(axes)
+    return figure, axes
+
+
+def calm(axes: Any) -> None:
+    """Give axes the looks of all our pictures: a pale grid, grey lines, ink for words."""
     axes.grid(True, which="major", color=_PALE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -136,7 +142,6 @@ def _canvas(title: str) -> tuple[Any, Any]:
     axes.tick_params(which="both", color=_GREY, labelcolor=_INK, labelsize=9)
     axes.xaxis.label.set(color=_INK, size=10)
     axes.yaxis.label.set(color=_INK, size=10)
-    return figure, axes
 
 
 def _rates(axis: Any, *, left: float) -> None:

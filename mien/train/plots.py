@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtra
 from mien.images import write_atomically
+from mien.plots import calm
 
 if TYPE_CHECKING:
     from mien.train.search import RateSweep
@@ -67,10 +68,7 @@ def _figure(height: float) -> Any:
 
 def _leave(figure: Any, all_axes: Sequence[Any], path: Path) -> None:
     for axes in all_axes:
-        axes.grid(True, which="major", color="#dddddd", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(_GREY)
-        axes.tick_params(which="both", color=_GREY, labelcolor=_INK)
+        calm(axes)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=160)
     write_atomically(path, picture.getvalue())
