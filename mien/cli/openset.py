@@ -8,7 +8,14 @@ from typing import Annotated, TypeAlias
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, Json, ModelName
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    Json,
+    ModelName,
+    Threshold,
+)
 from mien.errors import BadInput
 
 Folder: TypeAlias = Annotated[
@@ -144,12 +151,7 @@ def benchmark_demographics(
     ],
     *,
     photos: Annotated[int, typer.Option(metavar="N", min=2, help="Drawn from the folder.")] = 4000,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="COSINE", min=-1, max=1, show_default="the model's", help="Of a pair."
-        ),
-    ] = None,
+    threshold: Threshold = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
     as_json: Json = False,
