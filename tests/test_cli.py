@@ -24,7 +24,7 @@ from mien import __version__
 from mien.cli import main
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
 from mien.detect import DETECTORS
-from mien.facebank import Facebank
+from mien.facebank.bank import Facebank
 from mien.images import read
 from mien.model import DEFAULT
 

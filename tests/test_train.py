@@ -426,9 +426,13 @@ def test_many_ranks_learn_the_same(world: int, on_many: dict[int, Path], tmp_pat
     one = checkpoint.load(tmp_path / "last.safetensors")
     many = checkpoint.load(on_many[world] / "last.safetensors")
     for name, tensor in one.weights.items():
-        torch.testing.assert_close(many.weights[name], tensor, rtol=1e-4, atol=1e-5)
-    for name, tensor in one.state.items():  # the gradients, as the momentum has summed them
-        torch.testing.assert_close(many.state[name], tensor, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(many.weights[name], tensor, rtol=1e-5, atol=1e-5)
+    # The gradients, as the momentum has summed them.  Those of what a batch norm takes away again
+    # are nothing but rounding, so that the error is measured against all of them.
+    alone_gradients, gradients = (
+        torch.cat([state.state[name].flatten() for name in one.state]) for state in (one, many)
+    )
+    assert (gradients - alone_gradients).norm() < 1e-5 * alone_gradients.norm()
     assert len(list(on_many[world].glob("head-*"))) == world
 
 

@@ -38,8 +38,8 @@ from mien.cli import (
     video,
 )
 from mien.errors import MienError
-from mien.key import FILE_VARIABLE
-from mien.log import COMMAND
+from mien.facebank.key import FILE_VARIABLE
+from mien.facebank.log import COMMAND
 
 app = typer.Typer(
     no_args_is_help=True,

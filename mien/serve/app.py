@@ -28,7 +28,7 @@ from mien.embed import OnnxEmbedder
 from mien.engines import Store, open_store
 from mien.enroll import portrait
 from mien.errors import BadFacebank, BadInput, CannotWrite, MienError, MissingExtra, UnknownPerson
-from mien.facebank import Photo, as_embeddings, person_name
+from mien.facebank.rows import Photo, as_embeddings, person_name
 from mien.health import examine
 from mien.model import Model
 from mien.quality import largest as largest_faces
