@@ -46,7 +46,7 @@ class _Taken(BadInput):
 
 
 PAGE = Path(__file__).parent / "page"
-RUNTIME = PAGE / "ort"  # ONNX Runtime Web, where it was fetched
+RUNTIME = PAGE / "ort" / "ort-wasm-simd-threaded.wasm"  # ONNX Runtime Web, where it was fetched
 NOWHERE = Path("/nonexistent")  # a face's folder where none is kept; enroll --rebuild asks for it
 _IN_WORDS: dict[type[MienError], str] = {  # the library's sentences name files; these do not
     UnknownPerson: "the facebank has nobody of that name: see GET /people",
@@ -421,7 +421,7 @@ def _missing(model: Model) -> str | None:
     """Why a browser cannot do this service's work; None: it can."""
     if not (isinstance(model.detector, MTCNN) and isinstance(model.embedder, OnnxEmbedder)):
         return "this service was started with another detector than MTCNN"
-    if not RUNTIME.is_dir():
+    if not RUNTIME.is_file():
         return "this service has no ONNX Runtime for browsers: make page gets it"
     return None
 
