@@ -227,10 +227,11 @@ def test_a_device_finds_and_embeds_as_the_server_does(
     rgba = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     pixels = base64.b64encode(rgba.tobytes()).decode()
     found = page.evaluate(LOOK, {"width": width, "height": height, "pixels": pixels})
-    there = [
-        Face(*(np.array(one[part], np.float32) for part in ("box", "points")), one["confidence"])
-        for one in found["faces"]
-    ]
+    boxes, points = (
+        [np.array(one[part], np.float32) for one in found["faces"]] for part in ("box", "points")
+    )
+    sure = [one["confidence"] for one in found["faces"]]
+    there = list(map(Face, boxes, points, sure))
     here = model.detect(image)
     assert len(there) == len(here) > 0
     for one, other in zip(there, here, strict=True):
