@@ -1,7 +1,9 @@
 # make demo    recognise people in real photographs
 # make test    check and test everything
 # make readme  run the README's commands, and put what they print into it
-# make browser try the page in Chromium, which must be installed, and npm for axe
+# make page    fetch ONNX Runtime Web with npm, for recognition in the browser itself
+# make browser try the page in Chromium, which must be installed, as must npm
+# make screenshots  the same, and picture its views for docs/serve.md
 # make faults  kill mien at thousands of random moments, and look for what is lost
 # make fuzz    feed damaged files to each reader of files, for SECONDS each
 # make picture make the README's picture again
@@ -13,8 +15,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 SECONDS ?= 600
+ORT := mien/serve/page/ort
 
-.PHONY: demo test browser photos readme picture faults fuzz clean
+.PHONY: demo test page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -31,10 +34,23 @@ photos: .venv/installed
 readme: photos
 	$(BIN)/python tests/readme.py
 
-browser: .venv/ready photos
+page: $(ORT)/ort-wasm-simd-threaded.wasm
+
+# The package's other 120 MB are for graphics processors and for older browsers.
+$(ORT)/ort-wasm-simd-threaded.wasm:
+	mkdir -p $(ORT)
+	npm pack --silent --pack-destination $(ORT) onnxruntime-web@~1.30
+	tar -xzmf $(ORT)/onnxruntime-web-*.tgz -C $(ORT) --strip-components=2 \
+		package/dist/ort.wasm.bundle.min.mjs package/dist/$(@F)
+	rm $(ORT)/onnxruntime-web-*.tgz
+
+browser: .venv/ready photos page
 	$(PIP) playwright
 	npm install --silent --no-save --no-package-lock axe-core
 	$(BIN)/pytest tests/test_page.py
+
+screenshots: export MIEN_SCREENSHOTS := docs/page
+screenshots: browser
 
 faults: .venv/ready
 	$(BIN)/python tests/faults.py --kills 1000
@@ -49,7 +65,7 @@ picture: .venv/installed
 	$(BIN)/python demo.py picture
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo $(ORT)
 
 # Debian's Python comes without what venv needs; uv does without.
 .venv/bin/python:
