@@ -118,16 +118,31 @@ def _stand_ins(folder: Path) -> None:
     party = Image.new("RGB", (grown.width + ben.width, 480))
     party.paste(grown)
     party.paste(ImageOps.mirror(ben), (grown.width, 0))
-    for name, picture in {
-        **{"people/Ann/1.jpg": ann, "people/Ann/2.jpg": again, "people/Ben/1.jpg": ben},
-        **{"a/Ann/1.jpg": ann, "b/Ben/1.jpg": ben, "c.jpg": stranger},
-        **{"crops/Ann/1.png": _crop(1), "crops/Ann/2.png": _crop(2), "crops/Ben/1.png": _crop(3)},
-        **{"photos/party.jpg": party, "photos/sea/1.jpg": stranger, "photos/sea/2.jpg": other},
-        **{f"photos/sky/{k}.jpg": ImageOps.mirror(p) for k, p in enumerate((stranger, other))},
-        **{"party.jpg": party, "ann.jpg": grown, "passport.jpg": ann, "selfie.jpg": again},
-        **{f"lfw/A/A_000{k}.jpg": picture for k, picture in enumerate((ann, again, grown), 1)},
-        **{"lfw/B/B_0001.jpg": ben, "lfw/C/C_0001.jpg": stranger},
-    }.items():
+    pictures = {
+        "people/Ann/1.jpg": ann,
+        "people/Ann/2.jpg": again,
+        "people/Ben/1.jpg": ben,
+        "photos/party.jpg": party,
+        "photos/sea/1.jpg": stranger,
+        "photos/sea/2.jpg": other,
+        "photos/sky/1.jpg": ImageOps.mirror(stranger),
+        "photos/sky/2.jpg": ImageOps.mirror(other),
+        "party.jpg": party,
+        "passport.jpg": ann,
+        "selfie.jpg": again,
+        "a/Ann/1.jpg": ann,
+        "b/Ben/1.jpg": ben,
+        "c.jpg": stranger,
+        "crops/Ann/1.png": _crop(1),
+        "crops/Ann/2.png": _crop(2),
+        "crops/Ben/1.png": _crop(3),
+        "lfw/A/A_0001.jpg": ann,
+        "lfw/A/A_0002.jpg": again,
+        "lfw/A/A_0003.jpg": grown,
+        "lfw/B/B_0001.jpg": ben,
+        "lfw/C/C_0001.jpg": stranger,
+    }
+    for name, picture in pictures.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         picture.save(folder / name)
     (folder / "lfw" / "pairs.txt").write_text("1\t2\nA\t1\t2\nA\t1\t3\nA\t1\tB\t1\nB\t1\tC\t1\n")
