@@ -170,17 +170,17 @@ def test_the_reference_names_everything_that_is_public() -> None:
     assert sorted(named) == mien.__all__
 
 
-def test_the_site_builds_without_a_warning_and_asks_nobody(tmp_path: Path) -> None:
+def test_the_site_builds_without_a_warning_and_asks_nobody() -> None:
     if find_spec("zensical") is None:
         pytest.skip("the site is built with the package zensical")
-    built = pages.ROOT / "site"
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run(command, cwd=pages.ROOT, capture_output=True, text=True)
     said = done.stdout + done.stderr
     assert done.returncode == 0 and not re.search("warning|griffe", said, re.IGNORECASE), said
-    html = {page.name: page.read_text("utf-8") for page in built.rglob("*.html")}
-    assert {"index.html", "reference.html"} <= html.keys()
-    for name, text in html.items():
+    built = {path: path.read_text("utf-8") for path in (pages.ROOT / "site").rglob("*.[hc][ts]*")}
+    assert {"index.html", "reference.html", "style.css"} <= {path.name for path in built}
+    for path, text in built.items():
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?([^\s\">]+)", text)
         loaded += re.findall(r"<link[^>]*\shref=\"?([^\s\">]+)", text)
-        assert not [address for address in loaded if "//" in address], name
+        loaded += re.findall(r"(?:url\(|@import)[\s\"']*([^\s\"')]+)", text)
+        assert not [one for one in loaded if re.match(r"(https?:)?//", one)], path
