@@ -96,18 +96,18 @@ def lay(page: Path, folder: Path) -> None:
         _stand_ins(folder)
         if page.name not in BEFORE_ENROLLING:
             for name in ("demo/facebank.db", "facebank.db"):
-                (folder / name).write_bytes(_facebank())
+                shutil.copy(Path(_enrolled().name, "demo", "facebank.db"), folder / name)
 
 
 @cache
-def _facebank() -> bytes:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder)
-        _stand_ins(folder)
-        code, printed = run(line("mien enroll people"), folder)
-        assert code == 0, printed
-        return (folder / "demo" / "facebank.db").read_bytes()
+def _enrolled() -> tempfile.TemporaryDirectory[str]:
+    """Where the two were enrolled; it stays as long as the process, so that they can be again."""
+    home = tempfile.TemporaryDirectory()
+    prepare(Path(home.name))
+    _stand_ins(Path(home.name))
+    code, printed = run(line("mien enroll people"), Path(home.name))
+    assert code == 0, printed
+    return home
 
 
 def _stand_ins(folder: Path) -> None:
