@@ -167,10 +167,10 @@ def _crop(seed: int) -> Image.Image:
 
 
 def _clip(path: Path, picture: Image.Image) -> None:
-    """A minute of a picture, once a second."""
+    """Half a minute of a picture, once a second."""
     frame = cv2.cvtColor(np.array(picture), cv2.COLOR_RGB2BGR)[:480, : picture.width // 2 * 2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 1, frame.shape[1::-1])
-    for _ in range(61):
+    for _ in range(31):
         writer.write(frame)
     writer.release()
 
