@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UnknownPerson,
     )
     from mien.evaluate import evaluate
-    from mien.facebank import Facebank
+    from mien.facebank.bank import Facebank
     from mien.health import Health, examine
     from mien.identify import Seen, Skipped, identify
     from mien.images import read, walk, write
@@ -100,7 +100,7 @@ _FILES = {  # where each name is; they are imported when they are first asked fo
         "UnknownPerson",
     ),
     "evaluate": ("evaluate",),
-    "facebank": ("Facebank",),
+    "facebank.bank": ("Facebank",),
     "health": ("Health", "examine"),
     "identify": ("Seen", "Skipped", "identify"),
     "images": ("read", "walk", "write"),

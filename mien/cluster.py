@@ -21,7 +21,7 @@ import numpy as np
 from mien import align, images
 from mien.engines import Store
 from mien.errors import BadInput, CannotWrite
-from mien.facebank import person_name
+from mien.facebank.rows import person_name
 from mien.groups import MOST, group
 from mien.model import Model
 from mien.types import Embeddings, Face, Image, Progress, silent

@@ -17,7 +17,7 @@ import numpy as np
 from mien import align, images
 from mien.engines import Store
 from mien.errors import BadInput, NoFace
-from mien.facebank import Photo, person_name
+from mien.facebank.rows import Photo, person_name
 from mien.model import Model
 from mien.types import Embeddings, Face, Image, Progress, largest_face, silent
 

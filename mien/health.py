@@ -10,7 +10,7 @@ import numpy as np
 from mien import align, images
 from mien.engines import Store
 from mien.errors import BadInput
-from mien.facebank import Photo
+from mien.facebank.rows import Photo
 from mien.model import Model
 from mien.quality import BLURRED, SMALL, sharpness
 from mien.types import Embeddings, Progress, largest_face, silent

@@ -83,7 +83,7 @@ def watch(
 
     Raises:
         FacebankMismatch: the facebank's vectors are another model's.
-        BadFacebank: see `mien.facebank.Facebank`.
+        BadFacebank: see `mien.facebank.bank.Facebank`.
     """
     watcher = Watcher(model, facebank, stride=stride, mirror=mirror, limit=limit, min_face=min_face)
     waiting: deque[tuple[Still, list[tuple[Track, Face]]]] = deque()

@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,51 @@ COLUMNS = (
     "celebs TAR at FAR 1e-2, %",
     "celebs EER, %",
     "celebs rank 1, %",
-    "photos a second, training",
+    "training, photos a second",
+    "ms a face",
 )
+Figures = tuple[float | None, ...]
 
 
-def measured(run: Path, evaluations: dict[str, dict[str, Any]]) -> tuple[float | None, ...]:
-    """The figures of a run, None where there are none."""
-    lfw, celebs = (evaluations.get(f"{name}:{run.name}") for name in ("lfw", "celebs"))
-    record = json.loads((run / "run.json").read_text())
+def figures(runs: Path, run: Path) -> Figures:
+    """What was measured of a run, None where nothing was."""
+    seed = run.name.rpartition("-")[2]
+    lfw = found(runs / f"lfw-{seed}.json", "evaluations", "model_id", run.name)
+    celebs = found(runs / f"celebs-{seed}.json", "evaluations", "model_id", run.name)
+    # One file of each network is timed.
+    network = "-".join(["scratch", *run.name.split("-")[1:-1], "0"])
+    timed = found(runs / "embed.json", "speeds", "model", network)
+    tar = celebs["tar"]["0.01"] if celebs else None
     return (
-        lfw and 100 * lfw["accuracy"],
-        celebs and celebs["tar"]["0.01"] and 100 * celebs["tar"]["0.01"],
-        celebs and 100 * celebs["eer"],
-        celebs and 100 * celebs["identification"]["rank"]["1"],
-        record["results"]["photos_per_second"],
+        100 * lfw["accuracy"] if lfw else None,
+        100 * tar if tar is not None else None,
+        100 * celebs["eer"] if celebs else None,
+        100 * celebs["identification"]["rank"]["1"] if celebs else None,
+        speed(run),
+        timed["milliseconds"] if timed else None,
+    )
+
+
+def found(path: Path, things: str, key: str, name: str) -> dict[str, Any] | None:
+    """The entry of a document that is about a run."""
+    if not path.is_file():
+        return None
+    entries: list[dict[str, Any]] = json.loads(path.read_text())[things]
+    return next((one for one in entries if one[key].startswith(name)), None)
+
+
+def speed(run: Path) -> float:
+    """Photos a second: the median over every ten steps, of which a pause slows few."""
+    batch = json.loads((run / "run.json").read_text())["config"]["batch"]
+    log = [json.loads(line) for line in (run / "log.jsonl").open()]
+    photos: list[float] = [0, *(batch * entry["step"] for entry in log)]
+    seconds: list[float] = [
+        0,
+        *(batch * entry["step"] / entry["photos_per_second"] for entry in log),
+    ]
+    return statistics.median(
+        (more - some) / (later - sooner)
+        for (some, more), (sooner, later) in zip(pairwise(photos), pairwise(seconds), strict=True)
     )
 
 
@@ -41,27 +73,22 @@ def shown(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return ""
-    spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
+    spread = f" ± {statistics.stdev(known):.1f}" if len(set(known)) > 1 else ""
     return f"{statistics.mean(known):.1f}{spread}"
 
 
 def main() -> None:
-    """Prints a row for each training that has been measured."""
+    """Prints a row for each kind of training, in the order in which they were begun."""
     runs = Path(sys.argv[1])
-    evaluations = {
-        f"{path.name.partition('-')[0]}:{entry['model_id'].rpartition('-')[0]}": entry
-        for path in sorted(runs.glob("*-[0-9].json"))
-        for entry in json.loads(path.read_text())["evaluations"]
-    }
-    rows: dict[tuple[str, ...], list[tuple[float | None, ...]]] = defaultdict(list)
-    for record in sorted(runs.glob("*/run.json")):
-        *kind, _ = record.parent.name.split("-")
-        rows[tuple(kind)].append(measured(record.parent, evaluations))
+    rows: dict[tuple[str, ...], list[Figures]] = defaultdict(list)
+    done = [path.parent for path in runs.glob("*/run.json")]
+    for run in sorted(done, key=lambda run: (run / "config.json").stat().st_mtime):
+        rows[tuple(run.name.split("-")[:-1])].append(figures(runs, run))
     print("| " + " | ".join(COLUMNS) + " |")
     print("|" + "---|" * len(COLUMNS))
     for kind, seeds in rows.items():
-        figures = [shown(list(values)) for values in zip(*seeds, strict=True)]
-        print("| " + " | ".join([*kind, str(len(seeds)), *figures]) + " |")
+        means = [shown(list(values)) for values in zip(*seeds, strict=True)]
+        print("| " + " | ".join([*kind, str(len(seeds)), *means]) + " |")
 
 
 if __name__ == "__main__":

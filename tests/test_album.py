@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 from mien.album import Album, write_csv, write_page, write_sidecars
 from mien.enroll import enroll
 from mien.errors import BadInput, UnknownPerson
-from mien.facebank import Facebank
+from mien.facebank.bank import Facebank
 from mien.images import as_stored, orientation, read
 from mien.sidecar import path_of
 

@@ -24,7 +24,7 @@ from mien import __version__
 from mien.cli import main
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
 from mien.detect import DETECTORS
-from mien.facebank import Facebank
+from mien.facebank.bank import Facebank
 from mien.images import read
 from mien.model import DEFAULT
 
@@ -62,6 +62,7 @@ COMMANDS = (
     ["benchmark", "train"],
     ["benchmark", "data"],
     ["benchmark", "openset"],
+    ["benchmark", "demographics"],
     ["benchmark", "cluster"],
     ["prepare"],
     ["benchmark", "search"],
@@ -837,6 +838,28 @@ def test_benchmark_openset(bare: Run, model_file: Path, tmp_path: Path) -> None:
     assert hundredth["tpir"] > 0.9
     assert thousandth["tpir"] is None  # 100 photos of strangers do not tell
     assert "z-norm" in bare("benchmark", "openset", *fast).out
+
+
+def test_benchmark_demographics(bare: Run, model_file: Path, tmp_path: Path) -> None:
+    for number in range(30):
+        name = f"{20 + number}_{number % 2}_{0 if number < 15 else 3}_{number:03}.png"
+        save_photo(tmp_path / "faces" / name, number // 15, shade=3 * number)
+    save_photo(tmp_path / "faces" / "26_7_1.png", 5)  # a sex that there is no word for
+    fast = ("faces", "--model", model_file, "--detector", "whole", "--threshold", "0.9")
+    document = bare("benchmark", "demographics", *fast, "--json").document
+    found = {one["group"]: one for one in document["groups"]}
+    assert list(found) == ["everyone", "20 to 39", "40 to 59", "male", "female", "White", "Indian"]
+    assert (document["photos"], found["White"]["pairs"]) == (30, 15 * 14 // 2)
+    assert found["White"]["fmr"] > found["everyone"]["fmr"]
+    ratio = found["White"]["fmr"] / found["everyone"]["fmr"]
+    assert found["White"]["ratio"] == pytest.approx(ratio)
+    assert "Indian" in bare("benchmark", "demographics", *fast).out
+    few = bare("benchmark", "demographics", *fast, "--photos", "2", "--json").document
+    assert few["groups"][0]["fmr"] is None
+    bad = bare(
+        "benchmark", "demographics", tmp_path / "faces" / "26_7_1.png", "--model", model_file
+    )
+    assert (bad.code, "0 usable photos" in bad.err) == (2, True)
 
 
 def test_training_says_what_it_needs(tmp_path: Path) -> None:

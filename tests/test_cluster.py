@@ -12,7 +12,7 @@ from fakes import FakeModel, save_photo
 from mien.cluster import FILE, Clusters, cluster, cut, save
 from mien.enroll import enroll
 from mien.errors import BadInput, CannotWrite
-from mien.facebank import Facebank
+from mien.facebank.bank import Facebank
 from mien.images import read, walk
 
 pytest.importorskip("scipy", reason="grouping needs the extra cluster")

@@ -11,10 +11,10 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from mien import archive
-from mien.engines import Store, copy, create_store, exists, open_store
+from mien.engines import Store, archive, copy, create_store, exists, open_store
 from mien.errors import BadFacebank, BadInput, FacebankMismatch, UnknownPerson
-from mien.facebank import Facebank, Person, Photo
+from mien.facebank.bank import Facebank
+from mien.facebank.rows import Person, Photo
 from mien.types import Embeddings, Match
 
 MODEL, DIM = "tiny-1a2b3c", 8

@@ -19,7 +19,8 @@ from fakes import FakeModel, SquareFaces, save_photo
 
 from mien.enroll import Enrolment, enroll, rebuild
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
-from mien.facebank import Facebank, Person
+from mien.facebank.bank import Facebank
+from mien.facebank.rows import Person
 from mien.images import read
 from mien.types import Embeddings
 

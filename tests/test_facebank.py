@@ -18,8 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien import facebank as facebank_module
-from mien.database import BESIDE
 from mien.errors import (
     BadFacebank,
     BadInput,
@@ -27,7 +25,10 @@ from mien.errors import (
     FacebankMismatch,
     UnknownPerson,
 )
-from mien.facebank import MIGRATIONS, Facebank, Person, Photo, person_name
+from mien.facebank.bank import Facebank
+from mien.facebank.database import BESIDE
+from mien.facebank.rows import Person, Photo, person_name
+from mien.facebank.schema import MIGRATIONS
 from mien.types import Embeddings, Match
 
 MODEL = "tiny-1a2b3c"
@@ -291,13 +292,13 @@ def test_deleting_photos_and_people(facebank: Facebank) -> None:
 @pytest.fixture
 def cached(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a facebank with a cache beside it."""
-    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
     found = Facebank.open(path).search(unit_vectors(3, seed=1), -1)
     assert path.with_name(path.name + ".cache").is_file()
     monkeypatch.setattr(Facebank, "templates", None)  # it is not read again
     assert Facebank.open(path).search(unit_vectors(3, seed=1), -1) == found
     monkeypatch.undo()
-    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
     return path
 
 
@@ -336,7 +337,7 @@ def test_a_cache_of_an_older_state_is_not_used(cached: Path) -> None:
 def test_a_facebank_that_may_only_be_read_gets_no_cache(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may do all
     assert Facebank.open(path).search(unit_vectors(1), -1)[0].person in ("A", "B", "C")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -372,7 +373,7 @@ def test_the_cache_of_a_file_that_another_has_taken_the_place_of_is_not_used(cac
 def test_what_must_not_lie_on_the_disk_has_no_cache(
     path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facebank_module, "LARGE", 1)
+    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
     monkeypatch.chdir(path.parent)
     if key:
         pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
@@ -390,7 +391,7 @@ def test_what_must_not_lie_on_the_disk_has_no_cache(
 def test_batches_are_the_contents_and_notice_damage(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facebank_module, "BATCH", 4)
+    monkeypatch.setattr("mien.facebank.bank.BATCH", 4)
     with Facebank.open(path) as bank:
         photos, vectors = zip(*bank.batches(), strict=True)
         assert [len(some) for some in photos] == [4, 2]
@@ -407,7 +408,7 @@ def test_batches_are_the_contents_and_notice_damage(
 def test_deleting_leaves_no_trace_in_any_file(
     tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facebank_module, "LARGE", large)
+    monkeypatch.setattr("mien.facebank.bank.LARGE", large)
     rng = np.random.default_rng(0)  # finds traces where the file is not rewritten
     there: list[tuple[bytes, ...]] = []
     gone: list[tuple[bytes, ...]] = []
@@ -690,12 +691,12 @@ def test_an_older_format_is_brought_up_to_date_or_left_as_it_was(
     before = contents(path)
     later = ("ALTER TABLE photo ADD COLUMN note TEXT NOT NULL DEFAULT ''",)
     broken = ("CREATE TABLE extra (id INTEGER)", "INSERT INTO nowhere VALUES (1)")
-    monkeypatch.setattr(facebank_module, "MIGRATIONS", (*MIGRATIONS, later, broken))
+    monkeypatch.setattr("mien.facebank.schema.MIGRATIONS", (*MIGRATIONS, later, broken))
     with pytest.raises(BadFacebank):
         Facebank.open(path)
-    monkeypatch.setattr(facebank_module, "MIGRATIONS", MIGRATIONS)
+    monkeypatch.setattr("mien.facebank.schema.MIGRATIONS", MIGRATIONS)
     assert same(contents(path), before)
-    monkeypatch.setattr(facebank_module, "MIGRATIONS", (*MIGRATIONS, later))
+    monkeypatch.setattr("mien.facebank.schema.MIGRATIONS", (*MIGRATIONS, later))
     assert same(contents(path), before)
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
@@ -831,7 +832,7 @@ def test_a_facebank_that_may_not_be_read_or_made(readable: Path) -> None:
 def test_a_writer_waits_for_another_and_gives_up_in_words(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facebank_module, "BUSY_S", 0.1)
+    monkeypatch.setattr("mien.facebank.database.BUSY_S", 0.1)
     before = contents(path)
     other = sqlite3.connect(path, isolation_level=None)
     with Facebank.open(path) as facebank:
@@ -913,7 +914,8 @@ def test_rows_stay_in_the_order_of_writing_when_the_clock_goes_back(
     with Facebank.open(path) as facebank:
         facebank.keep_log(10)
         for number, now in enumerate(["2030-01-01T00:00:00Z", "1999-01-01T00:00:00Z"]):
-            monkeypatch.setattr(facebank_module, "_now", partial(str, now))
+            for place in ("rows", "bank"):
+                monkeypatch.setattr(f"mien.facebank.{place}.now", partial(str, now))
             facebank.add([photo("New", 100 + number)], unit_vectors(1))
         assert [one.added[:4] for one in facebank.photos("New")] == ["2030", "1999"]
         assert [entry.at[:4] for entry in facebank.log()] == ["2030", "1999"]

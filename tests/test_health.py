@@ -12,7 +12,7 @@ from fakes import MeanColours, SquareFaces, save_photo
 
 from mien import images
 from mien.enroll import enroll
-from mien.facebank import Facebank
+from mien.facebank.bank import Facebank
 from mien.health import examine
 from mien.impostors import Impostors
 from mien.model import Model

@@ -11,7 +11,7 @@ from fakes import MeanColours, SquareFaces, save_photo
 
 from mien.enroll import enroll
 from mien.errors import FacebankMismatch
-from mien.facebank import Facebank
+from mien.facebank.bank import Facebank
 from mien.identify import Seen, Skipped, identify
 from mien.images import read
 from mien.model import Model

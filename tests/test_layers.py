@@ -14,14 +14,14 @@ ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks"},
     {"images", "align", "draw", "metrics", "groups", "losses", "networks", "protobuf"}
-    | {"runtime", "key", "log", "quality"},
+    | {"runtime", "quality"},
     {"index"},
-    {"backbones", "detect", "data", "database", "plots", "layout", "teacher", "impostors"}
+    {"backbones", "detect", "data", "plots", "layout", "teacher", "impostors"}
     | {"sidecar", "video"},
     {"checkpoint"},
     {"embed", "facebank"},
     {"engines"},
-    {"model", "protocol", "salvage", "archive"},
+    {"model", "protocol"},
     {"report"},
     {"prepare", "train", "evaluate", "calibrate", "export", "enroll", "identify", "compare"}
     | {"health", "cluster", "album", "watch", "portrait", "embed_photos"},
@@ -80,7 +80,7 @@ def loaded(code: str) -> set[str]:
     [
         ("import mien", {"numpy", "cv2", "PIL", "onnxruntime", "typer"}),
         ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime", "av"}),
-        ("import mien.facebank", {"cv2", "PIL", "onnxruntime"}),
+        ("import mien.facebank.bank", {"cv2", "PIL", "onnxruntime"}),
         ("import mien.identify", {"onnxruntime", "torch", "matplotlib", "typer", "av"}),
         ("import mien.evaluate, mien.report", {"torch", "matplotlib", "jinja2", "onnxruntime"}),
     ],

@@ -10,8 +10,8 @@ import pytest
 from faults import DIM, MODEL, photo, vectors
 
 from mien.errors import BadFacebank, BadInput, CannotWrite
-from mien.facebank import Facebank
-from mien.salvage import check, repair
+from mien.facebank.bank import Facebank
+from mien.facebank.salvage import check, repair
 
 NUMBERS = list(range(40))
 PHOTOS = [photo(f"P{n % 7}", n) for n in NUMBERS]

@@ -37,7 +37,7 @@ def test_alone_leaves_other_libraries_out() -> None:
 
 
 def test_a_facebank_is_filled_and_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.facebank.LARGE", 100)
+    monkeypatch.setattr("mien.facebank.bank.LARGE", 100)
     grown = search.grow(200, 16)
     assert grown.cache > 0
     assert min(grown.first, grown.again, grown.add) > 0

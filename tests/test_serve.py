@@ -32,7 +32,8 @@ httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from mien.benchmark.serve import ways  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
-from mien.facebank import Facebank, Photo  # noqa: E402
+from mien.facebank.bank import Facebank  # noqa: E402
+from mien.facebank.rows import Photo  # noqa: E402
 from mien.model import Model  # noqa: E402
 from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server  # noqa: E402
 from mien.serve.desk import Together  # noqa: E402

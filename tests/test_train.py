@@ -34,6 +34,7 @@ from mien.losses import LOSSES  # noqa: E402
 from mien.teacher import Teacher  # noqa: E402
 from mien.train import TrainConfig, engine, find_batch, find_rate, train  # noqa: E402
 from mien.train.schedule import body_optimizer, rate  # noqa: E402
+from mien.train.student import goals  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -426,9 +427,13 @@ def test_many_ranks_learn_the_same(world: int, on_many: dict[int, Path], tmp_pat
     one = checkpoint.load(tmp_path / "last.safetensors")
     many = checkpoint.load(on_many[world] / "last.safetensors")
     for name, tensor in one.weights.items():
-        torch.testing.assert_close(many.weights[name], tensor, rtol=1e-4, atol=1e-5)
-    for name, tensor in one.state.items():  # the gradients, as the momentum has summed them
-        torch.testing.assert_close(many.state[name], tensor, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(many.weights[name], tensor, rtol=1e-5, atol=1e-5)
+    # The gradients, as the momentum has summed them.  Those of what a batch norm takes away again
+    # are nothing but rounding, so that the error is measured against all of them.
+    alone_gradients, gradients = (
+        torch.cat([state.state[name].flatten() for name in one.state]) for state in (one, many)
+    )
+    assert (gradients - alone_gradients).norm() < 1e-5 * alone_gradients.norm()
     assert len(list(on_many[world].glob("head-*"))) == world
 
 
@@ -466,11 +471,12 @@ def teacher(data: Path) -> str:
     return str(data / "teacher" / "mobilefacenet-ms1m.onnx")
 
 
+@pytest.mark.parametrize("network", ["seesaw_share", "seesaw_tiny"])  # as many blocks, and fewer
 def test_a_network_learns_from_a_teacher_block_by_block_and_then_as_a_whole(
-    teacher: str, tmp_path: Path
+    network: str, teacher: str, tmp_path: Path
 ) -> None:
     config = toy.config(
-        backbone="seesaw_share",
+        backbone=network,
         dim=128,
         loss=None,
         teacher=teacher,
@@ -494,6 +500,15 @@ def test_a_teacher_of_other_blocks_still_teaches_who_resembles_whom(
     assert "cosine" not in log[0]
     with pytest.raises(BadInput, match="toy with 8 numbers has other blocks than"):
         run(toy.config(teacher=teacher, block_steps=5), tmp_path / "blocks")
+
+
+def test_a_block_learns_from_the_one_that_is_as_far_on() -> None:
+    large, small = (64, 28, 28), (128, 14, 14)
+    theirs = [large] * 5 + [small] * 3
+    assert goals(theirs, theirs) == tuple(range(8))
+    assert goals([large] * 2 + [small], theirs) == (2, 4, 7)
+    assert goals([small] * 4, theirs) == (5, 6, 7, 7)
+    assert goals([large, (96, 14, 14)], theirs) == ()
 
 
 def test_the_teacher_shows_every_block(teacher: str) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from clips import av
 
-from mien.facebank import Facebank, Photo
+from mien.facebank.bank import Facebank
+from mien.facebank.rows import Photo
 from mien.model import Model
 from mien.types import Image
 from mien.video.read import Still, Video

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from mien.engines import create_store
 from mien.errors import BadInput
-from mien.facebank import Facebank, Photo
+from mien.facebank.bank import Facebank
+from mien.facebank.rows import Photo
 from mien.index import cache
 from mien.index.exact import ExactIndex
 from mien.index.int8 import Codes, Int8Index, encode

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from mien import images
 from mien.errors import BadInput
-from mien.facebank import Facebank, Photo
+from mien.facebank.bank import Facebank
+from mien.facebank.rows import Photo
 from mien.model import Model
 from mien.types import Embeddings, Face, Image, Sighting, largest_face
 from mien.video.read import Still, Video

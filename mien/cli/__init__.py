@@ -38,8 +38,8 @@ from mien.cli import (
     video,
 )
 from mien.errors import MienError
-from mien.key import FILE_VARIABLE
-from mien.log import COMMAND
+from mien.facebank.key import FILE_VARIABLE
+from mien.facebank.log import COMMAND
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -139,6 +139,12 @@ _add(_benchmark, "serve", serve.benchmark_serve, "mien benchmark serve demo/phot
 _add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
 _add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
 _add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
+_add(
+    _benchmark,
+    "demographics",
+    openset.benchmark_demographics,
+    "mien benchmark demographics UTKFace",
+)
 _add(_benchmark, "cluster", openset.benchmark_cluster, "mien benchmark cluster people")
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
 _add(_benchmark, "search", search.benchmark_search, "mien benchmark search --templates 100000")

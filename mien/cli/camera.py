@@ -173,7 +173,7 @@ def take_photos(
     from datetime import UTC, datetime
 
     from mien import draw, images
-    from mien.facebank import person_name
+    from mien.facebank.rows import person_name
 
     with needs_extra("taking photos", "video"):
         from mien.portrait import portraits

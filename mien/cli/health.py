@@ -19,7 +19,7 @@ from mien.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mien.facebank import Photo
+    from mien.facebank.rows import Photo
     from mien.health import Health
 
 

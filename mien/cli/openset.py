@@ -1,4 +1,4 @@
-"""The commands that measure on folders of people: benchmark openset, benchmark cluster."""
+"""The commands that measure on people: benchmark openset, cluster and demographics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Annotated, TypeAlias
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, Json, ModelName
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    Json,
+    ModelName,
+    Threshold,
+)
 from mien.errors import BadInput
 
 Folder: TypeAlias = Annotated[
@@ -132,4 +139,54 @@ def benchmark_cluster(
         headings = ("WAY", "F", "PRECISION", "RECALL", "PURITY", "GROUPED", "SETTINGS")
         console.table([headings, *rows])
         console.note(f"{len(faces.vectors)} photos of {faces.people} people, {seeds} draws")
+    console.leave(skipped)
+
+
+def benchmark_demographics(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Photos that are named AGE_SEX_ORIGIN_..., as those of UTKFace."
+        ),
+    ],
+    *,
+    photos: Annotated[int, typer.Option(metavar="N", min=2, help="Drawn from the folder.")] = 4000,
+    threshold: Threshold = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+    as_json: Json = False,
+) -> None:
+    """Measure how often strangers of one age, sex or origin are taken for one person."""
+    from dataclasses import asdict
+
+    from mien.benchmark.demographics import differentials, embed
+    from mien.model import load
+
+    network = load(model, detector=detector, threshold=threshold)
+    faces = embed(network, folder, photos, progress=console.progress)
+    found = differentials(faces, network.threshold)
+    skipped = console.note_skipped(faces.skipped)
+    if as_json:
+        console.document(
+            {
+                "model_id": network.model_id,
+                "threshold": network.threshold,
+                "photos": len(faces.vectors),
+                "groups": [asdict(one) for one in found],
+                "skipped": console.skips(faces.skipped),
+            }
+        )
+    else:
+        rows = [
+            (
+                one.group,
+                f"{one.photos:,}",
+                f"{one.pairs:,}",
+                "too few to tell" if one.fmr is None else f"{one.fmr:.3%}",
+                "" if one.ratio is None else f"{one.ratio:.1f}",
+            )
+            for one in found
+        ]
+        console.table([("GROUP", "PHOTOS", "PAIRS", "FMR", "RATIO"), *rows])
+        console.note(f"pairs of two photos of one group, at the threshold {network.threshold:.3f}")
     console.leave(skipped)

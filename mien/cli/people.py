@@ -14,7 +14,7 @@ from mien.cli.options import FacebankPath, Json
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
-    from mien.facebank import Photo
+    from mien.facebank.rows import Photo
 
 ID = 12  # hex digits of a photo's SHA-256, by which people can name it
 
@@ -85,7 +85,7 @@ def rename(
 ) -> None:
     """Give someone another name."""
     from mien.engines import open_store
-    from mien.facebank import person_name
+    from mien.facebank.rows import person_name
 
     with open_store(facebank) as bank:
         bank.rename(old, new, merge=merge)

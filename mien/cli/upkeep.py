@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien import key as keys
 from mien.cli import console
 from mien.cli.options import FacebankPath, Json
 from mien.errors import BadInput
-from mien.log import FORGOTTEN, Entry
+from mien.facebank import key as keys
+from mien.facebank.log import FORGOTTEN, Entry
 
 if TYPE_CHECKING:
-    from mien.salvage import Remains
+    from mien.facebank.salvage import Remains
 
 
 def check(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """Look for damage in the facebank, photo by photo."""
     from mien.engines import own_file
-    from mien.salvage import check as look
+    from mien.facebank.salvage import check as look
 
     _report(
         look(own_file(facebank)), facebank, as_json, "is damaged; mien people repair keeps the rest"
@@ -41,7 +41,7 @@ def repair(
     The old one stays beside it as FILE.damaged until something is deleted.
     """
     from mien.engines import own_file
-    from mien.salvage import repair as rescue
+    from mien.facebank.salvage import repair as rescue
 
     _report(
         rescue(own_file(facebank), model_id=model_id),
@@ -73,9 +73,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write everyone to a file that any mien with the same model can import."""
-    from mien.archive import save
     from mien.engines import open_store
-    from mien.facebank import Facebank
+    from mien.engines.archive import save
+    from mien.facebank.bank import Facebank
 
     with open_store(facebank) as bank:
         photos = save(bank, file)
@@ -94,8 +94,8 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Add the people in a file to the facebank, which is made if there is none."""
-    from mien.archive import bring, read
     from mien.engines import create_store
+    from mien.engines.archive import bring, read
 
     archive = read(file)
     dim = archive.vectors.shape[1]
@@ -129,7 +129,8 @@ def encrypt(
 ) -> None:
     """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost."""
     from mien.engines import own_file
-    from mien.facebank import Facebank, is_plain
+    from mien.facebank.bank import Facebank
+    from mien.facebank.database import is_plain
 
     given, path = keys.given(), own_file(facebank)
     plain = path.is_file() and is_plain(path)
@@ -152,7 +153,7 @@ def encrypt(
 def decrypt(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """Make the facebank a file that anybody who has it can read."""
     from mien.engines import own_file
-    from mien.facebank import Facebank
+    from mien.facebank.bank import Facebank
 
     with Facebank.open(own_file(facebank)) as bank:
         if not bank.encrypted:
@@ -182,7 +183,7 @@ def log(
     No log is kept until --keep says how long it may grow.
     """
     from mien.engines import own_file
-    from mien.facebank import Facebank
+    from mien.facebank.bank import Facebank
 
     with Facebank.open(own_file(facebank)) as bank:
         if keep is not None:

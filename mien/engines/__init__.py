@@ -19,12 +19,13 @@ from typing import Any, Protocol, Self
 
 from mien.engines.common import without_password
 from mien.errors import BadFacebank, BadInput
-from mien.facebank import Facebank, Person, Photo
+from mien.facebank.bank import Facebank
+from mien.facebank.rows import Person, Photo
 from mien.types import Embeddings, Match
 
 
 class Store(Protocol):
-    """What every engine does, as `mien.facebank.Facebank` describes it."""
+    """What every engine does, as `mien.facebank.bank.Facebank` describes it."""
 
     path: str
 

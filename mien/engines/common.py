@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from mien.errors import FacebankMismatch
-from mien.facebank import Photo, are_unit, person_name
+from mien.facebank.rows import Photo, are_unit, person_name
 from mien.types import Embeddings, Match
 
 CANDIDATES = 32  # templates that the engine hands over for each face, to be scored anew

@@ -22,7 +22,7 @@ import numpy as np
 
 from mien.engines import common
 from mien.errors import BadFacebank, BadInput, MissingExtra, UnknownPerson
-from mien.facebank import Person, Photo, person_name
+from mien.facebank.rows import Person, Photo, person_name
 from mien.types import Embeddings, Match
 
 BATCH = 500  # rows in a message

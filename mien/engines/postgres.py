@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.engines import common
 from mien.errors import BadFacebank, BadInput, CannotWrite, MissingExtra, UnknownPerson
-from mien.facebank import Person, Photo, person_name
+from mien.facebank.rows import Person, Photo, person_name
 from mien.types import Embeddings, Match
 
 _TABLES = """

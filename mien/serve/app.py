@@ -25,7 +25,7 @@ from mien.compare import compare
 from mien.engines import Store, open_store
 from mien.enroll import portrait
 from mien.errors import BadFacebank, BadInput, CannotWrite, MienError, MissingExtra, UnknownPerson
-from mien.facebank import Photo, person_name
+from mien.facebank.rows import Photo, person_name
 from mien.health import examine
 from mien.quality import largest as largest_faces
 from mien.serve import schema

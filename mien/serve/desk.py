@@ -22,8 +22,9 @@ from mien import images
 from mien.embed import BATCH
 from mien.engines import Store, create_store
 from mien.errors import MienError
-from mien.facebank import Facebank, Person
-from mien.log import COMMAND
+from mien.facebank.bank import Facebank
+from mien.facebank.log import COMMAND
+from mien.facebank.rows import Person
 from mien.model import Model
 from mien.runtime import processors
 from mien.types import Crops, Detector, Embedder, Embeddings, Face, Image, Match

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -59,18 +60,18 @@ class Tutor:
     """A teacher, and how much its features and embeddings vary."""
 
     teacher: Teacher
-    variances: tuple[Tensor, ...]  # of the channels of each feature and of the embeddings
-    fits: bool  # whether its blocks and the student's have the same shapes
-    same_dim: bool  # whether their embeddings have
+    goals: tuple[int, ...]  # the teacher's block for each of the student's, as `goals` finds them
+    variances: tuple[Tensor, ...]  # of the channels of what those give, and of the embeddings
+    same_dim: bool  # whether their embeddings have the same shape
 
     def teach(self, crops: Crops, device: torch.device, layout: torch.memory_format) -> Lesson:
         """What the teacher makes of (N, 112, 112, 3), where the student can use it."""
         lesson = self.teacher(crops)
-        features = [
-            feature.to(device).contiguous(memory_format=layout)
-            for feature in (lesson.features if self.fits else [])
-        ]
-        return Lesson(features, lesson.embeddings.to(device))
+        used = {
+            block: lesson.features[block].to(device).contiguous(memory_format=layout)
+            for block in set(self.goals)
+        }
+        return Lesson([used[block] for block in self.goals], lesson.embeddings.to(device))
 
 
 def tutor(config: TrainConfig, network: nn.Module, sample: Crops, device: torch.device) -> Tutor:
@@ -93,18 +94,37 @@ def tutor(config: TrainConfig, network: nn.Module, sample: Crops, device: torch.
     network.eval()
     with torch.inference_mode():
         *features, embeddings = Student(network)(torch.zeros(1, 3, SIZE, SIZE, device=device))
-    theirs = [feature.shape[1:] for feature in lesson.features]
-    fits = [feature.shape[1:] for feature in features] == theirs
+    of_blocks = goals(*([f.shape[1:] for f in each] for each in (features, lesson.features)))
     same_dim = embeddings.shape[1:] == lesson.embeddings.shape[1:]
-    if config.block_steps and not (fits and same_dim):
+    if config.block_steps and not (of_blocks and same_dim):
         raise BadInput(
             f"{config.backbone} with {config.dim} numbers has other blocks than {config.teacher}; "
             "give a teacher whose blocks have the same shapes"
         )
+    taught = [lesson.features[block] for block in of_blocks]
     variances = tuple(
-        channel_variance(feature).to(device) for feature in (*lesson.features, lesson.embeddings)
+        channel_variance(feature).to(device) for feature in (*taught, lesson.embeddings)
     )
-    return Tutor(teacher, variances, fits, same_dim)
+    return Tutor(teacher, of_blocks, variances, same_dim)
+
+
+def goals(ours: Sequence[tuple[int, ...]], theirs: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The teacher's block that each of the student's is to be like: of the same shape, as far on.
+
+    Args:
+        ours, theirs: shapes of what the blocks give, one after the other.
+
+    Returns:
+        Numbers of the teacher's blocks, or none at all where it has no block of some shape.
+    """
+    found = []
+    for number, shape in enumerate(ours):
+        alike = [block for block, other in enumerate(theirs) if other == shape]
+        if not alike:
+            return ()
+        done, blocks = ours[: number + 1].count(shape), ours.count(shape)
+        found.append(alike[math.ceil(done * len(alike) / blocks) - 1])
+    return tuple(found)
 
 
 def margin_head(config: TrainConfig, classes: int) -> MarginHead:
@@ -134,11 +154,11 @@ def margin_head(config: TrainConfig, classes: int) -> MarginHead:
 
 def block_losses(tutor: Tutor, lesson: Lesson, outputs: list[Tensor]) -> dict[str, Tensor]:
     """How far each block is from the teacher's, each given the teacher's features."""
-    goals = [*lesson.features, lesson.embeddings]
+    wanted = [*lesson.features, lesson.embeddings]
     return {
         f"block_{number}": feature_distance(output, goal, variance)
         for number, (output, goal, variance) in enumerate(
-            zip(outputs, goals, tutor.variances, strict=True)
+            zip(outputs, wanted, tutor.variances, strict=True)
         )
     }
 
@@ -156,7 +176,7 @@ def teacher_losses(
             "embedding": weight * feature_distance(embeddings, goal, tutor.variances[-1]),
             "cosine": weight * cosine_distance(embeddings, goal),
         }
-    if tutor.fits and config.feature_weight:
+    if tutor.goals and config.feature_weight:
         distances = [
             feature_distance(ours, theirs, variance)
             for ours, theirs, variance in zip(

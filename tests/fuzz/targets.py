@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from mien import archive, images, salvage
+from mien import images
 from mien.data import recordio, verification
 from mien.embed import OnnxEmbedder
+from mien.engines import archive
 from mien.errors import MienError
-from mien.facebank import Facebank
+from mien.facebank import salvage
+from mien.facebank.bank import Facebank
 
 
 def image(data: bytes) -> None:

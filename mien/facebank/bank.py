@@ -8,130 +8,50 @@ read-only folder, and keeps no copy of what was deleted.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-import struct
-import unicodedata
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import astuple, dataclass, field
-from datetime import UTC, datetime
-from itertools import chain, count, islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from mien import key as keys
-from mien.database import (
+from mien.errors import BadFacebank, BadInput, CannotWrite, FacebankMismatch, UnknownPerson
+from mien.facebank import schema
+from mien.facebank.database import (
     BESIDE,
     MEMORY,
     bad,
-    connect,
     convert,
-    error_code,
-    errors,
     in_words,
+    unlock,
 )
-from mien.errors import BadFacebank, BadInput, CannotWrite, FacebankMismatch, UnknownPerson
+from mien.facebank.log import COMMAND, FORGOTTEN, Entry
+from mien.facebank.rows import (
+    COLUMNS,
+    LOG_COLUMNS,
+    MAX_DIM,
+    Person,
+    Photo,
+    are_unit,
+    is_right,
+    is_sound,
+    new_rows,
+    now,
+    person_name,
+    photo_checksum,
+    row_checksum,
+)
 from mien.index import cache
 from mien.index.exact import ExactIndex
 from mien.index.int8 import Codes, Int8Index, encode
-from mien.log import COMMAND, FORGOTTEN, Entry
 from mien.types import Embeddings, Index, Match
 
-APPLICATION_ID = int.from_bytes(b"mien")  # in the file's header: this database is a facebank
 LARGE = 50_000  # templates from which they are cached beside the file, and searched as int8
 BATCH = 1000  # photos that `Facebank.batches` gives at a time
-BUSY_S = 10.0  # how long to wait for another process that is writing
-
-# A file's format is how many of these have run on it (PRAGMA user_version).  What has shipped
-# never changes: a new format appends.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE facebank (
-            id INTEGER PRIMARY KEY CHECK (id = 1),
-            model_id TEXT NOT NULL,
-            dim INTEGER NOT NULL
-        ) STRICT""",
-        """CREATE TABLE photo (
-            id INTEGER PRIMARY KEY,
-            person TEXT NOT NULL,
-            sha256 TEXT NOT NULL UNIQUE,
-            folder TEXT NOT NULL,
-            file TEXT NOT NULL,
-            confidence REAL NOT NULL,
-            size REAL NOT NULL,
-            added TEXT NOT NULL,
-            vector BLOB NOT NULL
-        ) STRICT""",
-        "CREATE INDEX photo_person ON photo (person)",
-    ),
-    (
-        "DROP INDEX photo_person",
-        "ALTER TABLE facebank RENAME TO facebank_1",
-        "ALTER TABLE photo RENAME TO photo_1",
-        """CREATE TABLE facebank (
-            id INTEGER PRIMARY KEY CHECK (id = 1),
-            model_id TEXT NOT NULL,
-            dim INTEGER NOT NULL,
-            log_rows INTEGER NOT NULL,
-            checksum INTEGER NOT NULL,
-            photos INTEGER NOT NULL,
-            photos_checksum INTEGER NOT NULL,
-            changes INTEGER NOT NULL,
-            unerased INTEGER NOT NULL
-        ) STRICT""",
-        """CREATE TABLE photo (
-            id INTEGER PRIMARY KEY,
-            person TEXT NOT NULL,
-            sha256 TEXT NOT NULL UNIQUE,
-            folder TEXT NOT NULL,
-            file TEXT NOT NULL,
-            confidence REAL NOT NULL,
-            size REAL NOT NULL,
-            added TEXT NOT NULL,
-            vector BLOB NOT NULL,
-            checksum INTEGER NOT NULL
-        ) STRICT""",
-        "CREATE INDEX photo_person ON photo (person)",
-        """CREATE TABLE log (
-            id INTEGER PRIMARY KEY,
-            at TEXT NOT NULL,
-            command TEXT NOT NULL,
-            action TEXT NOT NULL,
-            person TEXT,
-            count INTEGER NOT NULL,
-            checksum INTEGER NOT NULL
-        ) STRICT""",
-        """CREATE TRIGGER photo_added AFTER INSERT ON photo BEGIN
-            UPDATE facebank SET changes = changes + 1, photos = photos + 1,
-                photos_checksum = photos_checksum + new.checksum;
-        END""",
-        """CREATE TRIGGER photo_changed AFTER UPDATE ON photo BEGIN
-            UPDATE facebank SET changes = changes + 1,
-                photos_checksum = photos_checksum - old.checksum + new.checksum;
-        END""",
-        """CREATE TRIGGER photo_removed AFTER DELETE ON photo BEGIN
-            UPDATE facebank SET changes = changes + 1, photos = photos - 1,
-                photos_checksum = photos_checksum - old.checksum;
-        END""",
-        """INSERT INTO facebank
-            SELECT id, model_id, dim, 0, row_checksum(model_id, dim, 0), 0, 0, 0, 1
-            FROM facebank_1""",
-        """INSERT INTO photo
-            SELECT *, photo_checksum(
-                id, person, sha256, folder, file, confidence, size, added, vector
-            ) FROM photo_1""",
-        "DROP TABLE facebank_1",
-        "DROP TABLE photo_1",
-    ),
-)
-
-COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  # of a photo
 _INSERT = (
     f"INSERT INTO photo ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (sha256) DO NOTHING"
@@ -144,36 +64,6 @@ _KEEP = (
     "UPDATE facebank SET log_rows = ?1, unerased = 1, checksum = row_checksum(model_id, dim, ?1)"
 )
 _LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)"
-LOG_COLUMNS = "id, at, command, action, person, count"
-MAX_DIM = 65536  # numbers in a vector
-_NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")  # control, not UTF-8, line and paragraph separators
-_ROUND_OFF = 1e-3  # how far from 1 the length of a unit vector may be
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Someone in the facebank."""
-
-    name: str
-    photos: int  # how many
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """An enrolled photo: whose it is, where it was, how its face was found; never its pixels."""
-
-    person: str
-    sha256: str  # of the file, in hex; no photo is in a facebank twice
-    folder: str  # absolute, the one that was enrolled
-    file: str  # relative to it, with /
-    confidence: float  # the detector's, in [0, 1]
-    size: float  # the longer side of the face, in pixels
-    added: str = field(default_factory=lambda: _now())
-
-    @property
-    def path(self) -> Path:
-        """Where the photo was."""
-        return Path(self.folder, self.file)
 
 
 class Facebank:
@@ -182,7 +72,8 @@ class Facebank:
     Any method raises BadFacebank where the file is damaged, and FacebankMismatch where another
     process has rebuilt it with another model.  Each change is one transaction that is on the disk
     when its method returns.  Where it cannot be, because the disk is full or read-only or another
-    process writes for longer than `BUSY_S`, CannotWrite is raised and the facebank is as before.
+    process writes for longer than `database.BUSY_S`, CannotWrite is raised and the facebank is as
+    before.
     """
 
     def __init__(
@@ -195,8 +86,8 @@ class Facebank:
             undo.callback(lambda: self._db.close())
             if dim is not None and self._pragma("page_count") == 0:
                 with self._transaction() as db:
-                    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                    _upgrade(db, self.path)
+                    db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+                    schema.upgrade(db, self.path)
                     db.execute(
                         "INSERT OR IGNORE INTO facebank"
                         " VALUES (1, ?1, ?2, 0, row_checksum(?1, ?2, 0), 0, 0, 0, 0)",
@@ -218,7 +109,8 @@ class Facebank:
         Args:
             path: the file.
             model_id: the model whose vectors will be added or searched for, if any will be.
-            key: what it is encrypted with, "" where it is not; by default what `mien.key` finds.
+            key: what it is encrypted with, "" where it is not; by default what
+                `mien.facebank.key` finds.
 
         Raises:
             BadFacebank: there is none, it is something else, damaged, of a newer format, or
@@ -271,11 +163,11 @@ class Facebank:
         return bool(self._key)
 
     def encrypt(self, key: str) -> None:
-        """Encrypt the file, or give it another key; see `mien.database.convert`."""
+        """Encrypt the file, or give it another key; see `mien.facebank.database.convert`."""
         self._convert(key)
 
     def decrypt(self) -> None:
-        """Let anybody who has the file read it; see `mien.database.convert`."""
+        """Let anybody who has the file read it; see `mien.facebank.database.convert`."""
         self._convert("")
 
     def _convert(self, key: str) -> None:
@@ -283,7 +175,7 @@ class Facebank:
         try:
             with in_words(self.path):
                 self._remove_beside(cache.SUFFIXES)  # no kill leaves it beside an encrypted file
-            convert(self.path, self._key or None, key or None, BUSY_S)
+            convert(self.path, self._key or None, key or None)
             self._key = key
         finally:
             with in_words(self.path):
@@ -375,7 +267,7 @@ class Facebank:
         Raises:
             BadInput: a name cannot be one; see `person_name`.
         """
-        rows = _new_rows(photos, vectors, self.dim)
+        rows = new_rows(photos, vectors, self.dim)
         with self._writing() as db:
             return self._insert(db, rows)
 
@@ -388,7 +280,7 @@ class Facebank:
     ) -> None:
         """Fill a new facebank with what is left of another, its log included."""
         with self._writing() as db:
-            self._insert(db, _new_rows(photos, vectors, self.dim))
+            self._insert(db, new_rows(photos, vectors, self.dim))
             db.executemany(_LOG, [(*row, row_checksum(*row)) for row in log])
             db.execute(_KEEP, (log_rows,))
             db.execute("UPDATE facebank SET unerased = 0")
@@ -396,7 +288,7 @@ class Facebank:
     def replace(self, photos: Sequence[Photo], vectors: Embeddings, *, model_id: str) -> None:
         """Put photos with another model's vectors in the place of all that there is; see `add`."""
         dim = vectors.shape[1]
-        rows = _new_rows(photos, vectors, dim)
+        rows = new_rows(photos, vectors, dim)
         with self._writing() as db:
             db.execute("DELETE FROM photo")
             db.execute(
@@ -569,7 +461,7 @@ class Facebank:
         if not (limit := self.log_rows):
             return
         (last,) = db.execute("SELECT ifnull(max(id), 0) FROM log").fetchone()
-        at, command = _now(), COMMAND.get()
+        at, command = now(), COMMAND.get()
         for number, (person, many) in zip(count(last + 1), people.items(), strict=False):
             values = (number, at, command, action, person, many)
             db.execute(_LOG, (*values, row_checksum(*values)))
@@ -653,176 +545,21 @@ class Facebank:
         return model_id, dim, log_rows
 
     def _check_format(self) -> None:
-        if self._pragma("application_id") != APPLICATION_ID:
+        if self._pragma("application_id") != schema.APPLICATION_ID:
             raise bad(self.path, "its header does not say that it is one")
         if self.path != MEMORY and Path(self.path).stat().st_size % self._pragma("page_size"):
             raise bad(self.path, "its end is missing")
         version = self._pragma("user_version")
-        if version > len(MIGRATIONS):
+        if version > len(schema.MIGRATIONS):
             raise BadFacebank(
-                f"{self.path} has format {version}, and this mien reads up to {len(MIGRATIONS)}:"
-                " upgrade mien"
+                f"{self.path} has format {version}, and this mien reads up to"
+                f" {len(schema.MIGRATIONS)}: upgrade mien"
             )
-        if version < len(MIGRATIONS):
+        if version < len(schema.MIGRATIONS):
             with self._transaction() as db:
-                _upgrade(db, self.path)
-        if _schema(self._db) != _newest_schema():
-            raise bad(self.path, f"its tables are not those of format {len(MIGRATIONS)}")
+                schema.upgrade(db, self.path)
+        if schema.tables(self._db) != schema.newest():
+            raise bad(self.path, f"its tables are not those of format {len(schema.MIGRATIONS)}")
 
     def _pragma(self, name: str) -> int:
         return int(self._read(f"PRAGMA {name}")[0][0])
-
-
-def person_name(text: str) -> str:
-    """A text as a name: composed Unicode (NFC), no space around it.
-
-    A name can always be a folder's, and is never taken for the answer that a face is nobody's.
-
-    Raises:
-        BadInput: it is empty, "unknown", "." or "..", or holds a slash, a backslash, a control
-            character, a line break or bytes that are not UTF-8.
-    """
-    name = unicodedata.normalize("NFC", text).strip()
-    strange = any(c in "/\\" or unicodedata.category(c) in _NOT_IN_NAMES for c in name)
-    if strange or name.casefold() in ("", ".", "..", "unknown"):
-        raise BadInput(f"{text!r} cannot be a person's name: choose another, without / and \\")
-    return name
-
-
-def unlock(path: str, key: str | None) -> tuple[sqlite3.Connection, str]:
-    """A connection that can read a file, and the key that it took, "" for none.
-
-    Args:
-        path: the file; what it holds need not be a facebank.
-        key: as of `Facebank.open`.
-
-    Raises:
-        BadFacebank: it takes another key, or is no database.
-    """
-    if key is None:
-        key = "" if path == MEMORY else keys.given() or ""
-        seek = not key
-    else:
-        seek = False
-    try:
-        with ExitStack() as undo:
-            db = connect(path, key or None, BUSY_S)
-            undo.callback(db.close)
-            db.execute("PRAGMA application_id")  # which reads the file
-            undo.pop_all()
-    except errors("DatabaseError") as error:
-        if error_code(error) != sqlite3.SQLITE_NOTADB:
-            raise
-        if seek and (found := keys.from_keyring(path)):
-            return unlock(path, found)
-        raise _locked(path, key) from error
-    db.create_function("photo_checksum", 9, photo_checksum, deterministic=True)
-    db.create_function("row_checksum", -1, row_checksum, deterministic=True)
-    return db, key
-
-
-def is_plain(path: str | Path) -> bool:
-    """Whether a file that is there begins as a database does that is not encrypted."""
-    with Path(path).open("rb") as file:
-        return file.read(16) in (b"SQLite format 3\0", b"")
-
-
-def _locked(path: str, key: str) -> BadFacebank:
-    if not key:
-        return bad(
-            path, f"file is not a database; or it is encrypted and needs its key in {keys.VARIABLE}"
-        )
-    if is_plain(path):
-        return BadFacebank(
-            f"{path} is not encrypted, and a key is given: run mien people encrypt, or unset"
-            f" {keys.VARIABLE} and {keys.FILE_VARIABLE}"
-        )
-    return BadFacebank(
-        f"{path} cannot be read with the key that is given: give the one that it was encrypted with"
-    )
-
-
-def photo_checksum(
-    id: int,
-    person: str,
-    sha256: str,
-    folder: str,
-    file: str,
-    confidence: float,
-    size: float,
-    added: str,
-    vector: bytes,
-) -> int:
-    """The CRC-32 of a photo's row, as docs/facebank.md has it."""
-    before = f"{id}\0{person}\0{sha256}\0{folder}\0{file}\0".encode()
-    numbers = struct.pack("<dd", confidence, size)
-    return zlib.crc32(b"".join((before, numbers, f"{added}\0".encode(), vector)))
-
-
-def row_checksum(*values: str | int | None) -> int:
-    """The CRC-32 of values as JSON, as docs/facebank.md has it."""
-    return zlib.crc32(json.dumps(values, separators=(",", ":")).encode())
-
-
-def is_sound(row: tuple[Any, ...]) -> bool:
-    """Whether a photo's `COLUMNS` are those that its checksum, which follows them, was made of."""
-    try:
-        return bool(photo_checksum(*row[:-1]) == row[-1])
-    except (TypeError, UnicodeEncodeError, struct.error):  # not even the types are right
-        return False
-
-
-def is_right(row: tuple[Any, ...]) -> bool:
-    """Whether other values are those that the `row_checksum` after them was made of."""
-    try:
-        return bool(row_checksum(*row[:-1]) == row[-1])
-    except TypeError:  # bytes, where there was text
-        return False
-
-
-def are_unit(vectors: Embeddings) -> bool:
-    """Whether each row has a length of 1, but for round-off."""
-    with np.errstate(all="ignore"):  # on damaged numbers
-        return bool((abs(np.linalg.norm(vectors, axis=1) - 1) < _ROUND_OFF).all())  # NaN is not
-
-
-def _upgrade(db: sqlite3.Connection, path: str) -> None:
-    """Bring a facebank to the newest format, within the caller's transaction."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version and db.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
-        raise bad(path, f"it has format {version}, and its pages are damaged")
-    for statement in chain.from_iterable(MIGRATIONS[version:]):
-        db.execute(statement)
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-def _schema(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    """What a database holds, but for what SQLite adds by itself."""
-    return db.execute(
-        "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        " ORDER BY name"
-    ).fetchall()
-
-
-def _newest_schema() -> list[tuple[str, str]]:
-    db, _ = unlock(MEMORY, "")
-    try:
-        _upgrade(db, MEMORY)
-        return _schema(db)
-    finally:
-        db.close()
-
-
-def _new_rows(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[tuple[Any, ...]]:
-    """What follows the id in a row of `COLUMNS`."""
-    if vectors.shape != (len(photos), dim) or not are_unit(vectors):
-        wanted = f"({len(photos)}, {dim})"
-        raise ValueError(f"vectors must be {wanted} of unit length, not {vectors.shape}")
-    return [
-        (person_name(photo.person), *astuple(photo)[1:], vector.tobytes())
-        for photo, vector in zip(photos, vectors.astype("<f4"), strict=True)
-    ]
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -22,7 +22,7 @@ import numpy as np
 
 from mien.engines import Store
 from mien.errors import BadInput, CannotWrite
-from mien.facebank import MAX_DIM, Photo, are_unit, person_name
+from mien.facebank.rows import MAX_DIM, Photo, are_unit, person_name
 from mien.types import Embeddings
 
 FORMAT = 1

@@ -19,19 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.database import errors, in_words, put_in_place
 from mien.errors import BadFacebank, BadInput
-from mien.facebank import (
-    COLUMNS,
-    LOG_COLUMNS,
-    MAX_DIM,
-    Facebank,
-    Photo,
-    are_unit,
-    is_right,
-    is_sound,
-    unlock,
-)
+from mien.facebank.bank import Facebank
+from mien.facebank.database import errors, in_words, put_in_place, unlock
+from mien.facebank.rows import COLUMNS, LOG_COLUMNS, MAX_DIM, Photo, are_unit, is_right, is_sound
 from mien.types import Embeddings
 
 _NAME_INDEX, _HASH_INDEX = "photo_person", "sqlite_autoindex_photo_1"

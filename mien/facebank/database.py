@@ -15,8 +15,11 @@ from pathlib import Path
 from types import ModuleType
 
 from mien.errors import BadFacebank, CannotWrite, MissingExtra
+from mien.facebank import key as keys
+from mien.facebank.rows import photo_checksum, row_checksum
 from mien.index import cache
 
+BUSY_S = 10.0  # how long to wait for another process that is writing
 MEMORY = ":memory:"  # the path of a facebank that is never stored
 
 # What may lie beside a facebank and hold copies of what is in it: another file's name is the
@@ -39,15 +42,12 @@ _ADVICE = {  # by SQLite's error, where the file itself is well
 }
 
 
-def connect(
-    path: str, key: str | None, wait_s: float, *, library: ModuleType = sqlite3
-) -> sqlite3.Connection:
+def connect(path: str, key: str | None, *, library: ModuleType = sqlite3) -> sqlite3.Connection:
     """A connection to a file that exists, each of whose statements is a transaction by itself.
 
     Args:
         path: the file, or `MEMORY`.
         key: what it is encrypted with, None where it is not.
-        wait_s: how long to wait for another process that is writing.
         library: which SQLite; `cipher()` where there is a key.
 
     Raises:
@@ -57,7 +57,7 @@ def connect(
     library = cipher() if key else library
     with ExitStack() as undo:
         db: sqlite3.Connection = library.connect(
-            uri, uri=True, timeout=wait_s, isolation_level=None
+            uri, uri=True, timeout=BUSY_S, isolation_level=None
         )
         undo.callback(db.close)
         if key:
@@ -67,6 +67,59 @@ def connect(
             db.execute(f"PRAGMA {setting}")
         undo.pop_all()
     return db
+
+
+def unlock(path: str, key: str | None) -> tuple[sqlite3.Connection, str]:
+    """A connection that can read a file, and the key that it took, "" for none.
+
+    Args:
+        path: the file; what it holds need not be a facebank.
+        key: as of `Facebank.open`.
+
+    Raises:
+        BadFacebank: it takes another key, or is no database.
+    """
+    if key is None:
+        key = "" if path == MEMORY else keys.given() or ""
+        seek = not key
+    else:
+        seek = False
+    try:
+        with ExitStack() as undo:
+            db = connect(path, key or None)
+            undo.callback(db.close)
+            db.execute("PRAGMA application_id")  # which reads the file
+            undo.pop_all()
+    except errors("DatabaseError") as error:
+        if error_code(error) != sqlite3.SQLITE_NOTADB:
+            raise
+        if seek and (found := keys.from_keyring(path)):
+            return unlock(path, found)
+        raise _locked(path, key) from error
+    db.create_function("photo_checksum", 9, photo_checksum, deterministic=True)
+    db.create_function("row_checksum", -1, row_checksum, deterministic=True)
+    return db, key
+
+
+def is_plain(path: str | Path) -> bool:
+    """Whether a file that is there begins as a database does that is not encrypted."""
+    with Path(path).open("rb") as file:
+        return file.read(16) in (b"SQLite format 3\0", b"")
+
+
+def _locked(path: str, key: str) -> BadFacebank:
+    if not key:
+        return bad(
+            path, f"file is not a database; or it is encrypted and needs its key in {keys.VARIABLE}"
+        )
+    if is_plain(path):
+        return BadFacebank(
+            f"{path} is not encrypted, and a key is given: run mien people encrypt, or unset"
+            f" {keys.VARIABLE} and {keys.FILE_VARIABLE}"
+        )
+    return BadFacebank(
+        f"{path} cannot be read with the key that is given: give the one that it was encrypted with"
+    )
 
 
 def cipher() -> ModuleType:
@@ -88,7 +141,7 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def convert(path: str, key: str | None, new_key: str | None, wait_s: float) -> None:
+def convert(path: str, key: str | None, new_key: str | None) -> None:
     """Encrypt a file, decrypt it, or change its key: all of it or, on any failure, nothing.
 
     The new file is made beside the old one and takes its place when it is on the disk, so a kill
@@ -103,7 +156,7 @@ def convert(path: str, key: str | None, new_key: str | None, wait_s: float) -> N
         new.unlink(missing_ok=True)
         new.touch(0o600)
         finally_.callback(new.unlink, missing_ok=True)
-        db = connect(path, key, wait_s, library=cipher())
+        db = connect(path, key, library=cipher())
         finally_.callback(db.close)
         db.execute("ATTACH ? AS new KEY ?", (str(new), new_key or ""))
         db.execute("PRAGMA new.journal_mode = OFF")

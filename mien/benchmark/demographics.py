@@ -1,0 +1,110 @@
+"""Strangers of one age, sex or origin, measured: how often two are taken for one person.
+
+The photos are named as those of UTKFace, AGE_SEX_ORIGIN_..., by labels that its authors gave
+(Zhang, Song and Qi, Age progression/regression by conditional adversarial autoencoder, 2017), which
+those who are shown might not give themselves.  Who they are is not said.  Each photo counts as
+another person, so that those who are in it twice raise the rates: they are upper bounds, and what
+is compared is their ratios (NIST IR 8280 calls these demographic differentials).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mien.data.crops import largest
+from mien.errors import BadInput
+from mien.images import walk
+from mien.model import Model
+from mien.protocol import impostor_scores
+from mien.types import Embeddings, Progress, silent
+
+AGES = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 116))
+SEXES = ("male", "female")
+ORIGINS = ("White", "Black", "Asian", "Indian", "other")
+EVERYONE = "everyone"
+LEAST = 10  # pairs that have to reach the threshold for their share to say something
+
+
+@dataclass(frozen=True, slots=True)
+class Differential:
+    """How often two strangers of a group are taken for one person."""
+
+    group: str
+    photos: int
+    pairs: int
+    fmr: float | None  # None: too few pairs reach the threshold to tell
+    ratio: float | None  # to that of everyone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Faces, and the groups that each belongs to."""
+
+    vectors: Embeddings  # (N, D) of unit length
+    groups: tuple[tuple[str, ...], ...]  # N times an age, a sex, an origin
+    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be used, and why
+
+
+def groups(name: str) -> tuple[str, ...]:
+    """The age, the sex and the origin that a file's name says, nothing where it says none."""
+    try:
+        age, sex, origin = (int(part) for part in name.split("_")[:3] if part.isdecimal())
+        (span,) = (f"{first} to {last}" for first, last in AGES if first <= age <= last)
+        return (span, SEXES[sex], ORIGINS[origin])
+    except (ValueError, IndexError):
+        return ()
+
+
+def embed(
+    model: Model, folder: Path, photos: int, *, seed: int = 0, progress: Progress = silent
+) -> Labelled:
+    """The largest face of each of so many photos of a folder, drawn at random.
+
+    Raises:
+        BadInput: fewer than two photos that say what they show can be used.
+    """
+    labelled = [path for path in walk([folder]) if groups(path.name)]
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(labelled))[:photos])
+    vectors, shown, skipped = [], [], []
+    for path in progress([labelled[k] for k in drawn], "embedding"):
+        try:
+            vectors.append(model.embedder(largest(path, model.detector)[None])[0])
+            shown.append(groups(path.name))
+        except BadInput as error:
+            skipped.append((path, str(error)))
+    if len(shown) < 2:
+        raise BadInput(
+            f"{folder} has {len(shown)} usable photos that are named AGE_SEX_ORIGIN_..., as those"
+            " of UTKFace: two are needed at least"
+        )
+    return Labelled(np.array(vectors, np.float32), tuple(shown), tuple(skipped))
+
+
+def differentials(faces: Labelled, threshold: float) -> list[Differential]:
+    """The rate of everyone, and of each group of which there are two faces.
+
+    Args:
+        faces: each is taken for another person's.
+        threshold: of the cosine.
+    """
+    names = [*(f"{first} to {last}" for first, last in AGES), *SEXES, *ORIGINS]
+    everyone = _differential(EVERYONE, faces.vectors, threshold, None)
+    found = [everyone]
+    for name in names:
+        vectors = faces.vectors[[name in shown for shown in faces.groups]]
+        if len(vectors) > 1:
+            found.append(_differential(name, vectors, threshold, everyone.fmr))
+    return found
+
+
+def _differential(
+    group: str, vectors: Embeddings, threshold: float, everyone: float | None
+) -> Differential:
+    scores = impostor_scores(vectors, np.arange(len(vectors)))
+    reached = int((scores >= threshold).sum())
+    fmr = reached / len(scores) if reached >= LEAST else None
+    ratio = fmr / everyone if fmr is not None and everyone else None
+    return Differential(group, len(vectors), len(scores), fmr, ratio)

@@ -1,0 +1,125 @@
+"""What a facebank holds: people, their photos, and the checksums of both."""
+
+from __future__ import annotations
+
+import json
+import struct
+import unicodedata
+import zlib
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import BadInput
+from mien.types import Embeddings
+
+COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  # of a photo
+LOG_COLUMNS = "id, at, command, action, person, count"
+MAX_DIM = 65536  # numbers in a vector
+_NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")  # control, not UTF-8, line and paragraph separators
+_ROUND_OFF = 1e-3  # how far from 1 the length of a unit vector may be
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone in the facebank."""
+
+    name: str
+    photos: int  # how many
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An enrolled photo: whose it is, where it was, how its face was found; never its pixels."""
+
+    person: str
+    sha256: str  # of the file, in hex; no photo is in a facebank twice
+    folder: str  # absolute, the one that was enrolled
+    file: str  # relative to it, with /
+    confidence: float  # the detector's, in [0, 1]
+    size: float  # the longer side of the face, in pixels
+    added: str = field(default_factory=lambda: now())
+
+    @property
+    def path(self) -> Path:
+        """Where the photo was."""
+        return Path(self.folder, self.file)
+
+
+def person_name(text: str) -> str:
+    """A text as a name: composed Unicode (NFC), no space around it.
+
+    A name can always be a folder's, and is never taken for the answer that a face is nobody's.
+
+    Raises:
+        BadInput: it is empty, "unknown", "." or "..", or holds a slash, a backslash, a control
+            character, a line break or bytes that are not UTF-8.
+    """
+    name = unicodedata.normalize("NFC", text).strip()
+    strange = any(c in "/\\" or unicodedata.category(c) in _NOT_IN_NAMES for c in name)
+    if strange or name.casefold() in ("", ".", "..", "unknown"):
+        raise BadInput(f"{text!r} cannot be a person's name: choose another, without / and \\")
+    return name
+
+
+def new_rows(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[tuple[Any, ...]]:
+    """What follows the id in a row of `COLUMNS`."""
+    if vectors.shape != (len(photos), dim) or not are_unit(vectors):
+        wanted = f"({len(photos)}, {dim})"
+        raise ValueError(f"vectors must be {wanted} of unit length, not {vectors.shape}")
+    return [
+        (person_name(photo.person), *astuple(photo)[1:], vector.tobytes())
+        for photo, vector in zip(photos, vectors.astype("<f4"), strict=True)
+    ]
+
+
+def now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def photo_checksum(
+    id: int,
+    person: str,
+    sha256: str,
+    folder: str,
+    file: str,
+    confidence: float,
+    size: float,
+    added: str,
+    vector: bytes,
+) -> int:
+    """The CRC-32 of a photo's row, as docs/facebank.md has it."""
+    before = f"{id}\0{person}\0{sha256}\0{folder}\0{file}\0".encode()
+    numbers = struct.pack("<dd", confidence, size)
+    return zlib.crc32(b"".join((before, numbers, f"{added}\0".encode(), vector)))
+
+
+def row_checksum(*values: str | int | None) -> int:
+    """The CRC-32 of values as JSON, as docs/facebank.md has it."""
+    return zlib.crc32(json.dumps(values, separators=(",", ":")).encode())
+
+
+def is_sound(row: tuple[Any, ...]) -> bool:
+    """Whether a photo's `COLUMNS` are those that its checksum, which follows them, was made of."""
+    try:
+        return bool(photo_checksum(*row[:-1]) == row[-1])
+    except (TypeError, UnicodeEncodeError, struct.error):  # not even the types are right
+        return False
+
+
+def is_right(row: tuple[Any, ...]) -> bool:
+    """Whether other values are those that the `row_checksum` after them was made of."""
+    try:
+        return bool(row_checksum(*row[:-1]) == row[-1])
+    except TypeError:  # bytes, where there was text
+        return False
+
+
+def are_unit(vectors: Embeddings) -> bool:
+    """Whether each row has a length of 1, but for round-off."""
+    with np.errstate(all="ignore"):  # on damaged numbers
+        return bool((abs(np.linalg.norm(vectors, axis=1) - 1) < _ROUND_OFF).all())  # NaN is not
