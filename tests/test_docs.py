@@ -163,11 +163,17 @@ def test_every_page_is_in_the_menu_and_every_command_has_one() -> None:
     names = [str(command.name) for command in app.registered_commands]
     names += [str(group.name) for group in app.registered_groups]
     assert all(f"[`mien {name}`](" in TEXTS["README.md"] for name in names)
+    text = "\n".join(TEXTS.values())
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for part in group.typer_instance.registered_commands:
+            assert f"mien {group.name} {part.name}" in text
 
 
 def test_the_reference_names_everything_that_is_public() -> None:
-    named = re.findall(r"^::: mien\.(?:\w+\.)+(\w+)$", TEXTS["reference.md"], re.MULTILINE)
-    assert sorted(named) == mien.__all__
+    named = re.findall(r"^::: (mien\.[\w.]+)\.(\w+)$", TEXTS["reference.md"], re.MULTILINE)
+    assert sorted(name for _, name in named) == mien.__all__
+    assert all(getattr(mien, name).__module__ == module for module, name in named)
 
 
 def test_the_site_builds_without_a_warning_and_asks_nobody() -> None:
