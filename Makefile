@@ -1,12 +1,13 @@
 # make demo    recognise people in real photographs
 # make test    check and test everything
-# make readme  run the README's commands, and put what they print into it
+# make docs    make a site of docs/, in site/; any warning fails
+# make readme  run the commands of the README and of docs/, and put what they print into them
 # make page    fetch ONNX Runtime Web with npm, for recognition in the browser itself
 # make browser try the page in Chromium, which must be installed, as must npm
 # make screenshots  the same, and picture its views for docs/serve.md
 # make faults  kill mien at thousands of random moments, and look for what is lost
 # make fuzz    feed damaged files to each reader of files, for SECONDS each
-# make picture make the README's picture again
+# make picture make the README's picture and those of docs/ again
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SECONDS ?= 600
 ORT := mien/serve/page/ort
 
-.PHONY: demo test page browser screenshots photos readme picture faults fuzz clean
+.PHONY: demo test docs page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -31,8 +32,11 @@ test: .venv/ready photos
 photos: .venv/installed
 	$(BIN)/python demo.py fetch
 
-readme: photos
-	$(BIN)/python tests/readme.py
+docs: .venv/ready
+	$(BIN)/zensical build --strict --clean
+
+readme: .venv/ready photos
+	$(BIN)/python tests/pages.py
 
 page: $(ORT)/ort-wasm-simd-threaded.wasm
 
@@ -61,11 +65,12 @@ fuzz: .venv/ready
 	@for target in image facebank people model verification records; do \
 		$(BIN)/python tests/fuzz $$target $(SECONDS) || exit 1; done
 
-picture: .venv/installed
+picture: .venv/ready photos
 	$(BIN)/python demo.py picture
+	$(BIN)/python recipes/pictures.py
 
 clean:
-	rm -rf .venv demo $(ORT)
+	rm -rf .venv demo site $(ORT)
 
 # Debian's Python comes without what venv needs; uv does without.
 .venv/bin/python:

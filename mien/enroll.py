@@ -134,10 +134,8 @@ def rebuild(
     """Fill a facebank anew with the vectors of a model, whichever model made it before.
 
     Its photos from other folders are looked at again too, and names that were given in it stay.
-    It changes in one step at the end; a photo that is skipped is no longer in it then.
-
-    Args:
-        folder, facebank, model, largest, progress: as of `enroll`.
+    It changes in one step at the end; a photo that is skipped is no longer in it then.  Arguments
+    are those of `enroll`.
 
     Raises:
         BadInput: as `enroll`; or another folder, where photos came from, is not there.

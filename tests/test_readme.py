@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pages
 import pytest
-import readme
 
 from mien.cli import app
 from mien.model import shipped
 
-TEXT = readme.README.read_text("utf-8")
+TEXT = pages.README.read_text("utf-8")
 NUMBER = re.compile(r"(-?\d+\.\d+)")
 
 
@@ -27,11 +27,12 @@ def alike(one: str, other: str) -> bool:
 def test_its_commands_print_what_it_shows(demo_photos: Path, tmp_path: Path) -> None:
     if not shipped():
         pytest.skip("no model ships with this tree")
-    readme.prepare(tmp_path)
-    steps = list(readme.shown(TEXT))
+    pages.lay(pages.README, tmp_path)
+    steps = list(pages.steps(TEXT))
     assert len(steps) > 5
     for step in steps:
-        printed = readme.run(step.command, tmp_path)
+        _, printed = pages.run(step, tmp_path)
+        assert step.output is not None
         assert alike(printed, step.output.strip("\n")), (
             f"{step.label} prints this; make readme puts it into the README:\n{printed}"
         )
@@ -57,7 +58,7 @@ def test_it_names_every_command() -> None:
     assert all(f"`mien {name}" in TEXT for name in names)
 
 
-@pytest.mark.parametrize("page", [readme.README, *(readme.ROOT / "docs").glob("*.md")], ids=str)
+@pytest.mark.parametrize("page", [pages.README, *(pages.ROOT / "docs").glob("*.md")], ids=str)
 def test_its_links_lead_somewhere(page: Path) -> None:
     text = page.read_text("utf-8")
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text):
@@ -68,7 +69,7 @@ def test_its_links_lead_somewhere(page: Path) -> None:
 
 def test_its_file_tree_is_the_packages() -> None:
     tree = TEXT.split("```\nmien/\n")[1].split("\ndemo.py")[0]
-    here = {path.name for path in (readme.ROOT / "mien").iterdir()}
+    here = {path.name for path in (pages.ROOT / "mien").iterdir()}
     here -= {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
     named = set(re.findall(r"[a-z_]+(?:\.py|(?=/))", tree))
     listed_elsewhere = {"cache.py", "exact.py", "mtcnn.py", "whole.py", "docs"}
