@@ -2,7 +2,9 @@
 # make test    check and test everything
 # make docs    make a site of docs/, in site/; any warning fails
 # make readme  run the commands of the README and of docs/, and put what they print into them
-# make browser try the page in Chromium, which must be installed, and npm for axe
+# make page    fetch ONNX Runtime Web with npm, for recognition in the browser itself
+# make browser try the page in Chromium, which must be installed, as must npm
+# make screenshots  the same, and picture its views for docs/serve.md
 # make faults  kill mien at thousands of random moments, and look for what is lost
 # make fuzz    feed damaged files to each reader of files, for SECONDS each
 # make picture make the README's picture and those of docs/ again
@@ -14,8 +16,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 SECONDS ?= 600
+ORT := mien/serve/page/ort
 
-.PHONY: demo test docs browser photos readme picture faults fuzz clean
+.PHONY: demo test docs page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -35,10 +38,23 @@ docs: .venv/ready
 readme: .venv/ready photos
 	$(BIN)/python tests/pages.py
 
-browser: .venv/ready photos
+page: $(ORT)/ort-wasm-simd-threaded.wasm
+
+# The package's other 120 MB are for graphics processors and for older browsers.
+$(ORT)/ort-wasm-simd-threaded.wasm:
+	mkdir -p $(ORT)
+	npm pack --silent --pack-destination $(ORT) onnxruntime-web@~1.30
+	tar -xzmf $(ORT)/onnxruntime-web-*.tgz -C $(ORT) --strip-components=2 \
+		package/dist/ort.wasm.bundle.min.mjs package/dist/$(@F)
+	rm $(ORT)/onnxruntime-web-*.tgz
+
+browser: .venv/ready photos page
 	$(PIP) playwright
 	npm install --silent --no-save --no-package-lock axe-core
 	$(BIN)/pytest tests/test_page.py
+
+screenshots: export MIEN_SCREENSHOTS := docs/page
+screenshots: browser
 
 faults: .venv/ready
 	$(BIN)/python tests/faults.py --kills 1000
@@ -54,7 +70,7 @@ picture: .venv/ready photos
 	$(BIN)/python recipes/pictures.py
 
 clean:
-	rm -rf .venv demo site
+	rm -rf .venv demo site $(ORT)
 
 # Debian's Python comes without what venv needs; uv does without.
 .venv/bin/python:

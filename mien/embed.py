@@ -55,6 +55,10 @@ def views(
     return [mean if mirror else plain for mirror in mirrors]
 
 
+def _card(content: bytes) -> Card:
+    return Card(**json.loads(metadata(content)["mien"]))
+
+
 class OnnxEmbedder:
     """Embeds crops with a file that `mien export` wrote.
 
@@ -75,9 +79,10 @@ class OnnxEmbedder:
             f"{path} is not a mien model or is damaged; fetch it again or export it with "
             "mien export"
         )
+        self.path = path
         try:
             content = path.read_bytes()
-            self.card = Card(**json.loads(metadata(content)["mien"]))
+            self.card = _card(content)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
         self.runtime = runtime or preferred()
@@ -92,6 +97,21 @@ class OnnxEmbedder:
     def _tolerance(self) -> float:
         lowered = self.runtime == "openvino" and self.card.precision == "float32"
         return CANARY_TOLERANCE["bfloat16" if lowered else self.card.precision]
+
+    def network(self) -> bytes:
+        """The ONNX file, as it was loaded.
+
+        Raises:
+            BadModel: it is gone, or another one lies in its place.
+        """
+        try:
+            content = self.path.read_bytes()
+            same = _card(content) == self.card
+        except (OSError, KeyError, TypeError, ValueError):
+            same = False
+        if not same:
+            raise BadModel(f"{self.path} has changed since it was loaded: start again")
+        return content
 
     @property
     def dim(self) -> int:

@@ -88,3 +88,17 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "damaged.onnx").write_bytes(damaged)
     with pytest.raises(BadModel, match="damaged"):
         models.load(tmp_path / "damaged.onnx")
+
+
+def test_only_the_network_that_runs_is_given_away(model_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model_file.read_bytes())
+    embed = OnnxEmbedder(path)
+    assert embed.network() == model_file.read_bytes()
+    for other in (models.WEIGHTS / "mien-small.onnx").read_bytes(), b"damaged":
+        path.write_bytes(other)
+        with pytest.raises(BadModel, match="has changed"):
+            embed.network()
+    path.unlink()
+    with pytest.raises(BadModel, match="has changed"):
+        embed.network()

@@ -31,15 +31,17 @@ pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from mien.benchmark.serve import ways  # noqa: E402
+from mien.detect.mtcnn import MTCNN  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402
 from mien.facebank.rows import Photo  # noqa: E402
-from mien.model import Model  # noqa: E402
+from mien.model import Model, load  # noqa: E402
 from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server  # noqa: E402
 from mien.serve.desk import Together  # noqa: E402
 from mien.serve.guard import Rates  # noqa: E402
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
+FAKE = Model(SquareFaces(), MeanColours(), 0.9)
 
 
 def png(seed: int, *, faces: int = 1) -> bytes:
@@ -84,10 +86,9 @@ class Service:
 
 
 @contextmanager
-def serving(folder: Path, **settings: Any) -> Iterator[Service]:
+def serving(folder: Path, model: Model = FAKE, **settings: Any) -> Iterator[Service]:
     """A service in a thread of this process."""
     facebank, meter = folder / "facebank.db", Meter()
-    model = Model(SquareFaces(), MeanColours(), 0.9)
     desk = Desk(model, str(facebank), note=meter.batch)
     app = make_app(desk, meter, **settings)
     with bind("127.0.0.1", 0) as listening:
@@ -139,6 +140,49 @@ def test_who_is_enrolled_is_identified(service: Service) -> None:
     assert face["faces"][0]["box"] == [0, 0, 32, 32]
     again = service.enroll("Anna", png(ANNA)).json()
     assert (again["added"], again["photos"]) == (False, 1)
+
+
+def test_vectors_from_elsewhere_get_the_names_that_photos_get(service: Service) -> None:
+    service.enroll("Anna", png(ANNA))
+    crops = [np.asarray(Pillow.open(io.BytesIO(png(one))).resize((112, 112))) for one in (1, 2)]
+    vectors = MeanColours()(np.stack(crops)).tolist()
+
+    def match(vectors: Any, model_id: str = MeanColours.model_id) -> Any:
+        return service.client.post("/match", json={"model_id": model_id, "vectors": vectors})
+
+    found = match(vectors).json()
+    assert [one["person"] for one in found["matches"]] == ["Anna", None]
+    assert found["threshold"] == 0.9
+    assert match([]).json()["matches"] == []
+    assert "not of" in problem(match(vectors, "another"), 422)
+    assert "64 faces" in problem(match(vectors[:1] * 65), 422)
+    for bad in ([1.0], [0.0] * 12, [2.0] * 12, [1e300] * 12, vectors[0] + [0.0]):
+        assert "12 numbers of length 1" in problem(match([vectors[0], bad]), 422)
+
+
+def test_the_networks_that_run_are_given_away(tmp_path: Path, model_file: Path) -> None:
+    detector = MTCNN(threads=1)
+    with serving(tmp_path, load(model_file, detector=detector)) as service:
+        told = service.client.get("/device").json()
+        assert told["model_id"] == MeanColours.model_id
+        assert told["detector"] == {
+            "min_face": 40,
+            "factor": 0.709,
+            "thresholds": [0.7, 0.7, 0.7],
+        }
+        assert told["missing"] is None or "make page" in told["missing"]
+        get = service.client.get
+        assert get("/networks/embed").content == model_file.read_bytes()
+        for name in ("propose", "refine", "confirm"):
+            assert get(f"/networks/{name}").content == detector.network(name)
+        problem(get("/networks/other"), 422)
+
+
+def test_what_a_browser_cannot_run_is_said(service: Service) -> None:
+    told = service.client.get("/device").json()
+    assert told["detector"] is None
+    assert "another detector" in told["missing"]
+    problem(service.client.get("/networks/propose"), 404)
 
 
 def test_compare(service: Service) -> None:

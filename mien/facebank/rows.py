@@ -123,3 +123,17 @@ def are_unit(vectors: Embeddings) -> bool:
     """Whether each row has a length of 1, but for round-off."""
     with np.errstate(all="ignore"):  # on damaged numbers
         return bool((abs(np.linalg.norm(vectors, axis=1) - 1) < _ROUND_OFF).all())  # NaN is not
+
+
+def as_embeddings(rows: Sequence[Sequence[float]], dim: int) -> Embeddings:
+    """Vectors that somebody else has made, (M, D).
+
+    Raises:
+        BadInput: one has not `dim` numbers, or not a length of 1.
+    """
+    if all(len(row) == dim for row in rows):
+        with np.errstate(over="ignore"):  # what is too large is no unit vector
+            vectors = np.array(rows, np.float32).reshape(-1, dim)
+        if are_unit(vectors):
+            return vectors
+    raise BadInput(f"an embedding is {dim} numbers of length 1: send what the network returns")

@@ -7,9 +7,10 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi import Path as InPath
@@ -22,11 +23,14 @@ from starlette.types import ASGIApp
 from mien import __version__, align, images
 from mien.cluster import cluster
 from mien.compare import compare
+from mien.detect.mtcnn import MTCNN
+from mien.embed import OnnxEmbedder
 from mien.engines import Store, open_store
 from mien.enroll import portrait
 from mien.errors import BadFacebank, BadInput, CannotWrite, MienError, MissingExtra, UnknownPerson
-from mien.facebank.rows import Photo, person_name
+from mien.facebank.rows import Photo, as_embeddings, person_name
 from mien.health import examine
+from mien.model import Model
 from mien.quality import largest as largest_faces
 from mien.serve import schema
 from mien.serve.desk import Busy, Desk
@@ -42,6 +46,7 @@ class _Taken(BadInput):
 
 
 PAGE = Path(__file__).parent / "page"
+RUNTIME = PAGE / "ort" / "ort-wasm-simd-threaded.wasm"  # ONNX Runtime Web, where it was fetched
 NOWHERE = Path("/nonexistent")  # a face's folder where none is kept; enroll --rebuild asks for it
 _IN_WORDS: dict[type[MienError], str] = {  # the library's sentences name files; these do not
     UnknownPerson: "the facebank has nobody of that name: see GET /people",
@@ -152,6 +157,57 @@ def make_app(
                 fpir=known.fpir,
                 found=len(found),
                 faces=list(map(schema.Face.of, faces, matches)),
+            )
+
+        return await work(do)
+
+    @app.get("/device")
+    async def device() -> schema.Device:
+        """How this service finds faces, for those who do it themselves."""
+        own = desk.own.detector
+        return schema.Device(
+            model_id=desk.own.model_id,
+            missing=_missing(desk.own),
+            faces=limits.faces,
+            detector=schema.Cascade(
+                min_face=own.min_face, factor=own.factor, thresholds=list(own.thresholds)
+            )
+            if isinstance(own, MTCNN)
+            else None,
+        )
+
+    @app.get(
+        "/networks/{name}",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}},
+    )
+    async def network(name: Literal["propose", "refine", "confirm", "embed"]) -> Response:
+        """One of the networks that this service runs, as an ONNX file."""
+        part = desk.own.embedder if name == "embed" else desk.own.detector
+        if isinstance(part, OnnxEmbedder):
+            content = await work(part.network)
+        elif isinstance(part, MTCNN):
+            content = await work(partial(part.network, name))
+        else:
+            raise HTTPException(404, f"this service has no network to {name}: see GET /device")
+        return Response(content, media_type="application/octet-stream")
+
+    @app.post("/match")
+    async def match(made: schema.Vectors) -> schema.Matched:
+        """Who has these faces, which were found and embedded elsewhere."""
+
+        def do() -> schema.Matched:
+            if made.model_id != desk.model.model_id:
+                raise BadInput(f"these vectors are not of {desk.model.model_id}: see GET /device")
+            if len(made.vectors) > limits.faces:
+                raise BadInput(f"these are over {limits.faces} faces: send the largest")
+            matches, known = desk.search(as_embeddings(made.vectors, desk.model.dim))
+            return schema.Matched(
+                threshold=known.threshold,
+                fpir=known.fpir,
+                matches=[
+                    schema.Name(person=one.person, score=round(one.score, 6)) for one in matches
+                ],
             )
 
         return await work(do)
@@ -359,6 +415,15 @@ def make_app(
 
     app.mount("/page", StaticFiles(directory=PAGE))
     return meter.around(Guard(app, limits=limits, token=token, hosts=hosts))
+
+
+def _missing(model: Model) -> str | None:
+    """Why a browser cannot do this service's work; None: it can."""
+    if not (isinstance(model.detector, MTCNN) and isinstance(model.embedder, OnnxEmbedder)):
+        return "this service was started with another detector than MTCNN"
+    if not RUNTIME.is_file():
+        return "this service has no ONNX Runtime for browsers: make page gets it"
+    return None
 
 
 def _is_kept(photo: Photo, keep: Path | None) -> bool:

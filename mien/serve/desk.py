@@ -152,6 +152,7 @@ class Desk:
         self._together = Together(model.embedder, note)
         self._turns = BoundedSemaphore(processors() if at_once > 1 else 1)
         detector = _InTurn(model.detector, self._turns)
+        self.own = model  # not to be run, but to be told of
         self.model = replace(model, detector=detector, embedder=self._together)
         self.address = facebank
         self.at_once = at_once

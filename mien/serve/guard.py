@@ -20,8 +20,9 @@ SENDERS = 10_000  # whose rates are remembered
 OPEN = ("/health", "/")  # what needs no token: it tells nothing of anybody
 OPEN_BELOW = "/page/"
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self'"
-    " blob: mediastream:; object-src 'none'; base-uri 'none'; form-action 'none';"
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval';"
+    " img-src 'self' blob: data:; media-src 'self' blob: mediastream:;"
+    " object-src 'none'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

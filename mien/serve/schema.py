@@ -53,6 +53,45 @@ class Identified(BaseModel):
     faces: list[Face]
 
 
+class Cascade(BaseModel):
+    """MTCNN as it is set."""
+
+    min_face: float = Field(description="side in pixels of the smallest face that is looked for")
+    factor: float = Field(description="from one level of the pyramid to the next")
+    thresholds: list[float] = Field(description="confidences that its three networks must reach")
+
+
+class Device(BaseModel):
+    """What it takes to find and embed faces elsewhere as this service does."""
+
+    model_id: str
+    missing: str | None = Field(description="why a browser cannot do it; null: it can")
+    faces: int = Field(description="of a photo that are looked at, the largest")
+    detector: Cascade | None = Field(description="null: it is another than MTCNN")
+
+
+class Vectors(BaseModel):
+    """Faces that were embedded elsewhere."""
+
+    model_id: str = Field(description="of the network that made them: see GET /device")
+    vectors: list[list[float]] = Field(description="each of length 1")
+
+
+class Name(BaseModel):
+    """Whom a vector was taken for."""
+
+    person: str | None = Field(description="null: nobody in the facebank reaches the threshold")
+    score: float = Field(description="cosine with the nearest person, in [-1, 1]; no probability")
+
+
+class Matched(BaseModel):
+    """Whom vectors were taken for, in their order."""
+
+    threshold: float = Field(description="the score from which a face gets a name")
+    fpir: float | None = Field(description="share of strangers who get a name")
+    matches: list[Name]
+
+
 class Compared(BaseModel):
     """Whether two photos show one person."""
 

@@ -64,6 +64,9 @@ export const rename = (name, person, merge) => json("PATCH", at(name), { person,
 export const forget = (name) => json("DELETE", at(name));
 export const forgetPhoto = (name, sha256) => json("DELETE", `${at(name)}/photos/${sha256}`);
 export const strangers = (photos) => json("POST", "/strangers", form({ photos }));
+export const device = () => json("GET", "/device");
+export const network = async (name) => (await send("GET", `/networks/${name}`)).arrayBuffer();
+export const match = (model_id, vectors) => json("POST", "/match", { model_id, vectors });
 export const state = () => json("GET", "/facebank");
 
 const pictures = new Map(); // SHA-256 to address: a picture never changes

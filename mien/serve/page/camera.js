@@ -1,10 +1,16 @@
-// The live camera: one frame at a time goes to the server, and the newest follows its answer.
+// The live camera: one frame at a time is looked at, by the server or by this device, then the newest.
 
 import * as api from "./api.js";
-import { h, toast } from "./dom.js";
+import * as device from "./device.js";
+import { h, toast, tried } from "./dom.js";
 import { faceButtons, nameFace } from "./faces.js";
 
-const WIDTH = 640; // of a frame that is sent
+const WIDTH = 640; // of a frame that is looked at
+const BY_SERVER = "Pictures go to your mien server, one at a time, and are not kept. Choose a face to name it.";
+const BY_DEVICE = "No picture leaves this device. Your mien server gets a row of numbers for each face, and says whose it is.";
+
+// The choice stays while the tab is open.
+let here = false, opened = null; // whether this device looks, and a promise of what then does
 
 export function show(main) {
   const video = h("video", { playsInline: true, muted: true, hidden: true });
@@ -13,7 +19,10 @@ export function show(main) {
   const picture = h("div", { className: "picture", hidden: true }, video, boxes);
   const status = h("p", { className: "soft", role: "status" }, "The camera is off.");
   const button = h("button", { className: "main" }, "Start the camera");
-  const canvas = h("canvas");
+  const canvas = h("canvas"), context = canvas.getContext("2d", { willReadFrequently: true });
+  const toggle = h("input", { type: "checkbox", role: "switch", checked: here });
+  const choice = h("div");
+  const lead = h("p", { className: "lead" }, here ? BY_DEVICE : BY_SERVER);
   let stream = null, naming = false, said = "";
 
   const stop = () => {
@@ -46,19 +55,38 @@ export function show(main) {
     loop(stream);
   };
 
-  async function loop(own) {
+  async function choose(settings) {
+    here = toggle.checked;
+    lead.textContent = here ? BY_DEVICE : BY_SERVER;
+    boxes.replaceChildren();
+    said = "";
+    if (!here) return;
+    status.textContent = "Getting the networks…";
+    try {
+      await (opened ??= device.open(settings));
+      status.textContent = stream ? "Looking…" : "The camera is off.";
+    } catch (error) {
+      opened = null;
+      stop(); // before pictures go to the server again
+      toggle.checked = false;
+      choose();
+      toast(error.message);
+    }
+  }
+
+  async function loop(running) {
     let failures = 0;
-    while (stream === own && video.isConnected) {
+    while (stream === running && video.isConnected) {
       const begun = performance.now();
       if (naming || document.hidden) {
         await pause(200);
         continue;
       }
       try {
-        const photo = await frame();
-        const found = await api.identify(photo);
-        if (stream !== own) break;
-        if (!boxes.contains(document.activeElement)) draw(photo, found);
+        const found = here ? await (await opened).identify(pixels()) : await send();
+        if (stream !== running) break;
+        if (here !== !found.photo) continue; // of before the choice
+        if (!boxes.contains(document.activeElement)) draw(found);
         failures = 0;
         say(found, performance.now() - begun);
       } catch (error) {
@@ -72,18 +100,28 @@ export function show(main) {
       }
       await pause(Math.max(0, 80 - (performance.now() - begun)));
     }
-    if (stream === own) stop();
+    if (stream === running) stop();
   }
 
-  function frame() {
+  function pixels() {
     canvas.width = Math.min(WIDTH, video.videoWidth);
     canvas.height = Math.round((canvas.width * video.videoHeight) / video.videoWidth);
-    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    return context.getImageData(0, 0, canvas.width, canvas.height);
   }
 
-  function draw(photo, found) {
+  async function send() {
+    pixels();
+    const photo = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
+    return here ? { photo } : { photo, ...(await api.identify(photo)) };
+  }
+
+  function draw({ photo, ...found }) {
     boxes.replaceChildren(...faceButtons(found, async (face) => {
+      if (!photo) {
+        toast("To learn a face the server needs its picture: switch recognition on this device off first");
+        return;
+      }
       naming = true;
       await nameFace(photo, face, () => {});
       naming = false;
@@ -103,9 +141,16 @@ export function show(main) {
   button.addEventListener("click", () => (stream ? stop() : start()));
   main.replaceChildren(
     h("h1", {}, "Live camera"),
-    h("p", { className: "lead" }, "Pictures go to your mien server, one at a time, and are not kept. Choose a face to name it."),
-    h("div", { className: "row" }, button, speed), status,
+    lead,
+    h("div", { className: "row" }, button, speed), choice, status,
     h("div", { className: "card" }, picture));
+  tried(api.device).then((settings) => {
+    if (!settings) return;
+    toggle.addEventListener("change", () => choose(settings));
+    choice.replaceChildren(settings.missing
+      ? h("p", { className: "soft" }, `Nothing can be recognised on this device: ${settings.missing}.`)
+      : h("label", { className: "switch" }, toggle, "Recognise on this device"));
+  });
   return stop;
 }
 

@@ -1,0 +1,33 @@
+// Recognition on this device: the server gives its networks once, and then says who has which vectors.
+
+import * as api from "./api.js";
+
+const NETWORKS = ["propose", "refine", "confirm", "embed"];
+
+// What looks at pixels as the server would: `look` finds and embeds faces, `identify` also names them.
+export async function open(device) {
+  const files = await Promise.all(NETWORKS.map(api.network));
+  const worker = new Worker("/page/device/worker.js", { type: "module" });
+  const broken = new Promise((_, reject) => {
+    worker.onerror = () => reject(new Error("This browser cannot run the networks"));
+  });
+
+  const ask = (what, given, transfer) => Promise.race([broken, new Promise((resolve, reject) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data: { answer, error } }) => (error ? reject(new Error(error)) : resolve(answer));
+    worker.postMessage({ what, given }, [port2, ...transfer]);
+  })]);
+
+  const networks = Object.fromEntries(NETWORKS.map((name, i) => [name, files[i]]));
+  await ask("open", { ...device, networks }, files);
+  const look = (pixels) => ask("look", pixels, [pixels.data.buffer]);
+
+  async function identify(pixels) {
+    const { width, height } = pixels;
+    const { found, faces, vectors } = await look(pixels);
+    const { matches, threshold, fpir } = await api.match(device.model_id, vectors);
+    return { width, height, threshold, fpir, found, faces: faces.map((face, i) => ({ ...face, ...matches[i] })) };
+  }
+
+  return { look, identify };
+}

@@ -1,0 +1,54 @@
+// Recognition in a thread of its own, so that the page stays at hand: pixels in, faces and vectors out.
+
+import { InferenceSession, Tensor, env } from "/page/ort/ort.wasm.bundle.min.mjs";
+
+import { SIZE, crop } from "./align.js";
+import { detect } from "./mtcnn.js";
+import { opaque } from "./pixels.js";
+
+env.wasm.numThreads = 1; // more need a page that is isolated from all others
+const sessions = {};
+let settings;
+
+async function run(name, pixels, shape) {
+  const network = sessions[name];
+  const tensor = new Tensor(pixels instanceof Float32Array ? "float32" : "uint8", pixels, shape);
+  const found = await network.run({ [network.inputNames[0]]: tensor });
+  return network.outputNames.map((output) => found[output]);
+}
+
+async function open({ networks, ...given }) {
+  settings = given;
+  for (const [name, file] of Object.entries(networks)) {
+    sessions[name] = await InferenceSession.create(new Uint8Array(file), { executionProviders: ["wasm"] });
+  }
+}
+
+async function look(pixels) {
+  const image = opaque(pixels);
+  const found = await detect(image, settings.detector, run);
+  const size = ({ box: [left, top, right, bottom] }) => Math.max(right - left, bottom - top);
+  const largest = [...found].sort((one, other) => size(other) - size(one)).slice(0, settings.faces);
+  const faces = found.filter((face) => largest.includes(face));
+  return { found: found.length, faces, vectors: await embed(image, faces) };
+}
+
+async function embed(image, faces) {
+  const length = SIZE * SIZE * 3, crops = new Uint8ClampedArray(faces.length * length);
+  faces.forEach(({ points }, i) => crop(image, points, crops.subarray(i * length, (i + 1) * length)));
+  const vectors = [];
+  for (let i = 0; i < faces.length; i++) {
+    const one = new Uint8Array(crops.buffer, i * length, length);
+    vectors.push([...(await run("embed", one, [1, SIZE, SIZE, 3]))[0].data]);
+  }
+  return vectors;
+}
+
+const does = { open, look };
+self.onmessage = async ({ data: { what, given }, ports: [port] }) => {
+  try {
+    port.postMessage({ answer: await does[what](given) });
+  } catch (error) {
+    port.postMessage({ error: error.message });
+  }
+};
