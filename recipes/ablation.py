@@ -47,7 +47,7 @@ def figures(runs: Path, run: Path) -> Figures:
 
 def found(path: Path, things: str, key: str, name: str) -> dict[str, Any] | None:
     """The entry of a document that is about a run."""
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:  # it is being written
         return None
     entries: list[dict[str, Any]] = json.loads(path.read_text())[things]
     return next((one for one in entries if one[key].startswith(name)), None)
