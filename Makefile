@@ -70,7 +70,7 @@ picture: .venv/ready photos
 	$(BIN)/python recipes/pictures.py
 
 clean:
-	rm -rf .venv demo site $(ORT)
+	rm -rf .venv .cache demo site $(ORT)
 
 # Debian's Python comes without what venv needs; uv does without.
 .venv/bin/python:

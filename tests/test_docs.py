@@ -25,6 +25,7 @@ from mien.model import shipped
 FOLDER = pages.ROOT / "docs"
 TEXTS = {page.relative_to(FOLDER).as_posix(): page.read_text("utf-8") for page in pages.DOCS}
 OPERATORS = set("();<>|&")
+WRONG_USAGE: Any = typer.BadParameter.__base__  # of click's, wherever Typer has it from
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if list(pages.steps(TEXTS[name]))])
@@ -91,8 +92,8 @@ def idle(arguments: Sequence[str], line: str, *, whole: bool) -> None:
     """Let the command line take the arguments, and do nothing with them."""
     try:
         idle_command()(list(arguments), prog_name="mien", standalone_mode=False)
-    except Exception as error:  # of click's, wherever Typer has it from
-        fault = str(getattr(error, "format_message", error.__str__)())
+    except WRONG_USAGE as error:
+        fault = error.format_message()
         missing = fault.startswith("Missing") or "requires an argument" in fault
         assert missing and not whole, f"{line}: {fault}"
 
