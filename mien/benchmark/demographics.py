@@ -4,7 +4,9 @@ The photos are named as those of UTKFace, AGE_SEX_ORIGIN_..., by labels that its
 (Zhang, Song and Qi, Age progression/regression by conditional adversarial autoencoder, 2017), which
 those who are shown might not give themselves.  Who they are is not said.  Each photo counts as
 another person, so that those who are in it twice raise the rates: they are upper bounds, and what
-is compared is their ratios (NIST IR 8280 calls these demographic differentials).
+is compared is their ratios (NIST IR 8280 calls these demographic differentials).  Children are by
+far the most alike, so sexes and origins are compared among adults: a group that shows more children
+would seem to be harder.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from mien.types import Embeddings, Progress, silent
 AGES = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 116))
 SEXES = ("male", "female")
 ORIGINS = ("White", "Black", "Asian", "Indian", "other")
-EVERYONE = "everyone"
+ADULTS = "adults"
+ADULT = 20  # years
 LEAST = 10  # pairs that have to reach the threshold for their share to say something
 
 
@@ -36,7 +39,7 @@ class Differential:
     photos: int
     pairs: int
     fmr: float | None  # None: too few pairs reach the threshold to tell
-    ratio: float | None  # to that of everyone
+    ratio: float | None  # to that of adults
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,18 +47,19 @@ class Labelled:
     """Faces, and the groups that each belongs to."""
 
     vectors: Embeddings  # (N, D) of unit length
-    groups: tuple[tuple[str, ...], ...]  # N times an age, a sex, an origin
+    groups: tuple[tuple[str, ...], ...]  # N times an age and, of adults, a sex and an origin
     skipped: tuple[tuple[Path, str], ...]  # photos that cannot be used, and why
 
 
 def groups(name: str) -> tuple[str, ...]:
-    """The age, the sex and the origin that a file's name says, nothing where it says none."""
+    """The groups of whom a file's name describes, nothing where it does not."""
     try:
         age, sex, origin = (int(part) for part in name.split("_")[:3] if part.isdecimal())
         (span,) = (f"{first} to {last}" for first, last in AGES if first <= age <= last)
-        return (span, SEXES[sex], ORIGINS[origin])
+        adult = (ADULTS, SEXES[sex], ORIGINS[origin])
     except (ValueError, IndexError):
         return ()
+    return (span, *adult) if age >= ADULT else (span,)
 
 
 def embed(
@@ -84,27 +88,26 @@ def embed(
 
 
 def differentials(faces: Labelled, threshold: float) -> list[Differential]:
-    """The rate of everyone, and of each group of which there are two faces.
+    """The rate of adults, and of each group of which there are two faces.
 
     Args:
         faces: each is taken for another person's.
         threshold: of the cosine.
     """
-    names = [*(f"{first} to {last}" for first, last in AGES), *SEXES, *ORIGINS]
-    everyone = _differential(EVERYONE, faces.vectors, threshold, None)
-    found = [everyone]
-    for name in names:
+    found: list[Differential] = []
+    for name in (ADULTS, *(f"{first} to {last}" for first, last in AGES), *SEXES, *ORIGINS):
         vectors = faces.vectors[[name in shown for shown in faces.groups]]
         if len(vectors) > 1:
-            found.append(_differential(name, vectors, threshold, everyone.fmr))
+            adults = found[0].fmr if found and found[0].group == ADULTS else None
+            found.append(_differential(name, vectors, threshold, adults))
     return found
 
 
 def _differential(
-    group: str, vectors: Embeddings, threshold: float, everyone: float | None
+    group: str, vectors: Embeddings, threshold: float, adults: float | None
 ) -> Differential:
     scores = impostor_scores(vectors, np.arange(len(vectors)))
     reached = int((scores >= threshold).sum())
     fmr = reached / len(scores) if reached >= LEAST else None
-    ratio = fmr / everyone if fmr is not None and everyone else None
+    ratio = fmr / adults if fmr is not None and adults else None
     return Differential(group, len(vectors), len(scores), fmr, ratio)

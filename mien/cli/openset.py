@@ -156,7 +156,10 @@ def benchmark_demographics(
     detector: DetectorName = DEFAULT_DETECTOR,
     as_json: Json = False,
 ) -> None:
-    """Measure how often strangers of one age, sex or origin are taken for one person."""
+    """Measure how often strangers of one age, sex or origin are taken for one person.
+
+    Sexes and origins are those of adults.
+    """
     from dataclasses import asdict
 
     from mien.benchmark.demographics import differentials, embed
