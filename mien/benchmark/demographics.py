@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.data.crops import largest
+from mien.benchmark.people import embed_photos
 from mien.errors import BadInput
 from mien.images import walk
 from mien.model import Model
@@ -72,19 +72,15 @@ def embed(
     """
     labelled = [path for path in walk([folder]) if groups(path.name)]
     drawn = np.sort(np.random.default_rng(seed).permutation(len(labelled))[:photos])
-    vectors, shown, skipped = [], [], []
-    for path in progress([labelled[k] for k in drawn], "embedding"):
-        try:
-            vectors.append(model.embedder(largest(path, model.detector)[None])[0])
-            shown.append(groups(path.name))
-        except BadInput as error:
-            skipped.append((path, str(error)))
+    paths = [labelled[k] for k in drawn]
+    vectors, unusable = embed_photos(model, paths, progress)
+    shown = tuple(groups(path.name) for path in paths if path not in unusable)
     if len(shown) < 2:
         raise BadInput(
             f"{folder} has {len(shown)} usable photos that are named AGE_SEX_ORIGIN_..., as those"
             " of UTKFace: two are needed at least"
         )
-    return Labelled(np.array(vectors, np.float32), tuple(shown), tuple(skipped))
+    return Labelled(vectors, shown, tuple(unusable.items()))
 
 
 def differentials(faces: Labelled, threshold: float) -> list[Differential]:

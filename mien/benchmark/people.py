@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,14 +38,22 @@ def embed(model: Model, folder: Path, progress: Progress = silent) -> Embedded:
         BadInput: no photos there, or fewer than four people of whom one can be used.
     """
     person_of, skipped = people.photos(folder)
-    vectors, names = [], []
-    for path in progress(list(person_of), "embedding"):
-        try:
-            vectors.append(model.embedder(largest(path, model.detector)[None])[0])
-            names.append(person_of[path])
-        except BadInput as error:
-            skipped[path] = str(error)
+    vectors, unusable = embed_photos(model, list(person_of), progress)
+    names = [person for path, person in person_of.items() if path not in unusable]
     if len(set(names)) < 4:
         raise BadInput(f"{folder} has usable photos of {len(set(names))} people: four are needed")
     unique, person = np.unique(names, return_inverse=True)
-    return Embedded(np.array(vectors, np.float32), person, len(unique), tuple(skipped.items()))
+    return Embedded(vectors, person, len(unique), tuple((skipped | unusable).items()))
+
+
+def embed_photos(
+    model: Model, paths: Sequence[Path], progress: Progress = silent
+) -> tuple[Embeddings, dict[Path, str]]:
+    """The vectors of the largest face of each photo that can be used, and why others cannot."""
+    vectors, unusable = [], {}
+    for path in progress(paths, "embedding"):
+        try:
+            vectors.append(model.embedder(largest(path, model.detector)[None])[0])
+        except BadInput as error:
+            unusable[path] = str(error)
+    return np.array(vectors, np.float32), unusable

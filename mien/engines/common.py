@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from mien.errors import FacebankMismatch
-from mien.facebank.rows import Photo, are_unit, person_name
+from mien.facebank.rows import Photo
 from mien.types import Embeddings, Match
 
 CANDIDATES = 32  # templates that the engine hands over for each face, to be scored anew
-
-
-def named(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[Photo]:
-    """The photos with their people's names as they are kept, checked as `Facebank.add` does."""
-    if vectors.shape != (len(photos), dim) or not are_unit(vectors):
-        raise ValueError(
-            f"vectors must be ({len(photos)}, {dim}) of unit length, not {vectors.shape}"
-        )
-    return [replace(photo, person=person_name(photo.person)) for photo in photos]
 
 
 def contents(
@@ -53,15 +42,6 @@ def match(
     best = int(scores.argmax())
     score = float(scores[best].clip(-1, 1))
     return Match(people[best] if score >= threshold else None, score)
-
-
-def require(path: str, made_by: str, model_id: str) -> None:
-    """Raise FacebankMismatch unless the two are one model."""
-    if made_by != model_id:
-        raise FacebankMismatch(
-            f"{path} was made with the model {made_by}, whose vectors do not compare with those of"
-            f" {model_id}: use that model, or run mien enroll FOLDER --rebuild"
-        )
 
 
 def without_password(address: str) -> str:

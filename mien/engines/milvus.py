@@ -22,7 +22,7 @@ import numpy as np
 
 from mien.engines import common
 from mien.errors import BadFacebank, BadInput, MissingExtra, UnknownPerson
-from mien.facebank.rows import Person, Photo, person_name
+from mien.facebank.rows import Person, Photo, named, person_name, require_model
 from mien.types import Embeddings, Match
 
 BATCH = 500  # rows in a message
@@ -81,7 +81,7 @@ class MilvusStore:
     def require(self, model_id: str) -> None:
         """Raise FacebankMismatch unless the vectors were made by this model."""
         self._about = self._read_about()
-        common.require(self.path, self.model_id, model_id)
+        require_model(self.path, self.model_id, model_id)
 
     def people(self) -> list[Person]:
         """Everyone, by name."""
@@ -141,7 +141,7 @@ class MilvusStore:
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
         """Add photos; one that is there already stays as it is, whoever has it."""
-        rows = self._numbered(common.named(photos, vectors, self.dim), vectors)
+        rows = self._numbered(named(photos, vectors, self.dim), vectors)
         with self._writing():
             there = {row["sha256"] for row in self._get(list(rows), ["sha256"])}
             new = [row for sha256, row in rows.items() if sha256 not in there]
@@ -151,7 +151,7 @@ class MilvusStore:
     def replace(self, photos: Sequence[Photo], vectors: Embeddings, *, model_id: str) -> None:
         """Put photos with another model's vectors in the place of all that there is."""
         dim = vectors.shape[1]
-        rows = self._numbered(common.named(photos, vectors, dim), vectors)
+        rows = self._numbered(named(photos, vectors, dim), vectors)
         with self._writing():
             old = self._about
             self._about = {

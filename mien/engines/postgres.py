@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.engines import common
 from mien.errors import BadFacebank, BadInput, CannotWrite, MissingExtra, UnknownPerson
-from mien.facebank.rows import Person, Photo, person_name
+from mien.facebank.rows import Person, Photo, named, person_name, require_model
 from mien.types import Embeddings, Match
 
 _TABLES = """
@@ -74,7 +74,7 @@ class PostgresStore:
 
     def require(self, model_id: str) -> None:
         """Raise FacebankMismatch unless the vectors were made by this model."""
-        common.require(self.path, self._made_for()[0], model_id)
+        require_model(self.path, self._made_for()[0], model_id)
 
     def people(self) -> list[Person]:
         """Everyone, by name."""
@@ -263,7 +263,7 @@ def _connect(address: str, *, make: bool) -> Any:
 
 
 def _rows(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[tuple[Any, ...]]:
-    pairs = zip(common.named(photos, vectors, dim), vectors.astype("<f4"), strict=True)
+    pairs = zip(named(photos, vectors, dim), vectors.astype("<f4"), strict=True)
     return [(*astuple(photo), vector) for photo, vector in pairs]
 
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mien.errors import BadFacebank, BadInput, CannotWrite, FacebankMismatch, UnknownPerson
+from mien.errors import BadFacebank, BadInput, CannotWrite, UnknownPerson
 from mien.facebank import schema
 from mien.facebank.database import (
     BESIDE,
@@ -43,6 +43,7 @@ from mien.facebank.rows import (
     now,
     person_name,
     photo_checksum,
+    require_model,
     row_checksum,
 )
 from mien.index import cache
@@ -185,11 +186,7 @@ class Facebank:
     def require(self, model_id: str) -> None:
         """Raise FacebankMismatch unless the vectors were made by this model."""
         made_by, _, _ = self._settings()
-        if made_by != model_id:
-            raise FacebankMismatch(
-                f"{self.path} was made with the model {made_by}, whose vectors do not compare with"
-                f" those of {model_id}: use that model, or run mien enroll FOLDER --rebuild"
-            )
+        require_model(self.path, made_by, model_id)
 
     def version(self) -> tuple[int, ...]:
         """What differs after any change of the photos, by whatever process: three numbers."""

@@ -7,14 +7,14 @@ import struct
 import unicodedata
 import zlib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mien.errors import BadInput
+from mien.errors import BadInput, FacebankMismatch
 from mien.types import Embeddings
 
 COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  # of a photo
@@ -66,15 +66,33 @@ def person_name(text: str) -> str:
     return name
 
 
-def new_rows(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[tuple[Any, ...]]:
-    """What follows the id in a row of `COLUMNS`."""
+def named(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[Photo]:
+    """The photos with their people's names as they are kept.
+
+    Raises:
+        BadInput: as `person_name`.
+        ValueError: the vectors are not one of unit length for each.
+    """
     if vectors.shape != (len(photos), dim) or not are_unit(vectors):
-        wanted = f"({len(photos)}, {dim})"
-        raise ValueError(f"vectors must be {wanted} of unit length, not {vectors.shape}")
-    return [
-        (person_name(photo.person), *astuple(photo)[1:], vector.tobytes())
-        for photo, vector in zip(photos, vectors.astype("<f4"), strict=True)
-    ]
+        raise ValueError(
+            f"vectors must be ({len(photos)}, {dim}) of unit length, not {vectors.shape}"
+        )
+    return [replace(photo, person=person_name(photo.person)) for photo in photos]
+
+
+def new_rows(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[tuple[Any, ...]]:
+    """What follows the id in a row of `COLUMNS`; raises as `named`."""
+    pairs = zip(named(photos, vectors, dim), vectors.astype("<f4"), strict=True)
+    return [(*astuple(photo), vector.tobytes()) for photo, vector in pairs]
+
+
+def require_model(path: str, made_by: str, model_id: str) -> None:
+    """Raise FacebankMismatch unless the two are one model."""
+    if made_by != model_id:
+        raise FacebankMismatch(
+            f"{path} was made with the model {made_by}, whose vectors do not compare with those of"
+            f" {model_id}: use that model, or run mien enroll FOLDER --rebuild"
+        )
 
 
 def now() -> str:
