@@ -1,9 +1,10 @@
-"""A model file in 8 bits: a third of the size, and quicker where the processor multiplies bytes.
+"""A model file in 8 bits: 0.29 of the size, and quicker where the processor multiplies bytes.
 
 Static quantisation by ONNX Runtime: a scale for each output channel of the weights, and one for
 each map, from faces that are run through the network first (Jacob et al. 2018, arXiv 1712.05877).
 Weights take 7 of the 8 bits: processors without VNNI add two products in 16 bits, and would
-overflow.  Depthwise convolutions stay as they are: they hold few weights, and lose most by it.
+overflow.  Depthwise convolutions lose most by it and are quick as they are: only their weights are
+kept in 8 bits, and multiplied out when the file is loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from mien.embed import Card, OnnxEmbedder, canary_crop
 from mien.errors import BadInput, BadModel
@@ -39,7 +41,6 @@ def to_int8(
         model: a file of `export`.
         out: where to write; ends with .onnx.
         crops: aligned faces of as many people and pictures as can be had, some hundreds.
-
         calibration: where the threshold comes from, as `Calibration.to_json` gives it of this file.
 
     Raises:
@@ -107,24 +108,48 @@ def _quantised(content: bytes, crops: Crops) -> onnx.ModelProto:
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add"],
-            nodes_to_exclude=_depthwise(onnx.load(plain)),
+            nodes_to_exclude=[node.name for node in _depthwise(onnx.load(plain))],
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
-        return _named_shortly(onnx.load(quantised))
+        return _named_shortly(_with_small_weights(onnx.load(quantised)))
 
 
-def _depthwise(proto: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions that take each channel by itself."""
+def _depthwise(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The convolutions that take each channel by itself."""
     return [
-        node.name
+        node
         for node in proto.graph.node
         for attribute in node.attribute
         if node.op_type == "Conv" and attribute.name == "group" and attribute.i > 1
     ]
+
+
+def _with_small_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network, each depthwise weight a byte that is multiplied by its channel's scale."""
+    graph = proto.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    products = []
+    for node in _depthwise(proto):
+        name = node.input[1]
+        weights = numpy_helper.to_array(tensors[name])  # (C, 1, K, K)
+        steps = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / np.float32(127)
+        steps[steps == 0] = 1
+        codes = np.rint(weights / steps).astype(np.int8)
+        tensors[name].CopyFrom(numpy_helper.from_array(codes, name))
+        graph.initializer.append(numpy_helper.from_array(steps, f"{name}.steps"))
+        products += [
+            helper.make_node("Cast", [name], [f"{name}.float"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}.float", f"{name}.steps"], [f"{name}.product"]),
+        ]
+        node.input[1] = f"{name}.product"
+    nodes = [*products, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return proto
 
 
 def _named_shortly(proto: onnx.ModelProto) -> onnx.ModelProto:
