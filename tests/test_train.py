@@ -150,7 +150,7 @@ def test_parts_of_a_step_are_the_step() -> None:
                 if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                     setattr(layers, name, torch.nn.Identity())  # it would see one part at a time
         one.pictures.labels = one.pictures.labels.clip(0)  # parts have their own means
-        one.begin(None)
+        one.begin()
         batches = one.batches()
         one.learn([next(batches) for _ in range(accumulate)])
         state: dict[str, Any] = one.network.state_dict()

@@ -32,6 +32,7 @@ from mien.layout import Layout, fastest, hold_memory, layouts
 from mien.protocol import verify
 from mien.train import folder
 from mien.train.config import PRECISIONS, TrainConfig
+from mien.train.folder import LAST
 from mien.train.plots import draw_training
 from mien.train.schedule import Average, body_optimizer, head_optimizer, rate
 from mien.train.student import (
@@ -72,8 +73,7 @@ def train(config: TrainConfig, out: Path, report: Report) -> Path:
 
 
 def _go(run: Run, out: Path, report: Report) -> Path:
-    last = out / "last.safetensors"
-    run.begin(checkpoint.load(last) if last.is_file() else None, out)
+    run.begin(out)
     first, began, before = run.step, time.monotonic(), run.seconds
     sets = [read(found) for path in run.config.validate for found in find(path)]
     every = max(1, round(run.config.validate_every * len(run.pictures) / run.config.batch))
@@ -98,14 +98,14 @@ def _go(run: Run, out: Path, report: Report) -> Path:
                     report(entry)
             stop = ranks.any_of(asked(), run.device)
             if done or stop or run.step % run.config.save_every == 0:
-                run.save(out)
+                folder.save(out, run)
             if stop and not done:
                 raise KeyboardInterrupt
     if log:
         folder.write_record(out, run.config, run.facts(), log.entries[-1])
         draw_training(log.entries, out / "training.png")
         log.close()
-    return last
+    return out / LAST
 
 
 class Run:
@@ -138,13 +138,16 @@ class Run:
         self.average = Average(self.network) if config.ema else None
         self.step, self.seconds = 0, 0.0
 
-    def begin(self, before: checkpoint.Checkpoint | None, out: Path = Path()) -> None:
-        """Gets ready for the first step, or for the one after a checkpoint's.
+    def begin(self, out: Path | None = None) -> None:
+        """Gets ready for the first step, or for the one after the last that a folder holds.
 
         Args:
-            before: `last.safetensors` of the folder `out`; None for a run that begins.
-            out: the run's folder, where the classes are.
+            out: the run's folder.
+
+        Raises:
+            BadModel: what it holds is damaged, or of another network.
         """
+        before = checkpoint.load(out / LAST) if out and (out / LAST).is_file() else None
         if before:
             self.step, self.seconds = before.trained["step"], before.trained["seconds"]
             kept = before.trained["layout"]
@@ -152,17 +155,8 @@ class Run:
         else:
             self.layout = self._layout()
         self.body = body_optimizer(self.config, self.network, self.step)
-        if before:
-            folder.resume(
-                out,
-                self.network,
-                self.body,
-                self.head,
-                self.classes,
-                self.average,
-                before,
-                fresh_body=self.step == self.config.block_steps,
-            )
+        if out and before:
+            folder.resume(out, self, before)
         if self.layout.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         student: nn.Module = Student(self.network)
@@ -316,19 +310,6 @@ class Run:
                 "channels_last": self.layout.channels_last,
             },
         }
-
-    def save(self, out: Path) -> None:
-        """Writes all that it takes to go on from here."""
-        folder.save(
-            out,
-            self.config,
-            self.network,
-            self.body,
-            self.head,
-            self.classes,
-            self.average,
-            self.facts(),
-        )
 
 
 def _network(config: TrainConfig) -> nn.Module:

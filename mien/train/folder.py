@@ -23,13 +23,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien import __version__, checkpoint, ranks
 from mien.checkpoint import Checkpoint
@@ -37,8 +37,12 @@ from mien.errors import BadInput, BadModel
 from mien.images import write_atomically
 from mien.losses.margin import MarginHead
 from mien.train.config import TrainConfig
-from mien.train.schedule import Average, by_index, restore
+from mien.train.schedule import by_index, restore
 
+if TYPE_CHECKING:
+    from mien.train.engine import Run
+
+LAST = "last.safetensors"
 _HEAD = re.compile(r"head-(\d+)-(\d+)-of-(\d+)\.safetensors")
 
 
@@ -78,40 +82,25 @@ def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> 
             )
 
 
-def save(
-    folder: Path,
-    config: TrainConfig,
-    network: nn.Module,
-    body: torch.optim.Optimizer,
-    head: MarginHead | None,
-    classes: torch.optim.Optimizer | None,
-    average: Average | None,
-    facts: dict[str, Any],
-) -> None:
+def save(folder: Path, run: Run) -> None:
     """Writes all that it takes to go on.
-
-    Args:
-        network, body: with their optimizer.
-        head, classes: with their optimizer, where there are labels.
-        average: of the network, if it is kept.
-        facts: the step, the data; goes into the checkpoint.
 
     Raises:
         CannotWrite: the disk is full, read-only or forbidden; what was there before is intact.
     """
-    step = facts["step"]
-    if head and classes:
-        state = {f"moment.{name}": value for name, value in by_index(classes).items()}
+    config, step = run.config, run.step
+    if run.head and run.classes:
+        state = {f"moment.{name}": value for name, value in by_index(run.classes).items()}
         name = f"head-{step:06d}-{ranks.rank()}-of-{ranks.world()}.safetensors"
-        tensors = {"weight": head.weight.detach().cpu().contiguous(), **_ready(state)}
+        tensors = {"weight": run.head.weight.detach().cpu().contiguous(), **_ready(state)}
         write_atomically(folder / name, to_bytes(tensors))
     ranks.wait()
     if ranks.rank() == 0:
-        weights = network.state_dict()
-        state = {f"body.{name}": value for name, value in by_index(body).items()}
-        if average:  # is what others are to use; the weights themselves go on learning
+        weights = run.network.state_dict()
+        state = {f"body.{name}": value for name, value in by_index(run.body).items()}
+        if run.average:  # is what others are to use; the weights themselves go on learning
             state |= {f"network.{name}": value for name, value in weights.items()}
-            weights = average.weights
+            weights = run.average.weights
         # Names but no paths: a model file is given to others, who need not know this machine.
         recipe = {
             name: value
@@ -120,9 +109,9 @@ def save(
         }
         for name in ("teacher", "weights"):
             recipe[name] = recipe[name] and Path(recipe[name]).name
-        trained = {**facts, "recipe": recipe | config.margin_and_scale(), "mien": __version__}
+        trained = {**run.facts(), "recipe": recipe | config.margin_and_scale(), "mien": __version__}
         checkpoint.save(
-            folder / "last.safetensors",
+            folder / LAST,
             Checkpoint(
                 config.backbone, {"dim": config.dim}, _ready(weights), trained, _ready(state)
             ),
@@ -138,42 +127,30 @@ def _ready(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
-def resume(
-    folder: Path,
-    network: nn.Module,
-    body: torch.optim.Optimizer,
-    head: MarginHead | None,
-    classes: torch.optim.Optimizer | None,
-    average: Average | None,
-    before: Checkpoint,
-    *,
-    fresh_body: bool,
-) -> None:
-    """Brings all to where the checkpoint left it.
+def resume(folder: Path, run: Run, before: Checkpoint) -> None:
+    """Brings a run to where it was left.
 
     Args:
-        before: the run's `last.safetensors`.
-        fresh_body: whether the network's optimizer begins anew at this step.
+        before: its `last.safetensors`.
 
     Raises:
         BadModel: the checkpoint or the classes are damaged, or of another network.
     """
     try:
-        if average:
-            average.weights = {
-                name: value.to(average.weights[name].device)
+        if run.average:
+            run.average.weights = {
+                name: value.to(run.average.weights[name].device)
                 for name, value in before.weights.items()
             }
-            network.load_state_dict(_part(before.state, "network."))
+            run.network.load_state_dict(_part(before.state, "network."))
         else:
-            network.load_state_dict(before.weights)
+            run.network.load_state_dict(before.weights)
     except (RuntimeError, KeyError) as error:
-        path = folder / "last.safetensors"
-        raise BadModel(f"{path} is of another network; choose another folder") from error
-    if not fresh_body:
-        restore(body, _part(before.state, "body."))
-    if head and classes:
-        _resume_head(folder, head, classes, before.trained["step"])
+        raise BadModel(f"{folder / LAST} is of another network; choose another folder") from error
+    if run.step != run.config.block_steps:  # else its optimizer begins anew
+        restore(run.body, _part(before.state, "body."))
+    if run.head and run.classes:
+        _resume_head(folder, run.head, run.classes, run.step)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ def find_rate(config: TrainConfig, *, steps: int = 100) -> RateSweep:
     device = device_of(config)
     with ranks.together(device):
         run = Run(config, device)
-        run.begin(None)
+        run.begin()
         batches = run.batches()
         rates: list[float] = []
         losses: list[float] = []
@@ -103,7 +103,7 @@ def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
         device = device_of(trial)
         try:
             run = Run(trial, device)
-            run.begin(None)
+            run.begin()
             batches = run.batches()
             seconds = []
             for _ in range(3):  # the first one only prepares
