@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 import toy  # noqa: E402
 
-from mien import checkpoint  # noqa: E402
+from mien import checkpoint, ranks  # noqa: E402
 from mien.backbones import BACKBONES  # noqa: E402
 from mien.cli import main  # noqa: E402
 from mien.cli import train as command  # noqa: E402
@@ -380,6 +380,16 @@ def test_half_precision_learns(precision: str, tmp_path: Path) -> None:
 
 
 # Many ranks.
+
+
+def test_what_ranks_share_is_what_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    monkeypatch.setattr(ranks, "told_by_first", lambda find: find())
+    monkeypatch.setattr(engine, "DistributedDataParallel", lambda student: student)
+    one = engine.Run(toy.config(), torch.device("cpu"))
+    one.begin()  # as a run that goes on, which keeps its optimizer
+    learning = {id(each) for group in one.body.param_groups for each in group["params"]}
+    assert learning == {id(each) for each in one.network.parameters()}
 
 
 def start(world: int, out: Path, **settings: Any) -> subprocess.Popen[str]:

@@ -154,6 +154,8 @@ class Run:
             self.layout = Layout(PRECISIONS[kept["precision"]], kept["channels_last"])
         else:
             self.layout = self._layout()
+        if ranks.world() > 1:
+            ranks.share_batch_norm(self.network)  # new parameters: before anything holds the old
         self.body = body_optimizer(self.config, self.network, self.step)
         if out and before:
             folder.resume(out, self, before)
@@ -161,7 +163,6 @@ class Run:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         student: nn.Module = Student(self.network)
         if ranks.world() > 1:
-            ranks.share_batch_norm(self.network)
             student = DistributedDataParallel(student)
         student.train()
         self.student: Any = torch.compile(student) if self.config.compile else student
