@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,6 +141,15 @@ def test_the_average_is_what_is_kept(tmp_path: Path) -> None:
     now = {k.removeprefix("network."): v for k, v in kept.state.items() if "network." in k}
     assert now.keys() == kept.weights.keys()
     assert not torch.equal(now["stem.0.weight"], kept.weights["stem.0.weight"])
+
+
+def test_the_speed_is_the_present_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.accumulate([0.0] + [100.0] * 10 + [2.0] * 120)  # busy for ten steps
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    entries = {entry["step"]: entry for entry in run(toy.config(steps=130), tmp_path)}
+    assert entries[10]["photos_per_second"] == 12 / 100
+    assert entries[120]["photos_per_second"] == 12 / 2
+    assert entries[120]["seconds_left"] == 10 * 2
 
 
 def test_parts_of_a_step_are_the_step() -> None:

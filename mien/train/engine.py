@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,8 +57,8 @@ def train(config: TrainConfig, out: Path, report: Report) -> Path:
     Args:
         config: what to do; a run that is continued must have the same.
         out: the run's folder.
-        report: is told of every tenth step: step, steps, stage, loss and its parts, rate,
-            photos_per_second, seconds_left.
+        report: is told of every tenth step: step, steps, stage, loss and its parts, rate;
+            photos_per_second since ten such steps before, and seconds_left at that speed.
 
     Raises:
         BadInput: the configuration cannot be used, or the folder holds another run.
@@ -74,10 +75,11 @@ def train(config: TrainConfig, out: Path, report: Report) -> Path:
 
 def _go(run: Run, out: Path, report: Report) -> Path:
     run.begin(out)
-    first, began, before = run.step, time.monotonic(), run.seconds
+    began, before = time.monotonic(), run.seconds
+    marks = deque([(run.step, run.seconds)], maxlen=11)  # when the last lines of the log were due
     sets = [read(found) for path in run.config.validate for found in find(path)]
     every = max(1, round(run.config.validate_every * len(run.pictures) / run.config.batch))
-    log = folder.Log(out, first) if ranks.rank() == 0 else None
+    log = folder.Log(out, run.step) if ranks.rank() == 0 else None
     batches = run.batches()
     with _politely() as asked:
         while run.step < run.total:
@@ -86,7 +88,9 @@ def _go(run: Run, out: Path, report: Report) -> Path:
             done = run.step == run.total
             checked = bool(sets) and (done or run.step % every == 0)
             if run.step % 10 == 0 or done or checked:
-                a_second = (run.step - first) / (run.seconds - before)
+                marks.append((run.step, run.seconds))
+                first, then = marks[0]
+                a_second = (run.step - first) / (run.seconds - then)
                 entry = run.entry(learned) | {
                     "photos_per_second": a_second * run.config.batch,
                     "seconds_left": (run.total - run.step) / a_second,
