@@ -232,7 +232,7 @@ def test_sets_are_measured_meanwhile(tmp_path: Path) -> None:
 
 def test_tensorboard_has_every_figure(tmp_path: Path) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    log = run(toy.config(), tmp_path)
+    log = run(toy.config(), tmp_path, stop_at=20)  # also of a run that is interrupted
     board = reading.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     shown = {event.step: event.value for event in board.Scalars("loss")}
     assert shown == pytest.approx(losses(log))

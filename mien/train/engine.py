@@ -10,7 +10,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -79,9 +79,11 @@ def _go(run: Run, out: Path, report: Report) -> Path:
     marks = deque([(run.step, run.seconds)], maxlen=11)  # when the last lines of the log were due
     sets = [read(found) for path in run.config.validate for found in find(path)]
     every = max(1, round(run.config.validate_every * len(run.pictures) / run.config.batch))
-    log = folder.Log(out, run.step) if ranks.rank() == 0 else None
     batches = run.batches()
-    with _politely() as asked:
+    with (
+        closing(folder.Log(out, run.step)) if ranks.rank() == 0 else nullcontext() as log,
+        _politely() as asked,
+    ):
         while run.step < run.total:
             learned = run.learn([next(batches) for _ in range(run.config.accumulate)])
             run.seconds = before + time.monotonic() - began
@@ -105,10 +107,9 @@ def _go(run: Run, out: Path, report: Report) -> Path:
                 folder.save(out, run)
             if stop and not done:
                 raise KeyboardInterrupt
-    if log:
-        folder.write_record(out, run.config, run.facts(), log.entries[-1])
-        draw_training(log.entries, out / "training.png")
-        log.close()
+        if log:
+            folder.write_record(out, run.config, run.facts(), log.entries[-1])
+            draw_training(log.entries, out / "training.png")
     return out / LAST
 
 
