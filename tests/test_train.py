@@ -323,6 +323,14 @@ def test_classes_that_are_gone_are_named(tmp_path: Path) -> None:
         run(toy.config(), tmp_path)
 
 
+def test_classes_that_a_kill_has_left_of_more_ranks_are_not_taken(tmp_path: Path) -> None:
+    config = toy.config(save_every=10, steps=40)
+    run(config, tmp_path, stop_at=20)
+    (tmp_path / "head-000020-1-of-2.safetensors").write_bytes(b"of a step that was not saved")
+    run(config, tmp_path, stop_at=30)
+    assert run(config, tmp_path)[-1]["step"] == 40
+
+
 def test_a_loss_that_is_no_number_stops_at_the_last_good_state(tmp_path: Path) -> None:
     with pytest.raises(RunStopped, match=r"no number at step \d+ \(liarcface nan\)"):
         run(toy.config(rate=1e30, steps=30, save_every=1), tmp_path)

@@ -116,11 +116,15 @@ def save(folder: Path, run: Run) -> None:
                 config.backbone, {"dim": config.dim}, _ready(weights), trained, _ready(state)
             ),
         )
-        for path in folder.glob("head-*.safetensors"):
-            found = _HEAD.fullmatch(path.name)
-            if found and int(found[1]) != step:
-                path.unlink()
+        _forget_other_classes(folder, step)
     ranks.wait()
+
+
+def _forget_other_classes(folder: Path, step: int) -> None:
+    """Leaves the classes of a step alone: what a kill has cut short may be of other ranks."""
+    for path in folder.glob("head-*.safetensors"):
+        if (found := _HEAD.fullmatch(path.name)) and int(found[1]) != step:
+            path.unlink()
 
 
 def _ready(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -151,6 +155,8 @@ def resume(folder: Path, run: Run, before: Checkpoint) -> None:
         restore(run.body, _part(before.state, "body."))
     if run.head and run.classes:
         _resume_head(folder, run.head, run.classes, run.step)
+    if ranks.rank() == 0:
+        _forget_other_classes(folder, run.step)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
