@@ -20,10 +20,11 @@ import pytest
 from fakes import MeanColours, save_photo
 from PIL import Image as Pillow
 
-from mien import __version__
+from mien import __version__, engines
 from mien.cli import main
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
 from mien.detect import DETECTORS
+from mien.engines import common
 from mien.facebank.bank import Facebank
 from mien.images import read
 from mien.model import DEFAULT
@@ -1089,6 +1090,25 @@ def test_an_engine_that_is_not_there_is_a_sentence(bare: Run, address: str) -> N
     result = bare("people", "list", "--facebank", address)
     assert (result.code, result.out) == (2, "")
     assert result.err.count("\n") == 1
+
+
+def test_no_command_shows_the_password_of_an_address(
+    mien: Run, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mien("people", "export", "out.jsonl")
+
+    def stored(address: str, **about: Any) -> Facebank:
+        bank = Facebank.open(people.parent / "facebank.db")
+        bank.path = common.without_password(address)
+        return bank
+
+    monkeypatch.setattr(engines, "open_store", stored)
+    monkeypatch.setattr(engines, "create_store", stored)
+    at = ("--facebank", "postgresql://ann:secret@localhost/faces")
+    for command in (("people", "--json"), ("people", "import", "out.jsonl"), ("enroll", "people")):
+        result = mien(*command, *at)
+        assert "ann:***@localhost" in result.out
+        assert "secret" not in result.out + result.err
 
 
 @pytest.mark.parametrize("command", ["check", "repair", "encrypt", "decrypt", "log"])

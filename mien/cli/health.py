@@ -45,11 +45,11 @@ def health(
     with open_store(facebank, model_id=network.model_id) as bank:
         found = examine(bank, network, look=look, progress=console.progress)
     if as_json:
-        console.document({"facebank": str(facebank), **_document(found)})
+        console.document({"facebank": bank.path, **_document(found)})
         return
     console.say(
         f"{console.counted(found.people, 'person', 'people')} with "
-        f"{console.counted(found.photos, 'photo')} in {facebank}"
+        f"{console.counted(found.photos, 'photo')} in {bank.path}"
     )
     console.say(_rate(found))
     _section(

@@ -41,7 +41,7 @@ def list_people(*, facebank: FacebankPath, as_json: Json = False) -> None:
         people = bank.people()
     if as_json:
         everyone = [{"person": person.name, "photos": person.photos} for person in people]
-        console.document({"facebank": str(facebank), "people": everyone})
+        console.document({"facebank": bank.path, "people": everyone})
     else:
         console.table([("PHOTOS", "PERSON"), *((str(p.photos), p.name) for p in people)])
 
@@ -120,7 +120,7 @@ def delete(
             str(doomed[0].path) if photo else f"{name} and {console.counted(len(doomed), 'photo')}"
         )
         if not yes:
-            _ask(f"Delete {what} from {facebank}?")
+            _ask(f"Delete {what} from {bank.path}?")
         deleted = bank.delete_photos(one.sha256 for one in doomed)
     if as_json:
         left = len(photos) - deleted

@@ -121,7 +121,7 @@ def enroll(
         console.say(
             f"{console.counted(done.added, 'photo')} added, {done.kept} kept, "
             f"{done.removed} removed: "
-            f"{console.counted(done.people, 'person', 'people')} in {facebank}"
+            f"{console.counted(done.people, 'person', 'people')} in {bank.path}"
         )
     console.leave(skipped)
 
@@ -226,7 +226,7 @@ def identify(
         people = bank.people()
         names = [person.name for person in people]
         if not names:
-            console.note(f"nobody is in {facebank} yet: run mien enroll FOLDER")
+            console.note(f"nobody is in {bank.path} yet: run mien enroll FOLDER")
         # Where results are printed as they come, they show by themselves how far it is.
         quiet = as_json or not sys.stdout.isatty()
         coming = console.progress(photos, "identifying") if quiet else photos

@@ -55,9 +55,7 @@ def _report(remains: Remains, facebank: str, as_json: bool, fate: str) -> None:
     """Say what is damaged, which is answer no."""
     if as_json:
         damage = [{"what": d.what, "person": d.person, "sha256": d.sha256} for d in remains.damage]
-        console.document(
-            {"facebank": str(facebank), "photos": len(remains.photos), "damage": damage}
-        )
+        console.document({"facebank": facebank, "photos": len(remains.photos), "damage": damage})
     else:
         for damage_ in remains.damage:
             console.say(f"{damage_.what} {fate}")
@@ -104,7 +102,7 @@ def import_(
     if as_json:
         console.document(
             {
-                "facebank": str(facebank),
+                "facebank": bank.path,
                 "added": done.added,
                 "duplicates": [{"person": p.person, "sha256": p.sha256} for p in done.duplicates],
             }
@@ -112,7 +110,7 @@ def import_(
         return
     for photo in done.duplicates:
         console.note(f"{photo.file} of {photo.person} is in the facebank already")
-    console.say(f"{console.counted(done.added, 'photo')} added to {facebank}")
+    console.say(f"{console.counted(done.added, 'photo')} added to {bank.path}")
 
 
 def encrypt(
@@ -164,7 +162,7 @@ def decrypt(*, facebank: FacebankPath, as_json: Json = False) -> None:
 
 def _say_encrypted(facebank: str, encrypted: bool, as_json: bool) -> None:
     if as_json:
-        console.document({"facebank": str(facebank), "encrypted": encrypted})
+        console.document({"facebank": facebank, "encrypted": encrypted})
     else:
         console.say(f"{facebank} is {'' if encrypted else 'not '}encrypted now")
 
@@ -201,7 +199,7 @@ def log(
             }
             for entry in entries
         ]
-        console.document({"facebank": str(facebank), "keep": rows, "log": found})
+        console.document({"facebank": facebank, "keep": rows, "log": found})
         return
     if not rows:
         console.note("no log is kept: mien people log --keep 10000 starts one")
