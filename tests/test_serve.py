@@ -352,6 +352,8 @@ def test_other_sites_and_other_names_are_refused(service: Service) -> None:
     problem(service.client.get("/people", headers={"Origin": "http://evil.example"}), 403)
     problem(service.client.get("/people", headers={"Origin": "null"}), 403)
     problem(service.client.get("/people", headers={"Host": "evil.example"}), 403)
+    problem(service.client.get("/people", headers={"Origin": "http://[evil"}), 400)
+    problem(service.client.get("/people", headers={"Host": "[evil"}), 400)
     own = {"Origin": f"http://127.0.0.1:{service.port}"}
     answer = service.client.get("/people", headers=own)
     assert answer.status_code == 200

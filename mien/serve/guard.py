@@ -111,11 +111,14 @@ class Guard:
 
     def _admit(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
-        host = headers.get("host", "")
-        if self._hosts is not None and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        try:
+            name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
+        except ValueError as error:  # a bracket that is not closed
+            raise Refused(400, "Host or Origin is no address") from error
+        if self._hosts is not None and name not in self._hosts:
             raise Refused(403, "this service is not called by that name: use its address")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and site != host:
             raise Refused(403, "pages of other sites may not ask this service")
         sender = scope["client"][0] if scope.get("client") else ""
         if self._rates and not self._rates.allows(sender, time.monotonic()):
