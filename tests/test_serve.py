@@ -255,6 +255,8 @@ def test_files_elsewhere_are_shown_to_this_machine_alone(tmp_path: Path) -> None
 
 def test_strangers_are_grouped(service: Service) -> None:
     pytest.importorskip("scipy", reason="grouping needs mien[cluster]")
+    with Facebank.open(service.facebank) as bank:
+        bank.keep_log(100)
     service.enroll("Anna", png(ANNA))
     photos = [png(ANNA), png(BERT), png(STRANGER), png(BERT), b"no picture"]
     files = [("photos", photo) for photo in photos]
@@ -262,6 +264,9 @@ def test_strangers_are_grouped(service: Service) -> None:
     assert [{face["photo"] for face in group} for group in found["groups"]] == [{1, 3}]
     assert (found["known"], found["alone"], found["skipped"]) == (1, 1, [4])
     assert found["groups"][0][0]["thumb"].startswith("data:image/jpeg")
+    with Facebank.open(service.facebank) as bank:
+        log = {(entry.action, entry.command) for entry in bank.log()}
+    assert log == {("enrolled", "mien serve"), ("searched", "mien serve")}
 
 
 def test_what_ails_the_facebank(service: Service) -> None:

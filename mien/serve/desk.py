@@ -117,6 +117,11 @@ class _InTurn:
             return self.detector(image)
 
 
+def _threads(number: int, name: str) -> ThreadPoolExecutor:
+    """Threads whose work is the service's in the facebank's log."""
+    return ThreadPoolExecutor(number, name, COMMAND.set, ("mien serve",))
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """Who is in the facebank, and what it takes to be one of them."""
@@ -159,13 +164,10 @@ class Desk:
         self._room = at_once + queue
         self._in_hand = 0
         self._known: tuple[object, Known] | None = None
-        self._lookers = ThreadPoolExecutor(at_once, "look")
-        self._clerk = ThreadPoolExecutor(1, "facebank")
-        self._bank = self._clerk.submit(self._open).result()
-
-    def _open(self) -> Store:
-        COMMAND.set("mien serve")
-        return create_store(self.address, model_id=self.model.model_id, dim=self.model.dim)
+        self._lookers, self._clerk = _threads(at_once, "look"), _threads(1, "facebank")
+        self._bank: Store = self._clerk.submit(
+            create_store, facebank, model_id=model.model_id, dim=model.dim
+        ).result()
 
     @property
     def keeps(self) -> bool:
