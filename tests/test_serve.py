@@ -198,6 +198,7 @@ def test_one_face_of_several_is_named_by_a_point_in_it(service: Service) -> None
     both = png(ANNA, faces=2)
     assert "2 faces" in problem(service.enroll("Anna", both), 422)
     assert "no face" in problem(service.enroll("Anna", both, x=10_000, y=3), 422)
+    assert "both" in problem(service.enroll("Anna", both, x=3), 422)
     first, second = (service.enroll("Anna", both, x=x, y=3).json() for x in (3, 40))
     assert first["sha256"] != second["sha256"] or not second["added"]
 

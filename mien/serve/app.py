@@ -267,6 +267,8 @@ def make_app(
         largest: Annotated[bool, Form(description="of several faces take the largest")] = False,
     ) -> schema.Enrolled:
         """Teach the facebank one face of a photo; when this is answered, it is on the disk."""
+        if (x is None) != (y is None):
+            raise BadInput("a point takes both x and y: send both, or neither")
         data = await photo.read()
         at = (x, y) if x is not None and y is not None else None
 
