@@ -31,6 +31,7 @@ pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from mien.benchmark.serve import ways  # noqa: E402
+from mien.cli.serve import _token  # noqa: E402
 from mien.detect.mtcnn import MTCNN  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402
@@ -352,6 +353,22 @@ def test_the_token(tmp_path: Path) -> None:
         assert service.client.get("/").status_code == 200
         problem(service.client.get("/metrics"), 401)
         problem(service.client.get("/page/../people"), 401)
+
+
+def test_the_token_comes_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_TOKEN", "")
+    assert _token(None) is None
+    monkeypatch.setenv("MIEN_TOKEN", "secret")
+    assert _token(None) == "secret"
+    file = tmp_path / "token"
+    file.write_text("another\n")
+    assert _token(file) == "another"
+    for content in (b"", b"\xff", "schlüssel".encode(), b"two\nlines"):
+        file.write_bytes(content)
+        with pytest.raises(BadInput):
+            _token(file)
 
 
 def test_other_sites_and_other_names_are_refused(service: Service) -> None:

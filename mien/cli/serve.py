@@ -135,15 +135,17 @@ def _folder(facebank: str) -> Path:
 
 def _token(file: Path | None) -> str | None:
     """What requests must send; None where nothing says so."""
-    if file is None:
-        return os.environ.get(TOKEN) or None
-    try:
-        token = file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} cannot be read: give a file with the token in it") from error
-    if not token:
-        raise BadInput(f"{file} is empty: put the token into it")
-    return token
+    token = os.environ.get(TOKEN, "")
+    if file is not None:
+        try:
+            token = file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{file} cannot be read: give a file with the token in it") from error
+        if not token:
+            raise BadInput(f"{file} is empty: put the token into it")
+    if not (token.isascii() and token.isprintable()):  # each client would send it otherwise
+        raise BadInput("the token has other signs than those of ASCII: choose another")
+    return token or None
 
 
 def benchmark_serve(
