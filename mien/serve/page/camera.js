@@ -23,7 +23,7 @@ export function show(main) {
   const toggle = h("input", { type: "checkbox", role: "switch", checked: here });
   const choice = h("div");
   const lead = h("p", { className: "lead" }, here ? BY_DEVICE : BY_SERVER);
-  let stream = null, naming = false, said = "";
+  let stream = null, starting = false, naming = false, said = "";
 
   const stop = () => {
     stream?.getTracks().forEach((track) => track.stop());
@@ -138,7 +138,12 @@ export function show(main) {
   }
 
   const speed = h("span", { className: "soft" });
-  button.addEventListener("click", () => (stream ? stop() : start()));
+  button.addEventListener("click", async () => {
+    if (stream) return stop();
+    if (starting) return; // a camera that was opened twice would be closed once
+    starting = true;
+    await start().finally(() => { starting = false; });
+  });
   main.replaceChildren(
     h("h1", {}, "Live camera"),
     lead,
