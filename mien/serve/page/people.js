@@ -19,10 +19,8 @@ export async function show(main) {
 }
 
 function card({ person, photos }, everyone, refresh) {
-  const thumb = face(person);
-  const button = h("button", { className: "person", onclick: () => details(person, everyone, refresh) }, thumb,
+  return h("button", { className: "person", onclick: () => details(person, everyone, refresh) }, face(person),
     h("span", { className: "about" }, h("span", { className: "name" }, person), h("span", { className: "soft" }, counted(photos, "photo"))));
-  return button;
 }
 
 const seen = new IntersectionObserver((entries) => {
