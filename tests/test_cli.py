@@ -165,7 +165,10 @@ def test_help_has_an_example_of_the_command(bare: Run, command: list[str]) -> No
     assert result.code == 0
     words = " ".join(result.out.split())
     assert f"Example: mien {' '.join(command)}" in words if command else "Exit codes: 0" in words
-    assert bare(*command, "-h") == result
+
+
+def test_help_may_be_asked_for_in_short(bare: Run) -> None:
+    assert bare("people", "list", "-h") == bare("people", "list", "--help")
 
 
 def test_the_defaults_that_help_shows_are_the_packages() -> None:

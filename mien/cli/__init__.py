@@ -9,11 +9,13 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typer.main import get_command
 
 from mien import __version__
 from mien.cli import (
@@ -160,13 +162,19 @@ app.add_typer(
 app.add_typer(_benchmark, name="benchmark", help="Measure the parts.", rich_help_panel=_MEASURE)
 
 
+@cache
+def _command() -> Callable[..., Any]:
+    """The whole command line: building it takes longer than much of what it does."""
+    return get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, this process's by default, and exit."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         try:
-            app(arguments, prog_name="mien")
+            _command()(arguments, prog_name="mien")
         except MienError as error:
             console.note(str(error))
             sys.exit(console.CANNOT)
