@@ -29,6 +29,11 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 BEFORE_ENROLLING = ("start.md", "enroll.md")
+SETTINGS = {
+    "COLUMNS": "80",
+    "MIEN_ALBUM": "demo/album.db",
+    "MIEN_FACEBANK": "demo/facebank.db",
+}
 _BLOCK = re.compile(
     r"^```(sh|console|python)\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE
 )
@@ -93,7 +98,7 @@ def lay(page: Path, folder: Path) -> None:
     """
     prepare(folder)
     if page != README:
-        _stand_ins(folder)
+        shutil.copytree(_stand_ins().name, folder, dirs_exist_ok=True)
         if page.name not in BEFORE_ENROLLING:
             for name in ("demo/facebank.db", "facebank.db"):
                 shutil.copy(Path(_enrolled().name, "demo", "facebank.db"), folder / name)
@@ -104,13 +109,17 @@ def _enrolled() -> tempfile.TemporaryDirectory[str]:
     """Where the two were enrolled; it stays as long as the process, so that they can be again."""
     home = tempfile.TemporaryDirectory()
     prepare(Path(home.name))
-    _stand_ins(Path(home.name))
+    shutil.copytree(_stand_ins().name, home.name, dirs_exist_ok=True)
     code, printed = run(line("mien enroll people"), Path(home.name))
     assert code == 0, printed
     return home
 
 
-def _stand_ins(folder: Path) -> None:
+@cache
+def _stand_ins() -> tempfile.TemporaryDirectory[str]:
+    """Where the small files are; it stays as long as the process."""
+    home = tempfile.TemporaryDirectory()
+    folder = Path(home.name)
     ann, again, grown, ben, stranger = (
         _small(name) for name in ("obama", "obama2", "obama3", "biden", "astronaut")
     )
@@ -150,6 +159,7 @@ def _stand_ins(folder: Path) -> None:
     shutil.copy(ROOT / "mien" / "weights" / "mien-small.onnx", folder / "mine.onnx")
     _clip(folder / "clip.mp4", party)
     _faces_emore(folder / "faces_emore")
+    return home
 
 
 def _small(name: str) -> Image.Image:
@@ -188,9 +198,7 @@ def _faces_emore(folder: Path) -> None:
 def run(step: Step, folder: Path) -> tuple[int, str]:
     """The exit code of a step, and what it prints on stdout and stderr."""
     settings = {
-        "COLUMNS": "80",
-        "MIEN_ALBUM": "demo/album.db",
-        "MIEN_FACEBANK": "demo/facebank.db",
+        **SETTINGS,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",  # both in the order in which they are printed
