@@ -9,6 +9,7 @@ import typer
 
 from mien.cli import console
 from mien.cli.options import DEFAULT_MODEL, Json, ModelName
+from mien.errors import BadInput
 
 
 def photo(
@@ -90,8 +91,6 @@ def photo(
 
 
 def _size(text: str) -> tuple[int, int]:
-    from mien.errors import BadInput
-
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise BadInput(f"{text!r} is no size: give width and height, as in 640x480")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
+from mien.cli.extra import needs_extra
 from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Json, ModelArgument, Threshold
+from mien.errors import BadInput
 
 if TYPE_CHECKING:
     from mien.protocol import Evaluation
@@ -297,7 +299,6 @@ def benchmark_embed(
     from tempfile import TemporaryDirectory
 
     from mien.benchmark.embed import account, speeds
-    from mien.errors import BadInput
     from mien.model import model_file, shipped
     from mien.runtime import RUNTIMES
 
@@ -348,9 +349,6 @@ def benchmark_embed(
 
 def _by_chance(text: str, folder: Path) -> Path:
     """A file of the network that a text such as mobileface:silu names."""
-    from mien.cli.extra import needs_extra
-    from mien.errors import BadInput
-
     with needs_extra("Timing a network"):
         from mien.export import export_by_chance
     name, _, form = text.partition(":")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mien.cli import console
+from mien.cli.extra import needs_extra
 from mien.cli.options import Json
-from mien.errors import BadInput, MissingExtra
+from mien.errors import BadInput
 
 _SHOWN = 20  # skipped pictures that are named on stderr; prepare.json names all
 
@@ -55,7 +54,7 @@ def prepare(
         raise typer.BadParameter("give what to prepare and --out DIR, or --check DIR")
     if check is not None and (paths or out):
         raise typer.BadParameter("--check DIR takes no PATH and no --out")
-    with _needs_extra():
+    with needs_extra("Prepared data", "data"):
         from mien import prepare as verb
 
     if check is not None:
@@ -122,7 +121,7 @@ def benchmark_data(
     as_json: Json = False,
 ) -> None:
     """Measure prepared data: records a second beside files, and memory."""
-    with _needs_extra():
+    with needs_extra("Prepared data", "data"):
         from mien.benchmark import data
     from dataclasses import asdict
 
@@ -159,13 +158,3 @@ def benchmark_data(
     ]
     console.say("")
     console.table([("RECORDS", "MAKING TAKES", "READING TAKES", "READ A SECOND"), *rows])
-
-
-@contextmanager
-def _needs_extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        raise MissingExtra("Prepared data", "data") from error
