@@ -392,6 +392,15 @@ def test_the_search_for_a_batch_ends() -> None:
     assert all(trial.photos_per_second > 0 for trial in trials)
 
 
+def test_a_first_batch_that_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learn(*given: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(engine.Run, "learn", learn)
+    with pytest.raises(BadInput, match="a batch of 8 does not fit"):
+        list(find_batch(toy.config(), least=8))
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns(precision: str, tmp_path: Path) -> None:
     log = run(toy.config(precision=precision, steps=60, rate=0.05), tmp_path)

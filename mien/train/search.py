@@ -95,6 +95,9 @@ def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
 
     Yields:
         Every size that was tried and fits.
+
+    Raises:
+        BadInput: as `train`; or not even the first size fits.
     """
     best = 0.0
     batch = least * ranks.world() * config.accumulate
@@ -110,7 +113,11 @@ def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
                 began = time.perf_counter()
                 run.entry(run.learn([next(batches) for _ in range(trial.accumulate)]))
                 seconds.append(time.perf_counter() - began)
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
+            if not best:
+                raise BadInput(
+                    f"a batch of {batch} does not fit into memory; choose a smaller network"
+                ) from error
             return
         found = BatchTrial(batch, batch / min(seconds[1:]))
         yield found
