@@ -223,6 +223,7 @@ def test_wrong_usage_is_2(bare: Run, arguments: tuple[str, ...]) -> None:
         (("benchmark", "detect", "gone"), "gone does not exist"),
         (("export", "text.jpg", "x.onnx", "--to", "onnx-int8"), "go together"),
         (("export", "text.jpg", "x.onnx", "--calibration", "text.jpg"), "text.jpg is not what"),
+        (("export", "text.jpg", "x.xml", "--to", "openvino", "--name", "a"), "leave out --name"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_2(

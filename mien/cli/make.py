@@ -56,13 +56,16 @@ def export(
     """
     if (to == "onnx-int8") != bool(calibrate):
         raise BadInput("--to onnx-int8 and --calibrate PHOTOS go together: give both or neither")
+    ours = to in ("onnx", "onnx-int8")
+    if not ours and (name or calibration):
+        raise BadInput(f"a file for {to} holds neither: leave out --name and --calibration")
     with needs_extra("Exporting"):
         from mien import checkpoint as checkpoints
         from mien.export import export as write
         from mien.export import to_int8
         from mien.export.elsewhere import to as write_for
 
-    if to not in ("onnx", "onnx-int8"):
+    if not ours:
         written = write_for(to, checkpoints.load(checkpoint), out)
         if as_json:
             console.document({"path": str(out), "target": to, "like": written.like})
