@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from mien.backbones.blocks import SplitConv
+
+
+def sizes(build: Callable[[], nn.Module]) -> tuple[int, int]:
+    """`parameters` and `multiply_adds` of a network, of which no weight is made."""
+    with torch.device("meta"):
+        network = build()
+    return parameters(network), multiply_adds(network)
 
 
 def parameters(network: nn.Module) -> int:

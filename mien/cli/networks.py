@@ -82,19 +82,13 @@ def _networks(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _slim_options() -> list[dict[str, Any]]:
     with needs_extra("Building networks"):
-        from mien.backbones.count import multiply_adds, parameters
+        from mien.backbones.count import sizes
         from mien.backbones.slim import OPTIONS
     entries = []
     for name, build in _builders(slim=True).items():
-        network = build()
-        entries.append(
-            {
-                "name": name,
-                "parameters": parameters(network),
-                "macs": multiply_adds(network),
-                "arguments": OPTIONS.get(name, {}),
-            }
-        )
+        learned, macs = sizes(build)
+        arguments = OPTIONS.get(name, {})
+        entries.append({"name": name, "parameters": learned, "macs": macs, "arguments": arguments})
     return entries
 
 
