@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from mien.protocol import Evaluation
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
+
+DRAWN: dict[tuple[int, ...], list[report.Picture]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,20 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
     both = (False, True)
     pairs = evaluate(models, folder.parent / "pairs.txt", photos=folder, mirrors=both)
     return [*pairs, *evaluate(models, folder, mirrors=both)]
+
+
+@pytest.fixture(autouse=True)
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives what has been drawn of the same evaluations again: drawing takes seconds."""
+
+    def pictures(evaluations: Sequence[Evaluation]) -> list[report.Picture]:
+        these = tuple(map(id, evaluations))  # which the fixture keeps
+        if these not in DRAWN:
+            DRAWN[these] = draw(evaluations)
+        return DRAWN[these]
+
+    draw = report.pictures
+    monkeypatch.setattr(report, "pictures", pictures)
 
 
 class Links(HTMLParser):
