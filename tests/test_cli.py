@@ -21,7 +21,7 @@ from fakes import MeanColours, save_photo
 from PIL import Image as Pillow
 
 from mien import __version__, engines
-from mien.cli import main
+from mien.cli import app, main
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
 from mien.detect import DETECTORS
 from mien.engines import common
@@ -30,48 +30,12 @@ from mien.images import read
 from mien.model import DEFAULT
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
-COMMANDS = (
-    ["enroll"],
-    ["identify"],
-    ["album"],
-    ["cluster"],
-    ["camera"],
-    ["compare"],
-    ["embed"],
-    ["serve"],
-    ["people", "list"],
-    ["people", "photos"],
-    ["people", "rename"],
-    ["people", "delete"],
-    ["people", "check"],
-    ["people", "repair"],
-    ["people", "export"],
-    ["people", "import"],
-    ["people", "encrypt"],
-    ["people", "decrypt"],
-    ["people", "log"],
-    ["people", "health"],
-    ["people", "move"],
-    ["evaluate"],
-    ["calibrate"],
-    ["models"],
-    ["benchmark", "detect"],
-    ["benchmark", "embed"],
-    ["benchmark", "photo"],
-    ["benchmark", "video"],
-    ["benchmark", "serve"],
-    ["benchmark", "train"],
-    ["benchmark", "data"],
-    ["benchmark", "openset"],
-    ["benchmark", "demographics"],
-    ["benchmark", "cluster"],
-    ["prepare"],
-    ["benchmark", "search"],
-    ["train"],
-    ["export"],
-)
-
-
+GROUPS: dict[str, Any] = {str(one.name): one.typer_instance for one in app.registered_groups}
+COMMANDS = [
+    f"{name} {command.name}".split()
+    for name, group in {"": app, **GROUPS}.items()
+    for command in group.registered_commands
+]
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
 # Fields whose content has no fixed fields.
 FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published", "stages"}
