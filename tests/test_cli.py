@@ -867,7 +867,7 @@ def test_a_closed_pipe_is_quiet(mien: Run, people: Path, model_file: Path, lines
 
 
 def test_an_interruption_is_quiet_and_130(mien: Run, people: Path, model_file: Path) -> None:
-    for number in range(3000):
+    for number in range(500):  # photos of more lines than a pipe holds
         shutil.copy(people / "Anna/1.png", people / f"Anna/x{number}.png")
     command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
     process = start(*command, stdout=subprocess.PIPE)
