@@ -22,7 +22,7 @@ async function send(method, path, body) {
   if (response.status === 401 && (await askToken())) return send(method, path, body);
   if (!response.ok) {
     const said = await response.json().catch(() => ({ error: `the server answers ${response.status}` }));
-    throw Object.assign(new Error(sentence(said.error)), { status: response.status });
+    throw new Error(sentence(said.error));
   }
   return response;
 }
