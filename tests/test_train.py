@@ -36,6 +36,7 @@ from mien.losses import LOSSES  # noqa: E402
 from mien.teacher import Teacher  # noqa: E402
 from mien.train import TrainConfig, engine, find_batch, find_rate, train  # noqa: E402
 from mien.train.schedule import body_optimizer, rate  # noqa: E402
+from mien.train.search import RateSweep  # noqa: E402
 from mien.train.student import goals  # noqa: E402
 
 
@@ -272,6 +273,18 @@ def test_a_rate_and_a_batch_are_looked_for_by_command(
         main([*line, "--find-batch", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["suggested"] in [trial["batch"] for trial in found["trials"]]
+
+
+def test_one_rank_tells_the_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mien.train.find_rate", lambda config: RateSweep((0.1,), (2.0,), 0.1))
+    for rank, lines in (("1", 0), ("0", 1)):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit, match="0"):
+            main(["train", "-d", "toys", "--find-lr", "--out", str(tmp_path)])
+        assert len(capsys.readouterr().out.splitlines()) == lines
+        assert (tmp_path / "rates.png").exists() == bool(lines)
 
 
 # Mistakes, and what fails.

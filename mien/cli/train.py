@@ -235,10 +235,13 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
 
 
 def _find_rate(config: TrainConfig, out: Path, as_json: bool) -> None:
+    from mien import ranks
     from mien.train import find_rate
     from mien.train.plots import draw_rates
 
     sweep = find_rate(config)
+    if not ranks.first():
+        return
     picture = out / "rates.png"
     draw_rates(sweep, picture)
     if as_json:
