@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadInput, BadModel, MissingExtra
+from mien.protobuf import field
 
 RUNTIMES = ("onnxruntime", "openvino")
 CPUINFO = Path("/proc/cpuinfo")
@@ -174,42 +175,29 @@ def _matmul_integer(depth: int, count: int, zero: int) -> bytes:
     It is written by hand, since the package onnx is only there where models are trained.  Numbers
     are those of the fields in onnx.proto3.
     """
-    where = b"".join(
-        _field(13, _field(1, key), _field(2, value))
-        for key, value in (
-            (b"location", b"memory"),
-            (b"length", str(depth * count).encode()),
-        )
+    where = {"location": "memory", "length": str(depth * count)}
+    matrix = (
+        field(1, depth)
+        + field(1, count)
+        + field(2, 3)
+        + field(8, "w")
+        + b"".join(field(13, field(1, key) + field(2, value)) for key, value in where.items())
+        + field(14, 1)
     )
-    matrix = _number(1, depth) + _number(1, count) + _number(2, 3) + _field(8, b"w") + where
-    offset = _number(2, 2) + _field(8, b"zero") + _field(9, bytes([zero]))
-    node = b"".join(_field(1, name) for name in (b"q", b"w", b"zero"))
+    offset = field(2, 2) + field(8, "zero") + field(9, bytes([zero]))
+    node = b"".join(field(1, name) for name in ("q", "w", "zero"))
     graph = (
-        _field(1, node, _field(2, b"sums"), _field(4, b"MatMulInteger"))
-        + _field(2, b"product")
-        + _field(5, matrix, _number(14, 1))
-        + _field(5, offset)
-        + _field(11, _value(b"q", 2, depth))
-        + _field(12, _value(b"sums", 6, count))
+        field(1, node + field(2, "sums") + field(4, "MatMulInteger"))
+        + field(2, "product")
+        + field(5, matrix)
+        + field(5, offset)
+        + field(11, _value("q", 2, depth))
+        + field(12, _value("sums", 6, count))
     )
-    return _number(1, 8) + _field(7, graph) + _field(8, _number(2, 13))
+    return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 
-def _value(name: bytes, kind: int, columns: int) -> bytes:
+def _value(name: str, kind: int, columns: int) -> bytes:
     """A matrix of any number of rows, as the graph's borders name it."""
-    shape = _field(1, _field(2, b"M")) + _field(1, _number(1, columns))
-    return _field(1, name) + _field(2, _field(1, _number(1, kind), _field(2, shape)))
-
-
-def _field(number: int, *parts: bytes) -> bytes:
-    content = b"".join(parts)
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    low, rest = value & 127, value >> 7
-    return bytes([low | 128]) + _varint(rest) if rest else bytes([low])
+    shape = field(1, field(2, "M")) + field(1, field(1, columns))
+    return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))
