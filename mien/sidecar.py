@@ -9,7 +9,6 @@ is left alone.
 from __future__ import annotations
 
 import hashlib
-import io
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,18 +87,27 @@ def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool
 
 def _read(path: Path) -> bytes:
     data = images.read_bytes(path)
-    if len(data) > _MOST or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise BadInput(f"{path} is no usual sidecar: move it away")  # entities could grow at will
+    if len(data) > _MOST:
+        raise BadInput(f"{path} is no usual sidecar, of {len(data)} bytes: move it away")
     return data
+
+
+class _Tree(ET.TreeBuilder):
+    """What a sidecar says, with its comments."""
+
+    def start_ns(self, prefix: str, uri: str) -> None:
+        """Have a prefix written as it was read."""
+        if prefix and not (prefix.startswith("ns") and prefix[2:].isdigit()):
+            ET.register_namespace(prefix, uri)
+
+    def doctype(self, *declared: str | None) -> None:
+        """Refuse a document type, whose entities could grow at will."""
+        raise ValueError("it declares a document type")
 
 
 def _parse(data: bytes, path: Path) -> ET.Element:
     try:
-        for _, (prefix, uri) in ET.iterparse(io.BytesIO(data), events=["start-ns"]):
-            if prefix and not (prefix.startswith("ns") and prefix[2:].isdigit()):
-                ET.register_namespace(prefix, uri)  # so that it is written as it was read
-        parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
-        root = ET.fromstring(data, parser)
+        root = ET.fromstring(data, ET.XMLParser(target=_Tree(insert_comments=True)))
     except (ET.ParseError, ValueError, LookupError) as error:
         raise BadInput(f"{path} is no XMP ({error}): move it away") from error
     _register()

@@ -28,6 +28,10 @@ OTHERS = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>"""
 
+TYPED = OTHERS.replace("holiday", "&b;").replace(
+    "<x:xmpmeta", '<!DOCTYPE x [<!ENTITY b "c">]><x:xmpmeta'
+)
+
 
 def regions(photo: Path) -> dict[str, list[float]]:
     """Names, and the middle and size of their areas."""
@@ -101,16 +105,23 @@ def test_layout_is_no_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "no XML", "<a/>", OTHERS.replace("rdf:Description", "rdf:Nothing"),
-     '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', '<?xml version="1.0" encoding="klingon"?><a/>'],
-)  # fmt: skip
-def test_what_is_no_sidecar_is_left_alone(tmp_path: Path, text: str) -> None:
+    ("data", "why"),
+    [
+        (b"", "no element"),
+        (b"no XML", "syntax error"),
+        (b"<a/>", "its root is 'a'"),
+        (OTHERS.replace("rdf:Description", "rdf:Nothing").encode(), "describes nothing"),
+        (b'<?xml version="1.0" encoding="klingon"?><a/>', "encoding"),
+        (TYPED.encode(), "declares a document type"),
+        (TYPED.encode("utf-16"), "declares a document type"),
+    ],
+)
+def test_what_is_no_sidecar_is_left_alone(tmp_path: Path, data: bytes, why: str) -> None:
     photo = tmp_path / "a.jpg"
-    path_of(photo).write_text(text)
-    with pytest.raises(BadInput, match="move it away"):
+    path_of(photo).write_bytes(data)
+    with pytest.raises(BadInput, match=f"{why}.*move it away"):
         write(photo, [ANN], SIZE)
-    assert path_of(photo).read_text() == text
+    assert path_of(photo).read_bytes() == data
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
