@@ -106,9 +106,10 @@ def cut_out(image: Image, box: Sequence[float]) -> Image:
     """
     x1, y1, x2, y2 = box
     margin = MARGIN * max(x2 - x1, y2 - y1)
-    height, width = image.shape[:2]
-    left, top = max(0, round(x1 - margin)), max(0, round(y1 - margin))
-    return image[top : min(height, round(y2 + margin)), left : min(width, round(x2 + margin))]
+    left, top, right, bottom = (
+        max(0, round(edge)) for edge in (x1 - margin, y1 - margin, x2 + margin, y2 + margin)
+    )
+    return image[top:bottom, left:right]
 
 
 def _region(image: Image, matrix: NDArray[np.float64], side: int, spare: int) -> list[int]:

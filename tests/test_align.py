@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien.align import SIZE, TEMPLATE, crop, crops, similarity
+from mien.align import SIZE, TEMPLATE, crop, crops, cut_out, similarity
 from mien.types import Face, Image
 
 
@@ -79,6 +79,14 @@ def test_a_face_on_the_template_is_left_alone() -> None:
 def test_a_shifted_face_is_cut_out() -> None:
     image, points = noise(400, 300), moved(1, 0, 100, 200)
     np.testing.assert_array_equal(crop(image, points), image[200 : 200 + SIZE, 100 : 100 + SIZE])
+
+
+def test_a_box_is_cut_out_with_half_its_size_around_it() -> None:
+    image = noise(100, 200)
+    np.testing.assert_array_equal(cut_out(image, [40, 30, 60, 50]), image[20:60, 30:70])
+    np.testing.assert_array_equal(cut_out(image, [180, 0, 240, 60]), image[:90, 150:])
+    for outside in ([-90, 0, -60, 30], [0, -90, 30, -60], [300, 0, 330, 30], [0, 200, 30, 230]):
+        assert not cut_out(image, outside).size
 
 
 def test_margin_adds_around_the_same_crop() -> None:
