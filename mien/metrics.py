@@ -234,7 +234,7 @@ def tpir_at_fpir(
 def most_allowed(impostors: int, fmr: float) -> int:
     """The most false matches k with k / impostors <= fmr, in spite of the product's rounding."""
     nearest = round(fmr * impostors)
-    return nearest if nearest / impostors <= fmr else nearest - 1
+    return nearest if nearest / max(impostors, 1) <= fmr else nearest - 1
 
 
 def _checked(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

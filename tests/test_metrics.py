@@ -201,6 +201,12 @@ def test_eer_lies_on_scikit_learns_curve() -> None:
     assert np.interp(found, fmr, tmr) == pytest.approx(1 - found)
 
 
+def test_tpir_that_cannot_be_told() -> None:
+    assert metrics.tpir_at_fpir([], [], [0.1] * 10, 0.1) is None
+    assert metrics.tpir_at_fpir([0.5], [True], [0.1] * 9, 0.1) is None
+    assert metrics.tpir_at_fpir([0.5], [True], [], 0.1) is None
+
+
 MEASURES = [
     metrics.roc,
     metrics.eer,
