@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -103,7 +104,10 @@ def examine(
 def _look(photo: Photo, model: Model) -> float | None:
     """The sharpness of a photo's face; None where it cannot be looked at."""
     try:
-        image = images.read(photo.path)
+        data = images.read_bytes(photo.path)
+        if hashlib.sha256(data).hexdigest() != photo.sha256:
+            return None
+        image = images.decode(data)
     except BadInput:
         return None
     faces = model.detect(image)

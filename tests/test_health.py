@@ -69,11 +69,14 @@ def test_a_wrong_photo_in_a_folder(tmp_path: Path, facebank: Facebank, model: Mo
     assert sorted(found) == ["Anna/wrong.png", "Cleo/1.png", "Cleo/2.png"]  # either of two
 
 
-def test_photos_that_are_gone(tmp_path: Path, facebank: Facebank, model: Model) -> None:
-    photo = save_photo(tmp_path / "Anna/1.png", ANNA)
+def test_photos_that_are_gone_or_changed(tmp_path: Path, facebank: Facebank, model: Model) -> None:
+    gone, changed = (
+        save_photo(tmp_path / f"Anna/{shade}.png", ANNA, shade=shade) for shade in (1, 2)
+    )
     enroll(tmp_path, facebank, model)
-    photo.unlink()
-    assert [one.file for one in examine(facebank, model).unseen] == ["Anna/1.png"]
+    gone.unlink()
+    save_photo(changed, BERT)
+    assert [one.file for one in examine(facebank, model).unseen] == ["Anna/1.png", "Anna/2.png"]
     assert examine(facebank, model, look=False).unseen == ()
 
 
