@@ -252,6 +252,13 @@ def test_raw_photos_are_aligned_with_a_margin(tmp_path: Path, out: Path) -> None
     assert np.abs(inner - images.read(path))[4:-4, 4:-4].mean() < 3
 
 
+def test_a_link_that_leads_nowhere_is_skipped(tmp_path: Path, out: Path) -> None:
+    photo(tmp_path / "in/a.png", 1, kind="PNG")
+    (tmp_path / "in/lost.png").symlink_to(tmp_path / "gone.png")
+    shards = prepare([tmp_path / "in"], out)
+    assert (len(shards), kinds(shards)) == (1, {"damaged": 1})
+
+
 def test_the_largest_face_is_taken(tmp_path: Path, out: Path) -> None:
     photo(tmp_path / "in/two.png", 1, (224, 112), kind="PNG")
     assert len(prepare([tmp_path / "in"], out)) == 1

@@ -53,7 +53,8 @@ class Source:
         digest = hashlib.sha256(json.dumps([self.kind, self.names, self.labels.tolist()]).encode())
         digest.update(self.numbers.tobytes())
         for file in self.photos or [self.rec, *self.sets]:
-            digest.update(f"{os.path.relpath(file, self.path)} {file.stat().st_size}\n".encode())
+            size = file.stat().st_size if os.access(file, os.F_OK) else -1  # a link to nowhere
+            digest.update(f"{os.path.relpath(file, self.path)} {size}\n".encode())
         return digest.hexdigest()
 
 
