@@ -95,6 +95,10 @@ def test_too_few_pairs_after_bad_photos(tmp_path: Path) -> None:
         calibrate(FakeModel(), tmp_path, fmr=0.1)
 
 
-def test_a_folder_without_photos(tmp_path: Path) -> None:
+def test_what_is_no_folder_of_people(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no photos"):
         calibrate(FakeModel(), tmp_path, fmr=0.1)
+    photo = save_photo(tmp_path / "people/Ann/1.png", seed=1)
+    for other in (tmp_path / "peo*", photo):
+        with pytest.raises(BadInput, match="is no folder"):
+            calibrate(FakeModel(), other, fmr=0.1)
