@@ -189,7 +189,10 @@ def _upright(image: Image, orientation: int) -> Image:
 def orientation(data: bytes) -> int:
     """Which way up the camera was held, 1 to 8, as EXIF counts: 1 where the file does not say."""
     try:
-        with Pillow.open(io.BytesIO(data)) as picture:
+        with (
+            warnings.catch_warnings(action="ignore"),  # as in `decode`, which has its own limit
+            Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture,
+        ):
             return _orientation(picture)
     except _DAMAGED:
         return 1

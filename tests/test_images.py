@@ -7,6 +7,7 @@ import resource
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -143,6 +144,14 @@ def test_a_senseless_rotation_is_ignored(value: int) -> None:
 def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     data = encode(scene(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert off_by(images.decode(data), scene()) < 6
+
+
+def test_the_orientation_of_a_large_picture_is_told_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 48 * 80 - 1)  # Pillow warns from here on
+    with warnings.catch_warnings(action="error"):
+        assert images.orientation(encode(scene(), "PNG")) == 1
 
 
 def test_transparency_lies_on_white() -> None:
