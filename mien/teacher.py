@@ -59,14 +59,14 @@ class Teacher:
             for node in graph.node
             if node.op_type == "Add" or (node.op_type == "Conv" and used[node.output[0]] > 1)
         ]
-        last = next(node for node in reversed(graph.node) if node.op_type in ("Conv", "Gemm"))
-        if not stream:
+        last = [node.output[0] for node in graph.node if node.op_type in ("Conv", "Gemm")]
+        if not (stream and last):
             raise BadModel(f"{path} has no residual blocks to learn from; give another teacher")
         graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
         del graph.output[:], graph.value_info[:]
         graph.output.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-            for name in (*stream, last.output[0])
+            for name in (*stream, last[-1])
         )
         self._session = session(
             proto.SerializeToString(), threads=threads, otherwise=f"{path} cannot be run"

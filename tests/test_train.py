@@ -25,6 +25,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
 import toy  # noqa: E402
+from onnx import TensorProto, helper  # noqa: E402
 
 from mien import checkpoint, ranks  # noqa: E402
 from mien.backbones import BACKBONES  # noqa: E402
@@ -576,3 +577,8 @@ def test_not_a_teacher(tmp_path: Path) -> None:
         Teacher(path)
     with pytest.raises(BadModel):
         Teacher(tmp_path / "missing.onnx")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "sum", [x], [y])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(BadModel, match="no residual blocks"):
+        Teacher(path)
