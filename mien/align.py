@@ -56,7 +56,7 @@ def similarity(points: ArrayLike) -> NDArray[np.float64]:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def crop(image: Image, points: ArrayLike, *, size: int = SIZE, margin: int = 0) -> Image:
+def crop(image: Image, points: ArrayLike, *, margin: int = 0) -> Image:
     """The face upright, with its points on the template; black where the picture ends.
 
     A large face is first averaged down by a whole factor: bilinear sampling alone looks at two
@@ -65,18 +65,17 @@ def crop(image: Image, points: ArrayLike, *, size: int = SIZE, margin: int = 0) 
     Args:
         image: the picture, RGB.
         points: (5, 2) x and y, in pixels of the picture.
-        size: side in pixels of the square that holds the template.
-        margin: pixels added on every side, at the same scale.
+        margin: pixels of the crop that are added on every side, at the same scale.
 
     Returns:
-        (size + 2 margin, size + 2 margin, 3) RGB.
+        (112 + 2 margin, 112 + 2 margin, 3) RGB.
 
     Raises:
         ValueError: as `similarity`.
     """
-    matrix = similarity(points) * (size / SIZE)
+    matrix = similarity(points)
     matrix[:, 2] += margin
-    side = size + 2 * margin
+    side = SIZE + 2 * margin
     factor = max(1, int(1 / np.hypot(*matrix[:, 0])))
     left, top, right, bottom = _region(image, matrix, side, spare=2 * factor)
     columns, rows = (right - left) // factor, (bottom - top) // factor

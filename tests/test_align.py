@@ -96,11 +96,6 @@ def test_margin_adds_around_the_same_crop() -> None:
     np.testing.assert_allclose(wide[8:-8, 8:-8].astype(int), crop(image, points), atol=2)
 
 
-def test_size_scales_the_template() -> None:
-    image = noise(2 * SIZE, 2 * SIZE)
-    np.testing.assert_array_equal(crop(image, 2 * TEMPLATE, size=2 * SIZE), image)
-
-
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.9, 3.7, 8.2])
 @pytest.mark.parametrize("degrees", [0, 25, -90])
 def test_marks_in_the_picture_land_on_the_template(scale: float, degrees: float) -> None:
