@@ -32,7 +32,7 @@ from mien.data.shards import NO_LABEL, Record, Shards, Skip, write_shard
 from mien.data.sources import Source
 from mien.detect.mtcnn import MTCNN
 from mien.errors import BadInput, MienError, NoFace
-from mien.images import decode, read_bytes, write_atomically
+from mien.images import decode, encode, read_bytes, write_atomically
 from mien.runtime import processors
 from mien.types import Detector, Image, Progress, silent
 
@@ -280,7 +280,7 @@ def _kept(image: bytes, label: int, source: str, name: str) -> Record | Skip:
         why = f"{name} is {width} x {height}, not {' or '.join(f'{s} x {s}' for s in SIDES)}"
         return Skip(name, "size", why)
     if not image.startswith((b"\xff\xd8", b"\x89PNG")):
-        image = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+        image = encode(pixels, ".png")
     return Record(image, label, source, height)
 
 
