@@ -139,7 +139,7 @@ def write_original_layout(prepared: Shards, folder: Path, progress: Progress = s
     """
     if (prepared.labels == NO_LABEL).any():
         raise BadInput("the original layout has a folder for each person: give folders of people")
-    for start in progress(range(0, len(prepared), 1024), "Writing"):
+    for start in progress(range(0, len(prepared), 1024), "writing"):
         rows = range(start, min(start + 1024, len(prepared)))
         for row, image in zip(rows, prepared.images(rows), strict=True):
             _leave(folder / "imgs" / str(prepared.labels[row]), str(row), image)
@@ -199,14 +199,14 @@ def _parts(found: Sequence[Source], detector: Callable[[], Detector] | None) -> 
 def _make(out: Path, todo: Sequence[tuple[int, Part]], workers: int, progress: Progress) -> None:
     """Writes the shards that are missing."""
     if workers <= 1 or len(todo) <= 1:
-        for number, part in progress(todo, "Preparing"):
+        for number, part in progress(todo, "preparing"):
             _write(out, number, part)
         return
     # Not forked: the caller may have threads, and ours load OpenCV and ONNX Runtime.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
     try:
         futures = [pool.submit(_write, out, number, part) for number, part in todo]
-        for future in progress(futures, "Preparing"):
+        for future in progress(futures, "preparing"):
             future.result()
     except BrokenProcessPool as error:
         raise BadInput(

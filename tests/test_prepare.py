@@ -523,7 +523,7 @@ def test_progress_covers_all_shards(tmp_path: Path, out: Path) -> None:
         return things
 
     prepare([emore(tmp_path / "emore", insightface(PHOTOS))], out, progress=progress)
-    assert seen == [("Preparing", 2), ("Checking", 2)]
+    assert seen == [("preparing", 2), ("checking", 2)]
 
 
 def test_real_people(data: Path, out: Path) -> None:

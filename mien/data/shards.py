@@ -273,7 +273,7 @@ def finish(
     entries: list[dict[str, Any]] = []
     skipped: list[Skip] = []
     labels, sides = [np.empty(0, np.int64)], [np.empty(0, np.int16)]
-    for number in progress(range(shards), "Checking"):
+    for number in progress(range(shards), "checking"):
         file = shard_name(number)
         try:
             rows = _rows(_open(str(folder), file))
