@@ -86,6 +86,17 @@ def test_there_is_none_before_it_is_made(address: str) -> None:
         open_store(address, model_id="other")
 
 
+@pytest.mark.parametrize("address", ["milvus", "postgres"], indirect=True)
+def test_a_refusal_lets_go_of_the_connection(
+    store: Store, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Store] = []
+    monkeypatch.setattr(type(store), "close", lambda self: closed.append(self))
+    with pytest.raises(FacebankMismatch):
+        open_store(address, model_id="other")
+    assert len(closed) == 1
+
+
 def test_what_is_added_is_there_when_it_is_opened_again(store: Store, address: str) -> None:
     store.close()
     with open_store(address) as again:
@@ -225,12 +236,10 @@ def test_a_copy_that_loses_something_is_noticed(store: Store, tmp_path: Path) ->
 def test_milvus_makes_up_for_a_crash(tmp_path: Path) -> None:
     pytest.importorskip("pymilvus", reason="pymilvus is not installed")
     pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
-    from mien.engines.milvus import MilvusStore
-
     address = f"milvus+file:{tmp_path / 'milvus.db'}"
-    with MilvusStore.create(address, model_id=MODEL, dim=DIM) as store:
-        store._refresh = lambda people: None  # type: ignore[method-assign]  # it dies before
+    with create_store(address, model_id=MODEL, dim=DIM) as store:
+        store._refresh = lambda people: None  # type: ignore[attr-defined]  # it dies before
         store.add([photo("A", 1)], unit_vectors(1))
         assert store.search(unit_vectors(1), 0.9) == [Match(None, -1.0)]
-    with MilvusStore.open(address) as store:
+    with open_store(address) as store:
         assert store.search(unit_vectors(1), 0.9)[0].person == "A"

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from mien.engines.common import without_password
 from mien.errors import BadFacebank, BadInput
@@ -67,19 +67,21 @@ def open_store(address: str | Path, *, model_id: str | None = None) -> Store:
         MissingExtra: the engine's client is not installed.
         BadFacebank: there is none, or its engine cannot be reached.
     """
-    store: Store = _engine(str(address)).open(address, model_id=model_id)
-    return store
+    if engine := _engine(str(address)):
+        return engine(str(address), model_id, None)
+    return Facebank.open(address, model_id=model_id)
 
 
 def create_store(address: str | Path, *, model_id: str, dim: int) -> Store:
     """The facebank at an address, made if there is none; see `Facebank.create`."""
-    store: Store = _engine(str(address)).create(address, model_id=model_id, dim=dim)
-    return store
+    if engine := _engine(str(address)):
+        return engine(str(address), model_id, dim)
+    return Facebank.create(address, model_id=model_id, dim=dim)
 
 
 def exists(address: str | Path) -> bool:
     """Whether a facebank is at an address."""
-    if _engine(str(address)) is Facebank:
+    if not _engine(str(address)):
         return Path(address).exists()
     try:
         open_store(address).close()
@@ -94,7 +96,7 @@ def own_file(address: str | Path) -> Path:
     Raises:
         BadInput: it names another engine, which has no such file.
     """
-    if _engine(str(address)) is not Facebank:
+    if _engine(str(address)):
         raise BadInput(
             f"{without_password(str(address))} is not in a file of mien's, which this needs: use"
             " the database's own means, or mien people move to make a file of it"
@@ -137,8 +139,11 @@ def digest(store: Store) -> tuple[int, str]:
     return len(rows), hashlib.sha256(b"".join(rows)).hexdigest()
 
 
-def _engine(address: str) -> Any:
-    """The class that keeps facebanks at such addresses."""
+def _engine(address: str) -> Callable[[str, str | None, int | None], Store] | None:
+    """What opens a facebank at such an address; None where that is a file of ours.
+
+    It takes the address, the model, and the numbers in a vector where one may be made.
+    """
     if address.startswith(("milvus:", "milvus+file:")):
         from mien.engines.milvus import MilvusStore
 
@@ -147,4 +152,4 @@ def _engine(address: str) -> Any:
         from mien.engines.postgres import PostgresStore
 
         return PostgresStore
-    return Facebank
+    return None

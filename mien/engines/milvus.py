@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields, replace
 from itertools import chain, groupby
 from typing import Any, Self
@@ -37,8 +37,9 @@ class MilvusStore:
     def __init__(self, address: str, model_id: str | None, dim: int | None) -> None:
         self.path = common.without_password(address)
         self._last = 0  # number of the photo that was added last
-        with self._in_words():
+        with ExitStack() as undo, self._in_words():
             self._client, self._prefix = _connect(address)
+            undo.callback(self.close)
             if not self._client.has_collection(self._prefix + "about"):
                 if dim is None:
                     raise BadFacebank(f"no facebank at {self.path}: make one with mien enroll")
@@ -47,16 +48,7 @@ class MilvusStore:
             if model_id is not None:
                 self.require(model_id)
             self._refresh(self._about["pending"])
-
-    @classmethod
-    def open(cls, address: str, *, model_id: str | None = None) -> Self:
-        """As `Facebank.open`."""
-        return cls(str(address), model_id, None)
-
-    @classmethod
-    def create(cls, address: str, *, model_id: str, dim: int) -> Self:
-        """As `Facebank.create`."""
-        return cls(str(address), model_id, dim)
+            undo.pop_all()
 
     def __enter__(self) -> Self:
         return self

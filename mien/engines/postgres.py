@@ -7,7 +7,7 @@ there is no index that could miss one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, replace
 from typing import Any, Self
 
@@ -38,8 +38,12 @@ class PostgresStore:
 
     def __init__(self, address: str, model_id: str | None, dim: int | None) -> None:
         self.path = common.without_password(address)
-        with self._in_words():
-            self._db = _connect(address, make=dim is not None)
+        with ExitStack() as undo, self._in_words():
+            import psycopg
+            from pgvector.psycopg import register_vector
+
+            self._db: Any = psycopg.connect(address, autocommit=True)
+            undo.callback(self.close)
             if dim is not None:
                 with self._db.transaction():
                     self._db.execute("SELECT pg_advisory_xact_lock(1835623790)")
@@ -49,18 +53,10 @@ class PostgresStore:
                         (model_id, dim),
                     )
             self.model_id, self.dim = self._made_for()
+            register_vector(self._db)
             if model_id is not None:
                 self.require(model_id)
-
-    @classmethod
-    def open(cls, address: str, *, model_id: str | None = None) -> Self:
-        """As `Facebank.open`."""
-        return cls(str(address), model_id, None)
-
-    @classmethod
-    def create(cls, address: str, *, model_id: str, dim: int) -> Self:
-        """As `Facebank.create`."""
-        return cls(str(address), model_id, dim)
+            undo.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -227,10 +223,10 @@ class PostgresStore:
         """PostgreSQL's errors as ours."""
         try:
             import psycopg
+
+            yield
         except ImportError as error:
             raise MissingExtra(self.path, "postgres") from error
-        try:
-            yield
         except psycopg.errors.UndefinedTable as error:
             raise BadFacebank(
                 f"no facebank at {self.path}: make one with mien enroll FOLDER"
@@ -242,24 +238,6 @@ class PostgresStore:
                 f"{self.path} cannot be used now ({_line(error)}): check that PostgreSQL with"
                 " pgvector runs there"
             ) from error
-
-
-def _connect(address: str, *, make: bool) -> Any:
-    import psycopg
-
-    try:
-        from pgvector.psycopg import register_vector
-    except ImportError as error:
-        raise MissingExtra(common.without_password(address), "postgres") from error
-    db = psycopg.connect(address, autocommit=True)
-    if make:
-        db.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    try:
-        register_vector(db)
-    except psycopg.ProgrammingError as error:  # no such type: nobody has made a facebank here
-        db.close()
-        raise psycopg.errors.UndefinedTable from error
-    return db
 
 
 def _rows(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[tuple[Any, ...]]:
