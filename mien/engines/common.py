@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
@@ -46,5 +47,6 @@ def match(
 
 def without_password(address: str) -> str:
     """An address as it may be shown."""
+    address = re.sub(r"([?&]\w*password=)[^&]*", r"\1***", address)  # as PostgreSQL takes it too
     password = urlsplit(address).password
     return address.replace(f":{password}@", ":***@") if password else address

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields, replace
 from itertools import chain, groupby
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -341,8 +341,8 @@ def _connect(address: str) -> tuple[Any, str]:
     parts = urlsplit(address)
     client = MilvusClient(
         f"http://{parts.hostname}:{parts.port or 19530}",
-        user=parts.username or "",
-        password=parts.password or "",
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
     )
     return client, f"{parts.path.strip('/') or 'mien'}_"
 
