@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -254,6 +255,23 @@ def test_a_password_of_milvus_may_hold_any_character(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(milvus, "MilvusClient", lambda uri, **given: given)
     given, _ = _connect("milvus://ann:p%40ss%2Fword@host")
     assert given == {"user": "ann", "password": "p@ss/word"}
+
+
+@pytest.mark.parametrize("address", ["milvus"], indirect=True)
+def test_milvus_is_asked_for_no_more_than_it_answers(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = 101 * store.search(unit_vectors(5), -1)
+    client, sizes = store._client, list[int]()  # type: ignore[attr-defined]
+    search = client.search
+
+    def counted(*args: Any, data: list[Any], **named: Any) -> Any:
+        sizes.append(len(data))
+        return search(*args, data=data, **named)
+
+    monkeypatch.setattr(client, "search", counted)
+    assert store.search(np.tile(unit_vectors(5), (101, 1)), -1) == expected
+    assert sizes == [500, 5]
 
 
 def test_milvus_makes_up_for_a_crash(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from mien.errors import BadFacebank, BadInput, MissingExtra, UnknownPerson
 from mien.facebank.rows import Person, Photo, named, person_name, require_model
 from mien.types import Embeddings, Match
 
-BATCH = 500  # rows in a message
+BATCH = 500  # rows in a message; Milvus searches for 16,384 at most
 _TEXT = {"sha256": 64, "person": 1024, "folder": 16384, "file": 16384, "added": 32}  # bytes
 _PHOTO = [field.name for field in fields(Photo)]
 _ALL = [*_PHOTO, "number", "vector"]
@@ -111,24 +111,23 @@ class MilvusStore:
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
         """Whom each face looks like most."""
-        if not len(vectors):
-            return []
-        with self._in_words():
-            self.require(self.model_id)
-            answers = self._client.search(
-                self._name("person"),
-                data=vectors.tolist(),
-                limit=common.CANDIDATES,
-                output_fields=["person", "vector"],
-                search_params={"metric_type": "IP"},
-                consistency_level="Strong",
-            )
+        self.require(self.model_id)
         matches = []
-        for query, hits in zip(vectors, answers, strict=True):
-            found = [hit["entity"] for hit in hits]
-            templates = np.array([row["vector"] for row in found], "<f4")
-            names = [row["person"] for row in found]
-            matches.append(common.match(query, names, templates, threshold))
+        for queries in _parts(vectors):
+            with self._in_words():
+                answers = self._client.search(
+                    self._name("person"),
+                    data=queries.tolist(),
+                    limit=common.CANDIDATES,
+                    output_fields=["person", "vector"],
+                    search_params={"metric_type": "IP"},
+                    consistency_level="Strong",
+                )
+            for query, hits in zip(queries, answers, strict=True):
+                found = [hit["entity"] for hit in hits]
+                templates = np.array([row["vector"] for row in found], "<f4")
+                names = [row["person"] for row in found]
+                matches.append(common.match(query, names, templates, threshold))
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
@@ -370,6 +369,6 @@ def _among(column: str, values: Sequence[str]) -> str:
     return f"{column} in {json.dumps(list(values), ensure_ascii=False)}"
 
 
-def _parts(things: Sequence[Any]) -> Iterator[Any]:
+def _parts(things: Sequence[Any] | Embeddings) -> Iterator[Any]:
     for start in range(0, len(things), BATCH):
         yield things[start : start + BATCH]
