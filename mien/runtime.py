@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,17 @@ def preferred() -> str:
         if chosen not in RUNTIMES:
             raise BadInput(f"MIEN_RUNTIME is {chosen!r}: give one of {', '.join(RUNTIMES)}")
         return chosen
-    suits = importlib.util.find_spec("openvino") is not None and _has_bfloat16()
+    bfloat16 = {"avx512_bf16", "amx_bf16"} & _processor()
+    suits = importlib.util.find_spec("openvino") is not None and bfloat16
     return "openvino" if suits else "onnxruntime"
 
 
-def _has_bfloat16() -> bool:
-    """Whether the processor says so, where there is a file to ask."""
+def _processor() -> set[str]:
+    """What the processor can do, where there is a file to ask."""
     try:
-        flags = set(CPUINFO.read_text("ascii", errors="replace").split())
+        return set(CPUINFO.read_text("ascii", errors="replace").split())
     except OSError:
-        return False
-    return not flags.isdisjoint({"avx512_bf16", "amx_bf16"})
+        return set()
 
 
 def one_to_one(
@@ -151,53 +152,76 @@ def product(
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.int32]]:
     """The function from rows, (M, D), to the sums of (rows - zero) @ columns, (M, N), exact.
 
+    Where ONNX Runtime can, it multiplies a single row by the columns as they lie in memory, which
+    may be a file's; for anything else it packs a copy of them, when first asked.
+
     Args:
-        columns: (D, N), contiguous, of absolute values up to 64; it is packed into a copy.
+        columns: (D, N), contiguous, of absolute values up to 64; they must not change.
         zero: the number that stands for zero in the rows.
     """
+    depth, count = columns.shape
+    packed = cache(lambda: _multiplier(depth, count, zero, columns))
+    flags = _processor()
+    if "avx2" not in flags or "amx_int8" in flags:
+        return lambda rows: packed().run(None, {"q": rows})[0]
+
+    in_place = _multiplier(depth, count, 0)  # any other zero would have it pack them at each call
+    zeros = np.full((1, depth), zero, np.uint8)
+    too_much = in_place.run(None, {"q": zeros, "w": columns})[0]
+
+    def multiply(rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+        sums: NDArray[np.int32]
+        if len(rows) > 1:
+            sums = packed().run(None, {"q": rows})[0]
+        else:
+            sums = in_place.run(None, {"q": rows, "w": columns})[0]
+            sums -= too_much
+        return sums
+
+    return multiply
+
+
+def _multiplier(depth: int, count: int, zero: int, columns: NDArray[np.int8] | None = None) -> Any:
+    """A session of one MatMulInteger: "q" by "w", which is these columns or is given as well."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = processors()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_external_initializers(["w"], [ort.OrtValue.ortvalue_from_numpy(columns)])
-    depth, count = columns.shape
-    network = ort.InferenceSession(
-        _matmul_integer(depth, count, zero), options, ["CPUExecutionProvider"]
-    )
-    return lambda rows: network.run(None, {"q": rows})[0]
+    if columns is not None:
+        options.add_external_initializers(["w"], [ort.OrtValue.ortvalue_from_numpy(columns)])
+    network = _matmul_integer(depth, count, zero, given=columns is None)
+    return ort.InferenceSession(network, options, ["CPUExecutionProvider"])
 
 
-def _matmul_integer(depth: int, count: int, zero: int) -> bytes:
-    """An ONNX file of one MatMulInteger, whose matrix is given from outside.
+def _matmul_integer(depth: int, count: int, zero: int, *, given: bool) -> bytes:
+    """An ONNX file of one MatMulInteger, whose matrix is an input or comes from outside.
 
     It is written by hand, since the package onnx is only there where models are trained.  Numbers
     are those of the fields in onnx.proto3.
     """
-    where = {"location": "memory", "length": str(depth * count)}
-    matrix = (
-        field(1, depth)
-        + field(1, count)
-        + field(2, 3)
-        + field(8, "w")
-        + b"".join(field(13, field(1, key) + field(2, value)) for key, value in where.items())
-        + field(14, 1)
-    )
+    rows, inner, columns = field(2, "M"), field(1, depth), field(1, count)
+    if given:
+        matrix = field(11, _value("w", 3, inner, columns))
+    else:
+        place = {"location": "memory", "length": str(depth * count)}
+        where = b"".join(field(13, field(1, key) + field(2, value)) for key, value in place.items())
+        matrix = field(5, inner + columns + field(2, 3) + field(8, "w") + where + field(14, 1))
     offset = field(2, 2) + field(8, "zero") + field(9, bytes([zero]))
     node = b"".join(field(1, name) for name in ("q", "w", "zero"))
     graph = (
         field(1, node + field(2, "sums") + field(4, "MatMulInteger"))
         + field(2, "product")
-        + field(5, matrix)
         + field(5, offset)
-        + field(11, _value("q", 2, depth))
-        + field(12, _value("sums", 6, count))
+        + matrix
+        + field(11, _value("q", 2, rows, inner))
+        + field(12, _value("sums", 6, rows, columns))
     )
     return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 
-def _value(name: str, kind: int, columns: int) -> bytes:
-    """A matrix of any number of rows, as the graph's borders name it."""
-    shape = field(1, field(2, "M")) + field(1, field(1, columns))
+def _value(name: str, kind: int, *sizes: bytes) -> bytes:
+    """A tensor as the graph's borders name it."""
+    shape = b"".join(field(1, size) for size in sizes)
     return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))

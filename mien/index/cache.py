@@ -1,17 +1,17 @@
 """An index on disk, to be mapped into memory: made from what is kept elsewhere, and thrown away.
 
 A file is a line, padded to a page, and then plain arrays, each from a page on.  The line is the
-SHA-256 of its rest, which is JSON: the stamp of what the arrays were made of, and the SHA-256 of
+CRC-32 of its rest, which is JSON: the stamp of what the arrays were made of, and the CRC-32 of
 every 16 MiB of them.  Whatever is not as it should be, the stamp above all, makes it no cache.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import math
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mien.runtime import processors
 
-MAGIC = "mien index 1"
+MAGIC = "mien index 2"
 SUFFIXES = (".cache", ".cache-new")  # of a file's cache, and of one that is being written
 PAGE = 4096
 CHUNK = 1 << 24  # bytes that are checked at a time
@@ -38,8 +38,8 @@ def load(path: str, stamp: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         mapped = np.memmap(path + SUFFIXES[0], np.uint8, mode="r")
         line = bytes(mapped[:HEAD]).partition(b"\n")[0]
-        sha256, _, content = line.partition(b" ")
-        if hashlib.sha256(content).hexdigest().encode() != sha256:
+        checksum, _, content = line.partition(b" ")
+        if b"%08x" % zlib.crc32(content) != checksum:
             return None
         head = json.loads(content)
         if head["magic"] == MAGIC and head["stamp"] == dict(stamp):
@@ -83,17 +83,17 @@ def forget(path: str) -> None:
 def _write(file: BinaryIO, stamp: Mapping[str, Any], arrays: Arrays) -> None:
     places, size = {}, 0
     for name, array in arrays.items():
-        sha256 = _digests(array.reshape(-1).view(np.uint8))
+        checksums = _checksums(array.reshape(-1).view(np.uint8))
         places[name] = {
             "dtype": array.dtype.str,
             "shape": array.shape,
             "start": size,
-            "sha256": sha256,
+            "checksums": checksums,
         }
         size += _padded(array.nbytes)
     content = json.dumps({"magic": MAGIC, "stamp": dict(stamp), "arrays": places}).encode()
-    content = content.ljust(_padded(len(content) + 66) - 66)  # with the hash, a blank and an end
-    file.write(hashlib.sha256(content).hexdigest().encode() + b" " + content + b"\n")
+    content = content.ljust(_padded(len(content) + 10) - 10)  # with the checksum, a blank, an end
+    file.write(b"%08x %b\n" % (zlib.crc32(content), content))
     for array in arrays.values():
         file.write(array.reshape(-1).view(np.uint8).data)
         file.write(bytes(_padded(array.nbytes) - array.nbytes))
@@ -101,22 +101,22 @@ def _write(file: BinaryIO, stamp: Mapping[str, Any], arrays: Arrays) -> None:
     os.fsync(file.fileno())
 
 
-def _digests(data: NDArray[np.uint8]) -> list[str]:
+def _checksums(data: NDArray[np.uint8]) -> list[int]:
     """Of each chunk, by all processors."""
 
-    def digest(start: int) -> str:
-        return hashlib.sha256(data[start : start + CHUNK].data).hexdigest()
+    def checksum(start: int) -> int:
+        return zlib.crc32(data[start : start + CHUNK].data)
 
     with ThreadPoolExecutor(processors()) as pool:
-        return list(pool.map(digest, range(0, len(data), CHUNK)))
+        return list(pool.map(checksum, range(0, len(data), CHUNK)))
 
 
 def _array(
-    body: NDArray[np.uint8], dtype: str, shape: list[int], start: int, sha256: list[str]
+    body: NDArray[np.uint8], dtype: str, shape: list[int], start: int, checksums: list[int]
 ) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     part = body[start : start + size]
-    if dtype not in DTYPES or min(*shape, start) < 0 or _digests(part) != sha256:
+    if dtype not in DTYPES or min(*shape, start) < 0 or _checksums(part) != checksums:
         raise ValueError("the cache is damaged")
     array: NDArray[Any] = part.view(np.ndarray).view(dtype).reshape(shape)
     return array

@@ -14,7 +14,7 @@ finds, whatever the rows are; only the time depends on them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,8 @@ BLOCK = 1 << 18  # rows that share a scale, and are multiplied at a time
 # Rows have 7 bits and queries 8: on processors without VNNI two products are added in 16 bits,
 # which 2 * 64 * 255 does not leave.
 ROW_LIMIT, QUERY_LIMIT = 64, 127
+SUMS = 1 << 25  # sums that are held at a time, but for those of one query
 AT_A_TIME = 1 << 14  # rows that are scored anew, so that memory stays bounded
-
-
-_Best: TypeAlias = tuple[Scores, NDArray[np.intp]]  # (M, k), (M, k), best first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,12 +91,14 @@ class Int8Index:
     def search(self, queries: Embeddings, k: int) -> tuple[Scores, NDArray[np.intp]]:
         """Scores and row numbers of the k best rows, best first; see `ExactIndex.search`."""
         check(queries, k, self._rows.shape[1])
-        parts = [self._search(queries[i : i + 64], k) for i in range(0, len(queries), 64)]
-        if not parts:
-            nothing = np.zeros((0, min(k, len(self))))
-            return nothing.astype(np.float32), nothing.astype(np.intp)
-        scores, rows = zip(*parts, strict=True)
-        return np.concatenate(scores), np.concatenate(rows)
+        k = min(k, len(self))
+        scores = np.empty((len(queries), k), np.float32)
+        rows = np.empty((len(queries), k), np.intp)
+        size = max(1, min(64, SUMS // max(1, len(self))))
+        for start in range(0, len(queries) if k else 0, size):
+            part = slice(start, start + size)
+            scores[part], rows[part] = self._search(queries[part], k)
+        return scores, rows
 
     def _search(self, queries: Embeddings, k: int) -> tuple[Scores, NDArray[np.intp]]:
         steps = np.abs(queries).max(axis=1, initial=0) / QUERY_LIMIT
@@ -110,24 +110,29 @@ class Int8Index:
         # Twice the rounding of a float32 dot product, since the scores are compared with it too.
         slack = 2 * queries.shape[1] * 2.0**-24 * lengths * self._longest + 1e-7
 
-        shape = len(queries), min(k, len(self))
-        best: _Best = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.intp)
-        for number, multiply in enumerate(self._products):
-            sums = multiply(codes)  # (M, B), int32
-            start = number * BLOCK
-            seeds = largest(sums, k)
-            which = np.repeat(np.arange(len(queries)), seeds.shape[1])
-            rows = seeds.ravel() + start
-            floor = _merge(best, which, self._score(queries, which, rows), rows)[0][:, -1]
-            step, error, longest = self._bounds[number]
-            margin = lengths * error + errors * longest + slack  # (M,)
-            least = np.ceil((floor - margin) / (step * steps.astype(float)) - 0.01)
-            limit = np.clip(least, -(2**31), 2**31 - 1).astype(np.int32)
+        sums = [multiply(codes) for multiply in self._products]  # of each block (M, B), int32
+        seeds = np.concatenate(
+            [largest(block, k) + i * BLOCK for i, block in enumerate(sums)], axis=1
+        )
+        which = np.repeat(np.arange(len(queries)), seeds.shape[1])
+        scores = self._score(queries, which, seeds.ravel()).reshape(seeds.shape)
+        floor = np.partition(scores, -k, axis=1)[:, -k]  # what the k best reach
+
+        step, error, longest = self._bounds.T  # (blocks,)
+        margin = np.outer(lengths, error) + np.outer(errors, longest) + slack[:, None]
+        least = np.ceil((floor[:, None] - margin) / np.outer(steps.astype(float), step) - 0.01)
+        limits = np.clip(least, -(2**31), 2**31 - 1).astype(np.int32)  # (M, blocks)
+        found = []
+        for i, block in enumerate(sums):
             # Several times faster than nonzero of two dimensions.
-            which, rows = np.divmod(np.flatnonzero(sums >= limit[:, None]), sums.shape[1])
-            rows += start
-            best = _merge(best, which, self._score(queries, which, rows), rows)
-        return best
+            places = np.flatnonzero(block >= limits[:, i : i + 1])
+            found.append(np.divmod(places, block.shape[1]) + np.array([[0], [i * BLOCK]]))
+        which, rows = np.concatenate(found, axis=1)
+        scores = self._score(queries, which, rows)
+        order = np.lexsort((-scores, which))
+        starts = np.searchsorted(which[order], np.arange(len(queries)))
+        kept = order[starts[:, None] + np.arange(k)]  # (M, k)
+        return scores[kept], rows[kept]
 
     def _score(
         self, queries: Embeddings, which: NDArray[np.intp], rows: NDArray[np.intp]
@@ -138,18 +143,6 @@ class Int8Index:
             part = slice(start, start + AT_A_TIME)
             scores[part] = np.einsum("ij,ij->i", queries[which[part]], self._rows[rows[part]])
         return scores
-
-
-def _merge(best: _Best, which: NDArray[np.intp], scores: Scores, rows: NDArray[np.intp]) -> _Best:
-    """The best of the best and of more, of which each belongs to the query in `which`."""
-    queries, k = best[0].shape
-    which = np.concatenate([np.repeat(np.arange(queries), k), which])
-    scores = np.concatenate([best[0].ravel(), scores])
-    rows = np.concatenate([best[1].ravel(), rows])
-    order = np.lexsort((-scores, which))
-    starts = np.searchsorted(which[order], np.arange(queries))
-    kept = order[starts[:, None] + np.arange(k)]  # (M, k)
-    return scores[kept], rows[kept]
 
 
 def _longest(rows: Embeddings) -> float:
