@@ -126,6 +126,8 @@ def test_search_finds_what_a_loop_finds(store: Store) -> None:
 def test_all_at_once(store: Store) -> None:
     photos, vectors = store.contents()
     assert photos == store.photos()
+    assert [store.photo(one.sha256) for one in photos] == photos
+    assert store.photo("not there") is None
     np.testing.assert_array_equal(vectors, unit_vectors(5))
     names, templates = store.templates()
     assert names == ["A", "B", "C"]

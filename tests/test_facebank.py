@@ -404,6 +404,36 @@ def test_batches_are_the_contents_and_notice_damage(
         list(bank.batches())
 
 
+def test_a_persons_photos_are_read_and_checked_without_the_others(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE photo SET size = 81 WHERE person = 'C'")
+    db.close()
+    with Facebank.open(path) as bank:
+        assert [one.file for one in bank.photos("A")] == ["A/0.jpg", "A/1.jpg"]
+        assert bank.photo(photo("A", 1).sha256) == bank.photos("A")[1]
+        assert bank.photo("none") is None
+        for read in (bank.photos, bank.people, lambda: bank.photos("C")):
+            with pytest.raises(BadFacebank, match="'C'"):
+                read()
+
+
+def test_who_is_to_be_deleted_is_not_hidden_by_a_damaged_index(path: Path) -> None:
+    index = "CREATE INDEX photo_person ON photo (person)"
+    with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX photo_person")
+        db.execute(f"{index} WHERE file <> 'A/1.jpg'")
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'photo_person'", (index,))
+    db.close()
+    before = path.read_bytes()
+    with Facebank.open(path) as bank:
+        assert len(bank.photos("A")) == 1
+        for change in (partial(bank.delete_person, "A"), partial(bank.rename, "A", "Ann")):
+            with pytest.raises(BadFacebank, match=r"index has lost|malformed"):
+                change()
+            assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("large", [1, 50_000])
 def test_deleting_leaves_no_trace_in_any_file(
     tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch

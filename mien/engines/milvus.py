@@ -91,6 +91,10 @@ class MilvusStore:
             raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
         return found
 
+    def photo(self, sha256: str) -> Photo | None:
+        """The photo of a file, None where it is not there."""
+        return next(map(_photo, self._get([sha256], _PHOTO)), None)
+
     def contents(self) -> tuple[list[Photo], Embeddings]:
         """All photos in the order in which they were added, and the vector of each, (N, D)."""
         return common.contents(self.batches(), self.dim)

@@ -88,6 +88,11 @@ class PostgresStore:
             raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
         return [Photo(*row) for row in rows]
 
+    def photo(self, sha256: str) -> Photo | None:
+        """The photo of a file, None where it is not there."""
+        rows = self._read(f"SELECT {_PHOTO} FROM mien_photo WHERE sha256 = %s", (sha256,))
+        return Photo(*rows[0]) if rows else None
+
     def contents(self) -> tuple[list[Photo], Embeddings]:
         """All photos in the order in which they were added, and the vector of each, (N, D)."""
         return common.contents(self.batches(), self.dim)

@@ -81,7 +81,7 @@ class Facebank:
         self, path: str | Path, model_id: str | None, dim: int | None, key: str | None = None
     ) -> None:
         self.path = str(path)
-        self._loaded: tuple[tuple[int, ...], list[str], Index] | None = None
+        self._loaded: tuple[tuple[int, ...], list[str], list[int], Index] | None = None
         with ExitStack() as undo, in_words(self.path):
             self._db, self._key = unlock(self.path, key)
             undo.callback(lambda: self._db.close())
@@ -195,8 +195,8 @@ class Facebank:
 
     def people(self) -> list[Person]:
         """Everyone, by name."""
-        photos = Counter(row[1] for row in self._rows())
-        return [Person(name, photos[name]) for name in sorted(photos)]
+        names, photos, _ = self._index()
+        return [Person(*one) for one in zip(names, photos, strict=True)]
 
     def photos(self, person: str | None = None) -> list[Photo]:
         """The photos of a person, or of everyone, in the order in which they were added.
@@ -204,11 +204,16 @@ class Facebank:
         Raises:
             UnknownPerson: nobody has that name.
         """
-        name = person if person is None else person_name(person)
-        photos = [Photo(*row[1:-1]) for row in self._rows() if name in (None, row[1])]
-        if person is not None and not photos:
+        if person is None:
+            return [Photo(*row[1:-1]) for row in self._rows()]
+        photos = self._photos_with("person", person_name(person))
+        if not photos:
             raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
         return photos
+
+    def photo(self, sha256: str) -> Photo | None:
+        """The photo of a file, None where it is not there."""
+        return next(iter(self._photos_with("sha256", sha256)), None)
 
     def contents(self) -> tuple[list[Photo], Embeddings]:
         """All photos in the order in which they were added, and the vector of each, (N, D)."""
@@ -223,12 +228,8 @@ class Facebank:
 
     def templates(self) -> tuple[list[str], Embeddings]:
         """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
-        rows = sorted(((row[1], row[-1]) for row in self._rows()), key=lambda row: row[0])
-        vectors = self._as_vectors([vector for _, vector in rows])
-        first = [i for i, (name, _) in enumerate(rows) if i == 0 or rows[i - 1][0] != name]
-        sums = np.add.reduceat(vectors, first, axis=0)  # (P, D)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        return [rows[i][0] for i in first], sums / np.maximum(lengths, 1e-12)
+        names, _, means = self._means()
+        return names, means
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
         """Whom each face looks like most; what is found is in the log if one is kept.
@@ -240,7 +241,7 @@ class Facebank:
         Returns:
             M matches; while the facebank is empty, each with nobody at a score of -1.
         """
-        names, index = self._index()
+        names, _, index = self._index()
         matches = [Match(None, -1.0)] * len(vectors)
         if names:
             scores, rows = index.search(vectors, 1)
@@ -302,8 +303,8 @@ class Facebank:
         """Give photos that are there the person, folder and file that these say."""
         rows = [(person_name(new.person), new.folder, new.file, new.sha256) for new in photos]
         with self._writing() as db:
-            if rows:
-                self.photos()  # a new checksum must not make damage look well
+            for new in photos:
+                self.photo(new.sha256)  # a new checksum must not make damage look well
             db.executemany(_MOVE, rows)
             self._forget_names(db)
 
@@ -321,8 +322,10 @@ class Facebank:
         """
         old, new = person_name(old), person_name(new)
         with self._writing() as db:
-            photos = self.photos(old)
-            if not merge and old != new and new in [person.name for person in self.people()]:
+            self.photos(old)  # there may be nobody
+            everyone = self.photos()  # the index may be damaged
+            photos = [photo for photo in everyone if photo.person == old]
+            if not merge and old != new and new in {photo.person for photo in everyone}:
                 raise BadInput(f"{new} is in the facebank already: choose another name, or --merge")
             db.executemany(_MOVE, [(new, one.folder, one.file, one.sha256) for one in photos])
             db.execute(
@@ -347,8 +350,12 @@ class Facebank:
         """
         with self._writing() as db:
             doomed = set(sha256s)
-            people = Counter(photo.person for photo in self.photos() if photo.sha256 in doomed)
-            deleted = sum(people.values())
+            everyone = self.photos()
+            people = Counter(photo.person for photo in everyone if photo.sha256 in doomed)
+            deleted = people.total()
+            photos = Counter(photo.person for photo in everyone)
+            if any(photos[name] != len(self.photos(name)) for name in people):
+                raise bad(self.path, "its index has lost photos of whom you want to delete")
             db.executemany("DELETE FROM photo WHERE sha256 = ?", [(one,) for one in doomed])
             if deleted:
                 db.execute("UPDATE facebank SET unerased = 1")
@@ -400,14 +407,25 @@ class Facebank:
         with in_words(self.path), self._snapshot() as db:
             query = f"SELECT {COLUMNS}, checksum FROM photo NOT INDEXED ORDER BY id"
             for row in db.execute(query):
-                if not is_sound(row):
-                    raise bad(self.path, f"photo {row[2]!r} of {row[1]!r}, {row[4]!r}, is damaged")
+                self._check(row)
                 number += 1
                 total += row[-1]
                 yield row[:-1]
             written = db.execute("SELECT photos, photos_checksum FROM facebank").fetchone()
         if written != (number, total):
             raise bad(self.path, f"{number} photos are not the {(written or [0])[0]} that it had")
+
+    def _photos_with(self, column: str, value: str) -> list[Photo]:
+        """Those with a value in a column that has an index, each checked; no others are read."""
+        query = f"SELECT {COLUMNS}, checksum FROM photo WHERE {column} = ? ORDER BY id"
+        rows = self._read(query, value)
+        for row in rows:
+            self._check(row)
+        return [Photo(*row[1:-2]) for row in rows]
+
+    def _check(self, row: tuple[Any, ...]) -> None:
+        if not is_sound(row):
+            raise bad(self.path, f"photo {row[2]!r} of {row[1]!r}, {row[4]!r}, is damaged")
 
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -487,35 +505,47 @@ class Facebank:
             for suffix in suffixes:
                 Path(self.path + suffix).unlink(missing_ok=True)
 
-    def _index(self) -> tuple[list[str], Index]:
-        """Everyone's name and template, read again only when the photos have changed."""
+    def _index(self) -> tuple[list[str], list[int], Index]:
+        """Everyone's name, photos and template, read again only when the photos have changed."""
         version = self.version()
         if self._loaded is None or self._loaded[0] != version:
             self.require(self.model_id)
             self._loaded = version, *self._load()
         return self._loaded[1:]
 
-    def _load(self) -> tuple[list[str], Index]:
+    def _load(self) -> tuple[list[str], list[int], Index]:
         with in_words(self.path), self._snapshot():
             stamp = self._stamp()
             kept = cache.load(self.path, stamp) if stamp else None
             if kept is not None:
                 names = kept["names"].tobytes().decode().split("\n")
-                return names, Int8Index(kept["rows"], Codes(kept["values"], kept["bounds"]))
-            names, templates = self.templates()
+                index = Int8Index(kept["rows"], Codes(kept["values"], kept["bounds"]))
+                return names, kept["photos"].tolist(), index
+            names, photos, templates = self._means()
         if len(names) < LARGE:
-            return names, ExactIndex(templates)
+            return names, photos, ExactIndex(templates)
         codes = encode(templates)
         lines = "\n".join(names).encode()
         if stamp and os.access(self.path, os.W_OK) and lines.count(b"\n") < len(names):
             arrays: cache.Arrays = {
                 "names": np.frombuffer(lines, np.uint8),
+                "photos": np.array(photos, "<i4"),
                 "rows": templates,
                 "values": codes.values,
                 "bounds": codes.bounds,
             }
             cache.save(self.path, stamp, arrays, still=lambda: self._stamp() == stamp)
-        return names, Int8Index(templates, codes)
+        return names, photos, Int8Index(templates, codes)
+
+    def _means(self) -> tuple[list[str], list[int], Embeddings]:
+        """Everyone's name, how many photos they have, and their template, (P, D)."""
+        rows = sorted(((row[1], row[-1]) for row in self._rows()), key=lambda row: row[0])
+        vectors = self._as_vectors([vector for _, vector in rows])
+        first = [i for i, (name, _) in enumerate(rows) if i == 0 or rows[i - 1][0] != name]
+        sums = np.add.reduceat(vectors, first, axis=0)  # (P, D)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        photos = np.diff([*first, len(rows)]).tolist()
+        return [rows[i][0] for i in first], photos, sums / np.maximum(lengths, 1e-12)
 
     def _stamp(self) -> dict[str, Any]:
         """What tells this content of the file from any other; empty where no copy may be kept.

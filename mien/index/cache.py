@@ -28,7 +28,7 @@ SUFFIXES = (".cache", ".cache-new")  # of a file's cache, and of one that is bei
 PAGE = 4096
 CHUNK = 1 << 24  # bytes that are checked at a time
 HEAD = 1 << 20  # bytes in which the line ends
-DTYPES = ("<f4", "|i1", "|u1")
+DTYPES = ("<f4", "<i4", "|i1", "|u1")
 
 Arrays = Mapping[str, NDArray[Any]]
 

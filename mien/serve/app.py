@@ -277,9 +277,9 @@ def make_app(
             new = portrait(image, name, keep or NOWHERE, desk.model, at=at, largest=largest)
 
             def add(bank: Store) -> schema.Enrolled:
-                same = [one for one in bank.photos() if one.sha256 == new.photo.sha256]
-                if same and same[0].person != new.photo.person:
-                    raise _Taken(f"this face is {same[0].person}'s already: remove it there first")
+                same = bank.photo(new.photo.sha256)
+                if same and same.person != new.photo.person:
+                    raise _Taken(f"this face is {same.person}'s already: remove it there first")
                 if keep and not same:
                     images.write_atomically(new.photo.path, new.png)
                 added = bank.add([new.photo], new.vector)
@@ -328,11 +328,11 @@ def make_app(
         """The face of a photo, where there still is a picture of it that may be shown."""
 
         def do() -> bytes:
-            found = [one for one in desk.bank(lambda bank: bank.photos()) if one.sha256 == sha256]
-            if not (found and (local or _is_kept(found[0], keep)) and found[0].path.is_file()):
+            found = desk.bank(lambda bank: bank.photo(sha256))
+            if not (found and (local or _is_kept(found, keep)) and found.path.is_file()):
                 raise UnknownPerson
             try:
-                return _face(found[0], desk, keep, limits.pixels)
+                return _face(found, desk, keep, limits.pixels)
             except BadInput as error:  # whose sentence names the file
                 raise UnknownPerson from error
 
