@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mien import runtime
 from mien.index import INDEXES, exact, int8
 from mien.index.exact import ExactIndex
 from mien.index.int8 import Int8Index
-from mien.runtime import product
 from mien.types import Embeddings
 
 
@@ -106,12 +108,35 @@ def test_blocks_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
             assert all(len(set(row)) == k for row in found.tolist())
 
 
-def test_the_largest_sums_are_added_without_error() -> None:
+@pytest.mark.parametrize("flags", ["flags : avx2", "flags : avx2 amx_int8", "flags :"])
+def test_the_largest_sums_are_added_without_error(
+    flags: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "CPUINFO", tmp_path / "cpuinfo")
+    runtime.CPUINFO.write_text(flags)
     columns = np.full((512, 3), 64, np.int8)
     columns[:, 1] = -64
     rows = np.array([[255] * 512, [0] * 512, [1, 255] * 256], np.uint8)
     expected = (rows.astype(int) - 128) @ columns.astype(int)
-    np.testing.assert_array_equal(product(columns, 128)(rows), expected)
+    multiply = runtime.product(columns, 128)
+    np.testing.assert_array_equal(multiply(rows), expected)
+    for row, sums in zip(rows, expected, strict=True):
+        np.testing.assert_array_equal(multiply(row[None]), sums[None])
+
+
+def test_a_single_row_needs_no_copy_of_the_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : avx2")
+    monkeypatch.setattr(runtime, "CPUINFO", tmp_path / "cpuinfo")
+    made = Mock(wraps=runtime._multiplier)
+    monkeypatch.setattr(runtime, "_multiplier", made)
+    np.ones((4, 6), np.int8).tofile(tmp_path / "columns")
+    columns = np.memmap(tmp_path / "columns", np.int8, mode="r", shape=(4, 6))
+    multiply = runtime.product(columns, 128)
+    for count, sessions in ((1, 1), (1, 1), (2, 2), (3, 2)):
+        assert (multiply(np.full((count, 4), 129, np.uint8)) == 4).all()
+        assert made.call_count == sessions
 
 
 def test_most_rows_are_ruled_out_before_their_float_numbers_are_read() -> None:
