@@ -132,11 +132,13 @@ class Watcher:
     def look(self, still: Still) -> list[Track]:
         """Whoever is in sight in the next picture."""
         grey = still.grey()
+        before, self._before = self._before, grey
+        if before is not None and before.shape != grey.shape:
+            before = None  # a stream that was opened again may have another size
         for track in self._tracks:
-            moved = follow(self._before, grey, track.face) if self._before is not None else None
+            moved = follow(before, grey, track.face) if before is not None else None
             track.followed = track.followed and moved is not None
             track.face = moved or track.face
-        self._before = grey
         if self._due(still):
             self._detect(still)
         in_sight = [track for track in self._tracks if track.followed]

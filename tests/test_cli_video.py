@@ -128,11 +128,34 @@ def test_a_camera_says_who_was_there(
     assert stopped.code == 0
     assert all(one["end"] < 1.9 for one in stopped.document["sightings"])
     assert len(stopped.document["sightings"]) == 2
-    monkeypatch.setattr(camera_command, "has_window", lambda: False)
+
+
+def test_a_window_shows_the_camera(mien: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(camera_command, "no_window", lambda: None)
+    monkeypatch.setattr(camera_command, "_show", lambda image, title: titles.append(title))
+    monkeypatch.setattr(camera_command, "_wanted", lambda: len(titles) < 10)
+    closed = mien("camera", clip)
+    assert (closed.code, len(titles)) == (0, 10)
+    assert "pictures a second" in titles[-1]
+    assert len(closed.out.splitlines()) == 2  # who was there when it was closed
+    monkeypatch.setattr(camera_command, "no_window", lambda: "there is no display")
     refused = mien("camera", clip)
     assert refused.code == 2
+    assert "no display" in refused.err
     assert "mien serve" in refused.err
     assert is_a_sentence(refused.err)
+
+
+def test_a_camera_that_breaks_off_is_3(mien: Run, tmp_path: Path) -> None:
+    there = [clips.picture((ANNA, 20 + n, 30)) for n in range(60)]
+    path = clips.write_clip(tmp_path / "a.mkv", there)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    result = mien("camera", path, "--json")
+    assert result.code == 3
+    assert [one["person"] for one in result.document["sightings"]] == ["Anna"]
+    assert "damaged" in result.document["broken"]
+    assert is_a_sentence(result.err)
 
 
 def test_a_person_is_enrolled_from_a_camera(mien: Run, tmp_path: Path) -> None:

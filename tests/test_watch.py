@@ -39,7 +39,7 @@ def facebank(model: Model) -> Iterator[Facebank]:
 def stills(pictures: list[Image]) -> Iterator[Still]:
     for number, image in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        yield Still(number, number / 30, clips.WIDTH, clips.HEIGHT, frame)
+        yield Still(number, number / 30, frame.width, frame.height, frame)
 
 
 def seen(
@@ -104,6 +104,14 @@ def test_who_comes_back_soon_is_in_sight_once(model: Model, facebank: Facebank) 
     _, found = seen([there] * 30 + [empty] * 90 + [there] * 30, model, facebank)
     assert [one.match.person for one in found] == ["Anna", "Anna"]
     assert found[0].end < 1.1 < 3.9 < found[1].start
+
+
+def test_pictures_may_change_their_size(model: Model, facebank: Facebank) -> None:
+    there = clips.picture((ANNA, 100, 80))
+    small = np.ascontiguousarray(there[60:160, 80:180])
+    found = watch([*stills([there] * 20), *stills([small] * 20)], model, facebank, path=Path("x"))
+    seen = [one.match.person for one in found if isinstance(one, Appearance) and one.stills > 9]
+    assert set(seen) == {"Anna"}
 
 
 def test_what_is_seen_once_is_no_face(model: Model, facebank: Facebank) -> None:

@@ -42,10 +42,6 @@ Source: TypeAlias = Annotated[
         metavar="SOURCE", help="The number of a camera, the address of a stream, or a video."
     ),
 ]
-NO_WINDOW = (
-    "no window can be opened here: use mien serve, whose page shows a camera in a browser, or"
-    " --no-window"
-)
 
 
 def camera(
@@ -79,8 +75,11 @@ def camera(
     if as_json and json_lines:
         raise BadInput("--json and --json-lines exclude each other: give one of them")
     shown = window and not (as_json or json_lines)
-    if shown and not has_window():
-        raise BadInput(NO_WINDOW)
+    if shown and (why := no_window()):
+        raise BadInput(
+            f"no window can be opened ({why}): use mien serve, whose page shows a camera in a"
+            " browser, or --no-window"
+        )
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
     name = without_password(source)
     watched = Camera(source, note=console.note)
@@ -88,7 +87,7 @@ def camera(
         open_store(facebank, model_id=network.model_id) as bank,
         _interrupted_by(watched.stop),  # then it is said who was there last
     ):
-        stills = watched.stills()
+        stills = watched.stills(_wanted) if shown else watched.stills()
         if seconds is not None:
             stills = takewhile(lambda still: still.time < seconds, stills)
         found = watch(stills, network, bank, path=Path(name), patience=0)
@@ -106,13 +105,23 @@ def camera(
     if as_json:
         rate = round(pictures / last, 1) if last else None
         about: dict[str, Any] = {"path": name, "stills": pictures, "fps": rate}
-        console.document({**about, "sightings": entries})
+        broken = {"broken": watched.broken} if watched.broken else {}
+        console.document({**about, "sightings": entries, **broken})
+    if watched.broken:
+        console.note(watched.broken)
+        raise typer.Exit(console.SKIPPED)
 
 
 @contextmanager
 def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
-    """Makes Ctrl-C an ordinary end."""
-    before = signal.signal(signal.SIGINT, lambda *_: stop())
+    """Makes the first Ctrl-C an ordinary end."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    signal.signal(signal.SIGINT, end)
     try:
         yield
     finally:
@@ -124,46 +133,49 @@ def _sentence(one: Appearance) -> str:
     return f"{clock(one.start)} to {clock(one.end)}  {who}  {one.match.score:.2f}"
 
 
-def has_window() -> bool:
-    """Whether OpenCV was built with windows, and there is a display for them."""
+def no_window() -> str | None:
+    """Why no window can be opened; None: one is open."""
     import cv2
 
     if sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        return False  # some builds end the process
+        return "there is no display"  # some builds would end the process
     try:
         cv2.namedWindow("mien", cv2.WINDOW_NORMAL)
     except cv2.error:
-        return False
-    return True
+        return "that needs opencv-python in place of opencv-python-headless"
+    return None
 
 
-def _show(image: Image, title: str) -> bool:
-    """Show a picture; whether the window is still wanted."""
+def _show(image: Image, title: str) -> None:
     import cv2
 
     cv2.imshow("mien", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     cv2.setWindowTitle("mien", title)
-    wanted: bool = cv2.waitKey(1) not in (ord("q"), 27)
-    return wanted and cv2.getWindowProperty("mien", cv2.WND_PROP_VISIBLE) >= 1
+
+
+def _wanted() -> bool:
+    """Whether the window is open still; it is drawn and hears keys only when this is asked."""
+    import cv2
+
+    left = cv2.waitKey(1) in (ord("q"), 27)
+    return not left and cv2.getWindowProperty("mien", cv2.WND_PROP_VISIBLE) >= 1
 
 
 def _in_window(found: Iterable[Moment | Appearance], name: str) -> Iterator[Moment | Appearance]:
-    """The same, shown, until the window is closed."""
+    """The same, shown."""
     from mien import draw
     from mien.watch import Moment
 
     times: deque[float] = deque(maxlen=30)
     for seen in found:
+        if isinstance(seen, Moment):
+            times.append(time.monotonic())
+            rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
+            image = draw.annotate(seen.still.image(), seen.sightings)
+            _show(image, f"{name}: {rate:.0f} pictures a second")
         yield seen
-        if not isinstance(seen, Moment):
-            continue
-        times.append(time.monotonic())
-        rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
-        image = draw.annotate(seen.still.image(), seen.sightings)
-        if not _show(image, f"{name}: {rate:.0f} pictures a second"):
-            return
 
 
 def take_photos(
@@ -182,8 +194,9 @@ def take_photos(
     person = person_name(person)
     files: list[Path] = []
     said = ""
-    shown = has_window()
-    stills = Camera(source, note=console.note).stills()
+    shown = no_window() is None
+    watched = Camera(source, note=console.note)
+    stills = watched.stills(_wanted) if shown else watched.stills()
     for attempt in portraits(stills, network, photos=photos, countdown=countdown):
         text = attempt.hint or f"hold still: {math.ceil(attempt.left or 0)}"
         if text != said and attempt.photo is None:
@@ -191,13 +204,14 @@ def take_photos(
             said = text
         if shown:
             labels = [draw.Label(face, text, attempt.hint is None) for face in attempt.faces]
-            if not _show(draw.draw(attempt.still.image(), labels), text):
-                break
+            _show(draw.draw(attempt.still.image(), labels), text)
         if attempt.photo is not None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             files.append(folder / person / f"{stamp}.jpg")
             images.write(files[-1], attempt.photo)
             console.note(f"took {files[-1]}")
+    if watched.broken:
+        console.note(watched.broken)
     if not files:
         raise BadInput(f"no photo of {person} was taken: {said or 'the camera sent no picture'}")
     return files

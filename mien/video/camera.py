@@ -6,60 +6,69 @@ sees fewer pictures, and never old ones.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import av
 import cv2
 
 from mien.errors import BadInput
-from mien.video.read import Still, Video, opened, quarter_turns
+from mien.video.read import Still, Video, decoded, opened, quarter_turns
 
 PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds before each new try to connect; then it is given up
-SILENCE = (10.0, 10.0)  # seconds to wait for a stream to open, and to send something
-OPTIONS = {"rtsp_transport": "tcp"}  # over UDP, pictures get lost and are drawn grey
+SILENCE = (10.0, 5.0)  # seconds to wait for a stream to open, and to send; RTSP waits twice so long
+OPTIONS = {"rtsp_flags": "prefer_tcp"}  # over UDP, pictures get lost and are drawn grey
+ASKED = 0.1  # seconds between two times of asking whether pictures are still wanted
+LEAVE = 0.5  # seconds to wait for the reading to end
 
 
 class Camera:
     """A source of pictures that is read at its own speed.
 
     Args:
-        source: the number of a camera, such as 0; the address of an RTSP or HTTP stream; or a file.
+        source: the number of a camera, such as 0, or its device, such as /dev/video0; the address
+            of an RTSP or HTTP stream; or a file.
         note: is told when a stream has stopped and is tried again.
 
     Raises:
-        BadInput: it cannot be opened.
+        BadInput: a camera or a file cannot be opened.
     """
 
     def __init__(self, source: str, *, note: Callable[[str], None] = lambda text: None) -> None:
+        self.broken: str | None = None  # why there are no more pictures, where that is no good end
         self._name = without_password(source)
         self._note = note
         self._newest: av.VideoFrame | None = None
-        self._error: BadInput | None = None
         self._ended = False
         self._changed = threading.Condition()
-        if source.isdecimal():
-            reading = self._device(int(source))
+        if device := re.fullmatch(r"(?:/dev/video)?([0-9]+)", source):
+            reading = self._device(int(device[1]))
         elif "://" in source:
-            reading = self._stream(source, _connect(source, self._name))
+            reading = self._stream(source)
         else:
             reading = self._file(Video(source))
         self._thread = threading.Thread(target=self._read, args=(reading,), daemon=True)
 
-    def stills(self) -> Iterator[Still]:
+    def stills(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[Still]:
         """The newest picture, again and again, each once; time counts from the first.
 
+        Where a stream has stopped and cannot be opened again, or a camera is gone, they end, and
+        `broken` says so.
+
+        Args:
+            wanted: says whether to go on; asked before each picture, and often while none comes.
+
         Raises:
-            BadInput: a stream has stopped and could not be opened again, or a camera is gone.
+            BadInput: no picture has come at all, as where a stream cannot be opened.
         """
         self._thread.start()
         start, number = None, 0
         try:
-            while (frame := self._take()) is not None:
+            for frame in self._frames(wanted):
                 now = time.monotonic()
                 start = now if start is None else start
                 width, height = frame.width, frame.height
@@ -69,33 +78,41 @@ class Camera:
                 number += 1
         finally:
             self.stop()
-        if self._error:
-            raise self._error
+            self._thread.join(LEAVE)  # where nothing comes, it ends later
+        if self.broken and not number:
+            raise BadInput(self.broken)
 
     def stop(self) -> None:
         """End `stills` with the picture that it is at."""
         with self._changed:
-            self._ended = True
-            self._changed.notify()
+            self._ended, self._newest = True, None
+            self._changed.notify_all()
 
-    def _take(self) -> av.VideoFrame | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._newest is not None or self._ended)
-            frame, self._newest = self._newest, None
-            return frame
+    def _frames(self, wanted: Callable[[], bool]) -> Iterator[av.VideoFrame]:
+        while wanted():
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._ended, ASKED)
+                frame, self._newest = self._newest, None
+                over = self._ended
+            if frame is not None:
+                yield frame
+            elif over:
+                return
 
     def _read(self, reading: Iterator[av.VideoFrame]) -> None:
         try:
             for frame in reading:
                 with self._changed:
+                    if self._ended:
+                        return
                     self._newest = frame
-                    self._changed.notify()
-                if self._ended:
-                    break
+                    self._changed.notify_all()
         except BadInput as error:
-            self._error = error
+            self.broken = str(error)
         finally:
-            self.stop()
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
 
     def _device(self, number: int) -> Iterator[av.VideoFrame]:
         cv2.utils.logging.setLogLevel(
@@ -122,17 +139,25 @@ class Camera:
         for still in video.stills():
             time.sleep(max(0, start + still.time - time.monotonic()))
             yield still.frame
+        self.broken = video.broken
 
-    def _stream(self, address: str, container: Any) -> Iterator[av.VideoFrame]:
-        while not self._ended:
-            with suppress(av.FFmpegError), container:
-                yield from container.decode(video=0)
-            self._note(f"{self._name} has stopped: trying again")
+    def _stream(self, address: str) -> Iterator[av.VideoFrame]:
+        container = _connect(address, self._name)
+        while container:
+            with container:
+                for frame in decoded(container, container.streams.video[0]):
+                    if not isinstance(frame, str):  # what is damaged is soon followed by more
+                        yield frame
             container = self._again(address)
 
     def _again(self, address: str) -> Any:
+        """The stream, opened again; None where it is no longer wanted."""
+        if not self._ended:
+            self._note(f"{self._name} has stopped: trying again")
         for pause in PAUSES:
-            time.sleep(pause)
+            with self._changed:
+                if self._changed.wait_for(lambda: self._ended, pause):
+                    return None
             with suppress(BadInput):
                 return _connect(address, self._name)
         raise BadInput(f"{self._name} has stopped and cannot be opened again: check the camera")
@@ -149,7 +174,12 @@ def _connect(address: str, name: str) -> Any:
 
 
 def without_password(address: str) -> str:
-    """An address as it may be shown."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host)) if "://" in address else address
+    """An address as it may be shown: to the first ? or =, after which some cameras want a password.
+
+    Where a password makes it unclear which part of the address is the camera's, nothing is shown.
+    """
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
+    shown = re.fullmatch(r"(?:[^/?#]*@)?([^@?#=]*)(?:[?#=][^@]*)?", rest)
+    return f"{scheme}://{shown[1] if shown else '...'}"

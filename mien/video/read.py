@@ -82,7 +82,7 @@ class Video:
                 raise BadInput(f"{path} holds no moving pictures: name a video")
             stream = container.streams.video[0]
             first = next(
-                (frame for frame in _frames(container, stream) if not isinstance(frame, str)), None
+                (frame for frame in decoded(container, stream) if not isinstance(frame, str)), None
             )
             if first is None:
                 raise BadInput(
@@ -109,7 +109,7 @@ class Video:
             if start:  # to the last picture before it from which decoding can start
                 with suppress(av.FFmpegError):  # where there is no way but from the beginning
                     container.seek(zero + int(start / stream.time_base), stream=stream)
-            for frame in _frames(container, stream):
+            for frame in decoded(container, stream):
                 if isinstance(frame, str):
                     self._break(time, frame)
                     continue
@@ -150,7 +150,7 @@ def opened(path: Path | str, *, name: str = "", **options: Any) -> Any:
         ) from error
 
 
-def _frames(container: Any, stream: Any) -> Iterator[av.VideoFrame | str]:
+def decoded(container: Any, stream: Any) -> Iterator[av.VideoFrame | str]:
     """All pictures that can be decoded; and where some cannot, why."""
     packets = container.demux(stream)
     while True:

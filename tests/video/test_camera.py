@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import clips
 import cv2
 import numpy as np
 import pytest
+import rtsp
 from clips import av
 
 from mien.errors import BadInput
@@ -40,9 +42,12 @@ class _Stream(BaseHTTPRequestHandler):
         for number in range(PICTURES):
             image = clips.picture((ANNA, 20 + 5 * number, 40))
             data = cv2.imencode(".jpg", image)[1].tobytes()
+            if number == server.damaged:
+                data = data[:20]
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             self.wfile.write(head.encode() + data + b"\r\n")
             time.sleep(0.03)
+        server.going.wait()
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the test's output is its own."""
@@ -50,32 +55,40 @@ class _Stream(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     visits = 0
-    refusing = False
+    refusing = False  # to be visited again
+    damaged = -1  # the number of a picture
+    going: threading.Event  # is set where a visit ends, and not in silence
 
 
 @pytest.fixture
 def server() -> Iterator[_Server]:
     server = _Server(("127.0.0.1", 0), _Stream)
+    server.going = threading.Event()
+    server.going.set()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
+    server.going.set()
     server.shutdown()
     server.server_close()
     thread.join()
 
 
 def address(server: _Server) -> str:
-    return f"http://127.0.0.1:{server.server_address[1]}/live"
+    return f"http://me:secret@127.0.0.1:{server.server_address[1]}/live?pwd=secret"
 
 
+@pytest.mark.parametrize("silent", [False, True])
 def test_a_stream_that_stops_is_opened_again(
-    server: _Server, monkeypatch: pytest.MonkeyPatch
+    server: _Server, monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
     monkeypatch.setattr(module, "PAUSES", (0.01,))
+    if silent:
+        monkeypatch.setattr(module, "SILENCE", (10.0, 0.2))
+        server.going.clear()
     notes: list[str] = []
-    stills = Camera(address(server), note=notes.append).stills()
     times = []
-    for still in stills:
+    for still in (stills := Camera(address(server), note=notes.append).stills()):
         assert (still.width, still.height) == (clips.WIDTH, clips.HEIGHT)
         assert still.image().any()
         times.append(still.time)
@@ -84,7 +97,17 @@ def test_a_stream_that_stops_is_opened_again(
     stills.close()  # type: ignore[attr-defined]
     assert times == sorted(times)
     assert len(times) > 3
-    assert "has stopped" in notes[0]
+    assert notes[0] == f"http://127.0.0.1:{server.server_address[1]}/live has stopped: trying again"
+
+
+def test_a_damaged_picture_is_left_out(server: _Server) -> None:
+    server.damaged = PICTURES - 6
+    server.refusing = True
+    notes: list[str] = []
+    camera = Camera(address(server), note=notes.append)
+    lefts = [int((still.grey()[60] > 50).argmax()) for still in camera.stills(lambda: not notes)]
+    assert max(lefts) > 20 + 5 * server.damaged
+    assert server.visits == 1
 
 
 def test_a_stream_that_does_not_come_back_is_one_sentence(
@@ -92,9 +115,49 @@ def test_a_stream_that_does_not_come_back_is_one_sentence(
 ) -> None:
     monkeypatch.setattr(module, "PAUSES", (0.01, 0.01))
     server.refusing = True
-    with pytest.raises(BadInput, match="cannot be opened again"):
-        list(Camera(address(server)).stills())
+    camera = Camera(address(server))
+    assert list(camera.stills())
+    assert "cannot be opened again" in str(camera.broken)
+    assert "secret" not in str(camera.broken)
     assert server.visits == 1
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_silence_keeps_nobody(server: _Server, opens: bool) -> None:
+    server.going.clear()
+    seen: list[Still] = []
+    asked: list[None] = []
+
+    def wanted() -> bool:
+        asked.append(None)
+        return len(asked) < 20 or (opens and not seen)
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # who says nothing at all
+        there = address(server) if opens else f"rtsp://127.0.0.1:{mute.getsockname()[1]}/live"
+        for still in Camera(there).stills(wanted):
+            seen.append(still)
+        assert len(asked) >= 20
+        camera = Camera(there)
+        threading.Timer(0.3, camera.stop).start()
+        start = time.monotonic()
+        list(camera.stills())
+        assert time.monotonic() - start < 5
+
+
+def test_rtsp_is_read_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01,))
+    notes: list[str] = []
+    with rtsp.served() as server:
+        there = f"//127.0.0.1:{server.server_address[1]}/live"
+        for still in Camera(
+            f"rtsp:{there.replace('//', '//me:secret@')}", note=notes.append
+        ).stills(lambda: server.plays < 3):
+            assert (still.width, still.height) == (clips.WIDTH, clips.HEIGHT)
+            assert still.image().any()
+        assert set(notes) == {f"rtsp:{there} has stopped: trying again"}
+        with pytest.raises(BadInput, match="401") as refused:
+            list(Camera(f"rtsp:{there.replace('//', '//me:wrong@')}").stills())
+        assert "wrong" not in str(refused.value)
 
 
 def test_who_is_slow_sees_the_newest(tmp_path: Path) -> None:
@@ -111,12 +174,26 @@ def test_who_is_slow_sees_the_newest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", ["97", "http://127.0.0.1:9/live", "gone.mp4"])
 def test_what_is_not_there_is_one_sentence(source: str) -> None:
     with pytest.raises(BadInput, match=source):
-        Camera(source)
+        list(Camera(source).stills())
 
 
-def test_passwords_are_not_shown() -> None:
-    assert without_password("rtsp://me:secret@10.0.0.5:554/a") == "rtsp://10.0.0.5:554/a"
-    assert without_password("clip@home.mp4") == "clip@home.mp4"
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://me:secret@10.0.0.5:554/a", "rtsp://10.0.0.5:554/a"),
+        ("rtsp://me:se@c=ret@10.0.0.5/a", "rtsp://10.0.0.5/a"),
+        ("http://10.0.0.5/video.cgi?user=me&pwd=se@cret", "http://..."),
+        ("http://10.0.0.5/video.cgi?user=me&pwd=secret", "http://10.0.0.5/video.cgi"),
+        ("rtsp://10.0.0.5/user=me&password=secret&channel=1", "rtsp://10.0.0.5/user"),
+        ("rtsp://me:se/cret@10.0.0.5/a", "rtsp://..."),
+        ("rtsp://me:se?cret@10.0.0.5/a", "rtsp://..."),
+        ("rtsp://me:se#cret@10.0.0.5/a", "rtsp://..."),
+        ("rtsp://[::1]:554/a", "rtsp://[::1]:554/a"),
+        ("clip@home.mp4", "clip@home.mp4"),
+    ],
+)
+def test_passwords_are_not_shown(address: str, shown: str) -> None:
+    assert without_password(address) == shown
 
 
 def test_photos_are_taken_when_all_has_been_good_for_a_while() -> None:
