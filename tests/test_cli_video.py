@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import clips
+import cv2
 import pytest
 from clips import av
 from test_cli import Result, Run, bare, is_a_sentence
@@ -153,6 +154,23 @@ def test_a_window_shows_the_camera(mien: Run, clip: Path, monkeypatch: pytest.Mo
     assert "no display" in refused.err
     assert "mien serve" in refused.err
     assert is_a_sentence(refused.err)
+
+
+@pytest.mark.parametrize(
+    ("key", "visible", "wanted"),
+    [(-1, 1.0, True), (-1, 0.0, False), (-1, cv2.error("gone"), False), (ord("q"), 1.0, False)],
+)
+def test_a_window_is_left_by_a_key_or_its_button(
+    monkeypatch: pytest.MonkeyPatch, key: int, visible: float | cv2.error, wanted: bool
+) -> None:
+    def answer(*_: object) -> float:
+        if isinstance(visible, cv2.error):
+            raise visible
+        return visible
+
+    monkeypatch.setattr(cv2, "waitKey", lambda _: key)
+    monkeypatch.setattr(cv2, "getWindowProperty", answer)
+    assert camera_command._wanted() == wanted
 
 
 def test_a_camera_that_breaks_off_is_3(mien: Run, tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def no_window() -> str | None:
     ):
         return "there is no display"  # some builds would end the process
     try:
-        cv2.namedWindow("mien", cv2.WINDOW_NORMAL)
+        cv2.namedWindow("mien", cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)  # without buttons
+        cv2.resizeWindow("mien", 960, 540)
     except cv2.error:
         return "that needs opencv-python in place of opencv-python-headless"
     return None
@@ -160,7 +161,10 @@ def _wanted() -> bool:
     import cv2
 
     left = cv2.waitKey(1) in (ord("q"), 27)
-    return not left and cv2.getWindowProperty("mien", cv2.WND_PROP_VISIBLE) >= 1
+    try:
+        return not left and cv2.getWindowProperty("mien", cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # as Qt has it where the last window was closed
+        return False
 
 
 def _in_window(found: Iterable[Moment | Appearance], name: str) -> Iterator[Moment | Appearance]:
