@@ -27,6 +27,7 @@ from mien.errors import BadInput, CannotWrite
 from mien.types import Image
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+_NAMED = (*EXTENSIONS, ".heic", ".heif")  # by `walk`: of what phones write, nothing is passed over
 MAX_PIXELS = 120_000_000  # 100-megapixel cameras and some room
 MAX_BYTES = 1 << 30  # of a file; MAX_PIXELS of 16-bit RGB without compression are 0.7 GB
 
@@ -221,8 +222,9 @@ def walk(paths: Iterable[str | Path], *, also: Sequence[str] = ()) -> list[Path]
 
     The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
     named outright is taken whatever its ending.  Folders are searched to the bottom, through links
-    too, for names that end in `EXTENSIONS`, or in what `also` names, and do not start with a dot;
-    patterns are those of `glob`, with ** for any depth.
+    too, for names that end in `EXTENSIONS`, .heic, .heif, or in what `also` names, and do not start
+    with a dot; patterns are those of `glob`, with ** for any depth.  `read` refuses HEIC in a
+    sentence.
 
     Raises:
         BadInput: nothing of that name, a folder without photos, or one that cannot be listed.
@@ -230,7 +232,7 @@ def walk(paths: Iterable[str | Path], *, also: Sequence[str] = ()) -> list[Path]
     found: dict[str, Path] = {}  # by real path
     try:
         for path in paths:
-            for photo in _photos(Path(path), (*EXTENSIONS, *also)):
+            for photo in _photos(Path(path), (*_NAMED, *also)):
                 found.setdefault(os.path.realpath(photo), photo)
     except OSError as error:
         raise BadInput(

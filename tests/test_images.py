@@ -429,8 +429,8 @@ def test_a_folder_is_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
     album(
         tmp_path, "b.jpg", "A.JPEG", "z/2.png", "a/9.WebP", "a/b/x.tiff", "notes.txt", "a.jpg.bak"
     )
-    album(tmp_path, ".hidden.jpg", ".git/c.jpg", "z/.thumbs/2.png")
-    expected = ["A.JPEG", "b.jpg", "a/9.WebP", "a/b/x.tiff", "z/2.png"]
+    album(tmp_path, ".hidden.jpg", ".git/c.jpg", "z/.thumbs/2.png", "z/IMG_1.HEIC")
+    expected = ["A.JPEG", "b.jpg", "a/9.WebP", "a/b/x.tiff", "z/2.png", "z/IMG_1.HEIC"]
     assert found(tmp_path, tmp_path) == expected
     assert found(tmp_path, str(tmp_path)) == expected
 
