@@ -261,9 +261,11 @@ def _list(source: str) -> list[str]:
         ]
     if not paths:
         raise BadInput(f"there are no photos in {source}: name another folder or bucket")
-    unwritable = [path for path in paths if not path.isprintable()]
-    if unwritable:
-        raise BadInput(f"{unwritable[0]!r} is a name that cannot be written down: rename the file")
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"{path!r} is no name in UTF-8: rename the file") from error
     return sorted(set(paths))
 
 

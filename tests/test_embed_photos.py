@@ -19,6 +19,8 @@ from mien.model import Model
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 
+THREE = "9.41\u202fPM.png"  # as macOS calls a screenshot
+
 
 def fake(threads: int) -> Model:
     return FakeModel()
@@ -39,7 +41,7 @@ def photos(tmp_path: Path) -> Path:
     for number in range(30):
         save_photo(folder / f"{number % 3}/{number}.png", number)
     save_photo(folder / "none.png", 50, faces=0)
-    save_photo(folder / "three.png", 51, faces=3)
+    save_photo(folder / THREE, 51, faces=3)
     (folder / "broken.jpg").write_bytes(b"no picture")
     return folder
 
@@ -56,7 +58,7 @@ def test_each_photo_has_a_row_with_its_largest_face_or_a_reason(
     assert embed_photos(str(photos), out, fake) == Embedded(33, 33, 31, 2)
     rows = {Path(row["path"]).name: row for row in pq.read_table(out).to_pylist()}
     assert len(rows) == 33
-    assert rows["three.png"]["faces"] == 3
+    assert rows[THREE]["faces"] == 3
     np.testing.assert_allclose(np.linalg.norm(rows["7.png"]["embedding"]), 1, atol=1e-5)
     assert rows["none.png"]["error"] == "no face was found in it"
     assert "broken.jpg" in rows["broken.jpg"]["error"]
