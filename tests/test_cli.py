@@ -130,6 +130,7 @@ def test_help_has_an_example_of_the_command(bare: Run, command: list[str]) -> No
     assert result.code == 0
     words = " ".join(result.out.split())
     assert f"Example: mien {' '.join(command)}" in words if command else "Exit codes: 0" in words
+    assert "<bool>" not in words
 
 
 def test_help_may_be_asked_for_in_short(bare: Run) -> None:
@@ -418,13 +419,14 @@ def test_identify_warns_where_nobody_is_known(mien: Run, tmp_path: Path) -> None
 
 
 def test_names_and_files_of_any_letters(mien: Run, tmp_path: Path) -> None:
-    names = ["José 王.Jr", "مريم", "a  b"]
+    names = ["José 王.Jr", "مريم", "a  b", "👩\u200d🔬"]
     for seed, name in enumerate(names):
         save_photo(tmp_path / "people" / name / "1.png", seed)
     assert mien("enroll", "people").code == 0
     assert [person["person"] for person in mien("people", "--json").document["people"]] == sorted(
         names
     )
+    assert names[-1] in mien("people").out
     shutil.copy(tmp_path / "people/مريم/1.png", tmp_path / "\x1b[31m\n.png")
     bytes_only = "bytes" if sys.platform == "darwin" else os.fsdecode(b"\xff")
     shutil.copy(tmp_path / "people/مريم/1.png", tmp_path / f"{bytes_only}.png")
@@ -747,6 +749,8 @@ def test_an_album_is_asked(mien: Run, people: Path, tmp_path: Path) -> None:
     assert "Anna" in (tmp_path / "all.csv").read_text()
     assert "Anna" in (tmp_path / "all.html").read_text()
     assert (tmp_path / "in/a.png.xmp").is_file()
+    assert "nobody is in" not in result.err
+    assert "nobody is in typo.db yet" in mien("album", *at, "--facebank", "typo.db").err
     unknown = mien("album", *at, "--with", "Dan")
     assert unknown.code == 2
     assert "nobody is called Dan" in unknown.err
@@ -953,7 +957,9 @@ def test_prepare(bare: Run, tmp_path: Path) -> None:
 def test_prepare_takes_sources_and_a_folder_or_only_checks(
     bare: Run, arguments: tuple[str, ...]
 ) -> None:
-    assert bare("prepare", *arguments).code == 2
+    refused = bare("prepare", *arguments)
+    assert refused.code == 2
+    assert is_a_sentence(refused.err)
 
 
 def test_a_damaged_facebank_is_checked_and_repaired(mien: Run, people: Path) -> None:

@@ -39,19 +39,21 @@ from mien.cli import (
     upkeep,
     video,
 )
+from mien.cli.options import Group, bare_flags
 from mien.errors import MienError
 from mien.facebank.key import FILE_VARIABLE
 from mien.facebank.log import COMMAND
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 the answer is no; 2 not done, and a sentence says why; "
-    "3 done, but some photos were skipped.",
+    "3 done, but some photos were skipped; 130 interrupted.",
 )
 _people = typer.Typer(cls=people.ListByDefault)
-_benchmark = typer.Typer()
+_benchmark = typer.Typer(cls=Group)
 
 
 class _Command(TyperCommand):
@@ -62,6 +64,10 @@ class _Command(TyperCommand):
         token = COMMAND.set(ctx.command_path)
         ctx.call_on_close(lambda: COMMAND.reset(token))
         return super().invoke(ctx)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """What it takes, as help shows it."""
+        return bare_flags(super().get_params(ctx))
 
 
 def _version(asked: bool) -> None:

@@ -72,6 +72,8 @@ def album(
     there = exists(facebank)
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
+        if bank is None or not bank.people():
+            console.note(f"nobody is in {facebank} yet: run mien enroll FOLDER")
         update = collection.update(folder, progress=console.progress)
         everything = collection.ask(folder, bank) if xmp else []
         entries = collection.ask(folder, bank, people or ())

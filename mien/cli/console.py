@@ -22,6 +22,7 @@ SKIPPED = 3  # done, but for some photos
 T = TypeVar("T")
 
 _NUMBERS = re.compile(r"\[(\n[-+.\deE,\s]+)\]")  # over several lines, so not within a text
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # in Persian, Hindi and emoji
 
 _out = Console(highlight=False)
 _err = Console(highlight=False, stderr=True)
@@ -94,7 +95,7 @@ def printable(text: str) -> str:
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character).startswith("C")
+    return unicodedata.category(character).startswith("C") and character not in _JOINERS
 
 
 def progress(things: Sequence[T], doing: str, /) -> Iterable[T]:

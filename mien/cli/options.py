@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+from typer.core import TyperGroup
 
 
 def _facebank() -> str:
@@ -85,3 +86,19 @@ Json: TypeAlias = Annotated[
 CLUSTERS = Path("mien-clusters")  # where mien cluster leaves its groups
 DEFAULT_MODEL = "mien-small"
 DEFAULT_DETECTOR = "mtcnn"
+
+
+def bare_flags(parameters: list[Any]) -> list[Any]:
+    """The parameters; in help, no flag is followed by a type as if it took a value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+class Group(TyperGroup):
+    """A command of commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """What it takes, as help shows it."""
+        return bare_flags(super().get_params(ctx))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from mien.cli import console
-from mien.cli.options import FacebankPath, Json
+from mien.cli.options import FacebankPath, Group, Json
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ID = 12  # hex digits of a photo's SHA-256, by which people can name it
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Someone in the facebank.")]
 
 
-class ListByDefault(TyperGroup):
+class ListByDefault(Group):
     """A group of commands in which no command means `list`, and `--health` means `health`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -128,7 +128,8 @@ def delete(
     else:
         console.say(f"deleted {what}")
     for folder in sorted({one.folder for one in doomed if one.path.is_file()}):
-        console.note(f"photos are still in {folder}: mien enroll {folder} would add them again")
+        again = f"mien enroll {quote(folder)}"
+        console.note(f"photos are still in {folder}: {again} would add them again")
 
 
 def move(

@@ -51,9 +51,9 @@ def prepare(
 ) -> None:
     """Make a data set to train on."""
     if check is None and (not paths or out is None):
-        raise typer.BadParameter("give what to prepare and --out DIR, or --check DIR")
+        raise BadInput("there is nothing to do: give what to prepare and --out DIR, or --check DIR")
     if check is not None and (paths or out):
-        raise typer.BadParameter("--check DIR takes no PATH and no --out")
+        raise BadInput("--check DIR reads what is there: give no PATH and no --out beside it")
     with needs_extra("Prepared data", "data"):
         from mien import prepare as verb
 
