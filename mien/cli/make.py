@@ -33,7 +33,10 @@ def export(
         ),
     ] = "onnx",
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", show_default="as the file's", help="The model's.")
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default="as the file's", help="What the model is called."
+        ),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -59,7 +62,7 @@ def export(
     ours = to in ("onnx", "onnx-int8")
     if not ours and (name or calibration):
         raise BadInput(f"a file for {to} holds neither: leave out --name and --calibration")
-    with needs_extra("Exporting"):
+    with needs_extra("exporting"):
         from mien import checkpoint as checkpoints
         from mien.export import export as write
         from mien.export import to_int8

@@ -52,14 +52,14 @@ def serve(
             help="Keep the faces that are enrolled, cut out, in a folder beside the facebank.",
         ),
     ] = None,
-    megabytes: Annotated[int, typer.Option(metavar="N", min=1, help="Of a request.")] = 25,
-    megapixels: Annotated[int, typer.Option(metavar="N", min=1, help="Of a photo.")] = 50,
+    megabytes: Annotated[int, typer.Option(metavar="N", min=1, help="Largest request.")] = 25,
+    megapixels: Annotated[int, typer.Option(metavar="N", min=1, help="Largest photo.")] = 50,
     faces: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Of a photo that count, the largest.")
+        int, typer.Option(metavar="N", min=1, help="Faces of a photo that count, the largest.")
     ] = 64,
     seconds: Annotated[
         float,
-        typer.Option(metavar="N", min=1, help="For a request to arrive, and for its answer."),
+        typer.Option(metavar="S", min=1, help="Time for a request to arrive, and for its answer."),
     ] = 30,
     rate: Annotated[
         float | None,
@@ -157,7 +157,7 @@ def benchmark_serve(
     clients: Annotated[
         int, typer.Option(metavar="N", min=1, help="Clients that ask at the same time.")
     ] = 32,
-    seconds: Annotated[float, typer.Option(metavar="N", min=1, help="Of each turn.")] = 10,
+    seconds: Annotated[float, typer.Option(metavar="S", min=1, help="Length of each turn.")] = 10,
     turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 3,
     as_json: Json = False,
 ) -> None:

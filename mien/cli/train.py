@@ -51,7 +51,10 @@ def train(
         str, _option(_NET, "--net", "-net", metavar="NAME", help="See mien models.")
     ] = "seesaw_shuffle",
     depth: Annotated[
-        int, _option(_NET, "--depth", "-depth", metavar="N", help="Of ir and ir_se: 50, 100, 152.")
+        int,
+        _option(
+            _NET, "--depth", "-depth", metavar="N", help="Layers of ir and ir_se: 50, 100, 152."
+        ),
     ] = 50,
     dim: Annotated[int, _option(_NET, metavar="N", min=2, help="Numbers in an embedding.")] = 128,
     weights: Annotated[
@@ -66,63 +69,70 @@ def train(
         ),
     ] = "liarcface",
     margin: Annotated[
-        float | None, _option(_LOSS, metavar="M", show_default="the loss's", help="Of the loss.")
+        float | None,
+        _option(_LOSS, metavar="M", show_default="the loss's", help="The loss's margin."),
     ] = None,
     scale: Annotated[
-        float | None, _option(_LOSS, metavar="S", show_default="the loss's", help="Of the logits.")
+        float | None,
+        _option(_LOSS, metavar="S", show_default="the loss's", help="The logits' scale."),
     ] = None,
     negatives: Annotated[
         float,
-        _option(_LOSS, metavar="SHARE", help="Of the classes that a step looks at (Partial FC)."),
+        _option(_LOSS, metavar="SHARE", help="Other classes that a step looks at (Partial FC)."),
     ] = 1.0,
     label_smoothing: Annotated[
-        float, _option(_LOSS, metavar="SHARE", help="Of the truth, spread over all classes.")
+        float, _option(_LOSS, metavar="SHARE", help="What of the truth is spread over all classes.")
     ] = 0.0,
     teacher: Annotated[
         str | None, _option(_TEACHER, metavar="FILE", help="A trained network in ONNX.")
     ] = None,
     teacher_scaling: Annotated[
-        str, _option(_TEACHER, metavar="NAME", help="Of its input: imagenet, half.")
+        str, _option(_TEACHER, metavar="NAME", help="How its input is scaled: imagenet, half.")
     ] = "imagenet",
     teacher_weight: Annotated[
-        float, _option(_TEACHER, metavar="W", min=0, help="Beside the loss.")
+        float, _option(_TEACHER, metavar="W", min=0, help="Its weight beside the loss.")
     ] = 1.0,
     feature_weight: Annotated[
-        float, _option(_TEACHER, metavar="W", min=0, help="Of features, beside embeddings.")
+        float,
+        _option(_TEACHER, metavar="W", min=0, help="Its features' weight beside its embeddings."),
     ] = 0.3,
     block_steps: Annotated[
-        int, _option(_TEACHER, metavar="N", min=0, help="In which each block learns by itself.")
+        int,
+        _option(_TEACHER, metavar="N", min=0, help="Steps in which each block learns by itself."),
     ] = 0,
     block_rate: Annotated[
-        float, _option(_TEACHER, metavar="RATE", min=0, help="Of learning in those.")
+        float, _option(_TEACHER, metavar="RATE", min=0, help="Learning rate in those steps.")
     ] = 3e-3,
     rate: Annotated[
-        float, _option(_RATE, "--rate", "-lr", metavar="RATE", min=0, help="Of learning.")
+        float, _option(_RATE, "--rate", "-lr", metavar="RATE", min=0, help="Learning rate.")
     ] = 0.1,
-    optimizer: Annotated[str, _option(_RATE, metavar="NAME", help="sgd, adamw.")] = "sgd",
-    momentum: Annotated[float, _option(_RATE, metavar="M", help="Of sgd.")] = 0.9,
-    weight_decay: Annotated[float, _option(_RATE, metavar="D", help="Of the body.")] = 4e-5,
+    optimizer: Annotated[str, _option(_RATE, metavar="NAME", help="sgd or adamw.")] = "sgd",
+    momentum: Annotated[float, _option(_RATE, metavar="M", help="Momentum of sgd.")] = 0.9,
+    weight_decay: Annotated[
+        float, _option(_RATE, metavar="D", help="Weight decay of the body.")
+    ] = 4e-5,
     last_decay: Annotated[
-        float, _option(_RATE, metavar="D", help="Of the last layer and of the classes.")
+        float, _option(_RATE, metavar="D", help="The same of the last layer and of the classes.")
     ] = 4e-4,
-    schedule: Annotated[str, _option(_RATE, metavar="NAME", help="milestones, cosine.")] = (
-        "milestones"
-    ),
+    schedule: Annotated[
+        str, _option(_RATE, metavar="NAME", help="How the rate falls: milestones or cosine.")
+    ] = "milestones",
     milestones: Annotated[
         str, _option(_RATE, metavar="E,E", help="Epochs at which the rate falls to a tenth.")
     ] = "8,12,14",
     warmup: Annotated[int, _option(_RATE, metavar="N", min=0, help="Steps of rising rate.")] = 0,
     epochs: Annotated[
-        float, _option(_RATE, "--epochs", "-e", metavar="N", min=0, help="How long.")
+        float, _option(_RATE, "--epochs", "-e", metavar="N", min=0, help="Epochs to train.")
     ] = 16,
     steps: Annotated[
-        int | None, _option(_RATE, metavar="N", min=1, help="How long, in place of epochs.")
+        int | None, _option(_RATE, metavar="N", min=1, help="Steps to train, in place of epochs.")
     ] = None,
     clip: Annotated[
-        float | None, _option(_RATE, metavar="LENGTH", help="Of the gradient, at most.")
+        float | None, _option(_RATE, metavar="LENGTH", help="Cut gradients down to it.")
     ] = None,
     ema: Annotated[
-        float, _option(_RATE, metavar="DECAY", min=0, max=1, help="Keep the weights' average.")
+        float,
+        _option(_RATE, metavar="DECAY", min=0, max=1, help="Keep a moving average of the weights."),
     ] = 0.0,
     batch: Annotated[
         int, _option(_BATCH, "--batch", "-b", metavar="N", min=2, help="Pictures in a step.")
@@ -142,13 +152,15 @@ def train(
     validate: Annotated[
         list[str] | None,
         _option(
-            _BATCH, metavar="SET", help="A .bin or a folder of sets to measure; may be given often."
+            _BATCH, metavar="SET", help="A .bin or a folder of sets to measure; may be repeated."
         ),
     ] = None,
-    validate_every: Annotated[float, _option(_BATCH, metavar="N", help="Epochs.")] = 1.0,
-    seed: Annotated[int, _option(_BATCH, metavar="N", min=0, help="Of all chance.")] = 0,
+    validate_every: Annotated[
+        float, _option(_BATCH, metavar="N", help="Epochs between measurements.")
+    ] = 1.0,
+    seed: Annotated[int, _option(_BATCH, metavar="N", min=0, help="Seed of all chance.")] = 0,
     device: Annotated[
-        str | None, _option(_RUN, metavar="NAME", show_default="the best", help="cpu, cuda.")
+        str | None, _option(_RUN, metavar="NAME", show_default="the best", help="cpu or cuda.")
     ] = None,
     precision: Annotated[
         str | None,
@@ -165,10 +177,12 @@ def train(
     ] = None,
     compile: Annotated[bool, _option(_RUN, "--compile", help="Use torch.compile.")] = False,
     workers: Annotated[
-        int, _option(_RUN, "--workers", "-w", metavar="N", min=0, help="Processes that load.")
+        int,
+        _option(_RUN, "--workers", "-w", metavar="N", min=0, help="Processes that load pictures."),
     ] = 0,
     threads: Annotated[
-        int | None, _option(_RUN, metavar="N", min=1, show_default="torch's", help="Of torch.")
+        int | None,
+        _option(_RUN, metavar="N", min=1, show_default="torch's", help="Processors to use."),
     ] = None,
     save_every: Annotated[
         int, _option(_RUN, metavar="N", min=1, help="Steps between checkpoints.")
@@ -188,7 +202,7 @@ def train(
     given = dict(locals())
     for name in ("out", "net", "depth", "find_lr", "find_batch", "as_json"):
         del given[name]
-    with needs_extra("Training"):
+    with needs_extra("training"):
         from mien.train import TrainConfig
 
     given["backbone"] = OLD_NETWORKS.get(net, net).format(depth=depth)
@@ -226,6 +240,10 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
         for name, accuracy in entry.get("validation", {}).items():
             console.note(f"{name}: {100 * accuracy:.2f} %")
 
+    if ranks.first():
+        console.note(
+            f"training {config.backbone} into {out}: Ctrl-C saves, and the same command goes on"
+        )
     last = run(config, out, report)
     if ranks.first():
         if as_json:

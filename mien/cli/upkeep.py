@@ -32,7 +32,7 @@ def repair(
     facebank: FacebankPath,
     model_id: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="The model's, where the file does not tell any more."),
+        typer.Option(metavar="ID", help="Its model's, where the file does not tell any more."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -117,11 +117,11 @@ def encrypt(
     *,
     facebank: FacebankPath,
     keyring: Annotated[
-        bool, typer.Option("--keyring", help="With a random key that the system's keyring keeps.")
+        bool, typer.Option("--keyring", help="Use a random key that the system's keyring keeps.")
     ] = False,
     new_key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With the key in this file, also in place of another."),
+        typer.Option(metavar="FILE", help="Use the key in this file, also in place of another."),
     ] = None,
     as_json: Json = False,
 ) -> None:
