@@ -35,7 +35,7 @@ def group(vectors: Embeddings, threshold: float) -> NDArray[np.intp]:
     try:
         from scipy.cluster.hierarchy import fcluster, linkage
     except ModuleNotFoundError as error:
-        raise MissingExtra("Grouping faces", "cluster") from error
+        raise MissingExtra("grouping faces", "cluster") from error
     if len(vectors) < 2:
         return np.zeros(len(vectors), np.intp)
     labels = fcluster(linkage(_distances(vectors), "average"), 1 - threshold, "distance")

@@ -125,7 +125,7 @@ def _canvas(title: str) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtra("Drawing", "evaluate") from error
+        raise MissingExtra("drawing", "evaluate") from error
     figure = Figure(figsize=(6, 4.2), layout="constrained", facecolor="white")
     axes = figure.subplots()
     axes.set_title(title, color=_INK, loc="left", fontsize=11)

@@ -70,7 +70,7 @@ def compare(faces: Embedded, default: float, *, seeds: int = 5) -> list[Measured
     try:
         import sklearn.cluster  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtra("Grouping faces", "cluster") from error
+        raise MissingExtra("grouping faces", "cluster") from error
     ways = {**WAYS, "as mien cluster": (group, (default,))}
     found: dict[str, list[tuple[float, Grouping]]] = {way: [] for way in ways}
     for seed in range(seeds):

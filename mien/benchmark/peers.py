@@ -33,9 +33,9 @@ class FaceRecognition:
         try:
             dlib = importlib.import_module("dlib")
         except ModuleNotFoundError as error:
-            raise MissingExtra("Measuring face_recognition", "peers") from error
+            raise MissingExtra("measuring face_recognition", "peers") from error
         if spec is None or spec.origin is None:
-            raise MissingExtra("Measuring face_recognition", "peers")
+            raise MissingExtra("measuring face_recognition", "peers")
         models = Path(spec.origin).parent / "models"  # not imported: it wants an old setuptools
         self._detect = dlib.get_frontal_face_detector()
         self._points = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))

@@ -349,7 +349,7 @@ def benchmark_embed(
 
 def _by_chance(text: str, folder: Path) -> Path:
     """A file of the network that a text such as mobileface:silu names."""
-    with needs_extra("Timing a network"):
+    with needs_extra("timing a network"):
         from mien.export import export_by_chance
     name, _, form = text.partition(":")
     path = folder / f"{text.replace(':', '-')}.onnx"

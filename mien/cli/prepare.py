@@ -54,7 +54,7 @@ def prepare(
         raise BadInput("there is nothing to do: give what to prepare and --out DIR, or --check DIR")
     if check is not None and (paths or out):
         raise BadInput("--check DIR reads what is there: give no PATH and no --out beside it")
-    with needs_extra("Prepared data", "data"):
+    with needs_extra("prepared data", "data"):
         from mien import prepare as verb
 
     if check is not None:
@@ -121,7 +121,7 @@ def benchmark_data(
     as_json: Json = False,
 ) -> None:
     """Measure prepared data: records a second beside files, and memory."""
-    with needs_extra("Prepared data", "data"):
+    with needs_extra("prepared data", "data"):
         from mien.benchmark import data
     from dataclasses import asdict
 

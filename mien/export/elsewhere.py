@@ -200,4 +200,4 @@ def _needs_extra(target: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("mien"):
             raise
-        raise MissingExtra(f"Exporting to {target}", target) from error
+        raise MissingExtra(f"exporting to {target}", target) from error

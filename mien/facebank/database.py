@@ -131,7 +131,7 @@ def cipher() -> ModuleType:
     try:
         from sqlcipher3 import dbapi2
     except ModuleNotFoundError as error:
-        raise MissingExtra("Encryption", "encryption") from error
+        raise MissingExtra("encryption", "encryption") from error
     module: ModuleType = dbapi2
     return module
 

@@ -65,7 +65,7 @@ def new_in_keyring(path: str | Path) -> str:
         import keyring
         import keyring.errors
     except ModuleNotFoundError as error:
-        raise MissingExtra("The system's keyring", "encryption") from error
+        raise MissingExtra("the system's keyring", "encryption") from error
     key = secrets.token_hex(32)
     try:
         keyring.set_password(_SERVICE, str(Path(path).absolute()), key)

@@ -102,7 +102,7 @@ def require(path: Path | None) -> None:
     if path and path.suffix not in _ENDINGS:
         raise BadInput(f"{path} must end in {' or '.join(_ENDINGS)} to be a report: rename it")
     if not all(map(find_spec, ("jinja2", "matplotlib"))):
-        raise MissingExtra("A report", "evaluate")
+        raise MissingExtra("a report", "evaluate")
 
 
 def by_set(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:

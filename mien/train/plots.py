@@ -62,7 +62,7 @@ def _figure(height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtra("Drawing a run", "train") from error
+        raise MissingExtra("drawing a run", "train") from error
     return Figure(figsize=(6, height), layout="constrained")
 
 
