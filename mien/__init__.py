@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from mien.model import Model, load
     from mien.protocol import Evaluation, Identification, Verification, verify
     from mien.types import Face, Frame, Match, Sighting
+
+# Else ONNX Runtime keeps an identifier of the machine in the cache and sends events to its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,16 @@ from mien.model import model_file
 
 without = importlib.util.find_spec("openvino") is None
 needs_openvino = pytest.mark.skipif(without, reason="an extra: pip install 'mien[openvino]'")
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path: Path, model_file: Path) -> None:
+    """It would leave an identifier and a queue of events in the cache, sent or not."""
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home")}
+    settings = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    (tmp_path / "home").mkdir()
+    code = "import sys, mien; mien.load(sys.argv[1], threshold=0)"
+    subprocess.run([sys.executable, "-c", code, str(model_file)], env=settings | home, check=True)
+    assert not list((tmp_path / "home").iterdir())
 
 
 @pytest.mark.parametrize(
