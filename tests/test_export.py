@@ -17,9 +17,11 @@ from mien.backbones import BACKBONES  # noqa: E402
 from mien.checkpoint import Checkpoint  # noqa: E402
 from mien.embed import Card, OnnxEmbedder  # noqa: E402
 from mien.errors import BadInput, BadModel, MissingExtra  # noqa: E402
-from mien.export import elsewhere, export, fold, to_int8  # noqa: E402
+from mien.export import adopt, elsewhere, export, fold, to_int8  # noqa: E402
 from mien.export.elsewhere import TARGETS, to  # noqa: E402
 from mien.export.fold import QuickPReLU, as_published  # noqa: E402
+from mien.runtime import session  # noqa: E402
+from mien.teacher import INPUTS  # noqa: E402
 
 
 def trained(name: str, seed: int = 0, crops: int = 8) -> Checkpoint:
@@ -221,3 +223,59 @@ def test_for_other_runtimes(
 def test_no_such_target(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="'tensorrt' is no target"):
         to("tensorrt", exported[2], tmp_path / "x")
+
+
+def theirs(path: Path, last: str = "Flatten", side: int = 112) -> Path:
+    """Another project's network: of one face, as many are exported."""
+    rng = np.random.default_rng(6)
+    weights = rng.standard_normal((5, 3, 9, 9)).astype(np.float32)
+    shape = np.array([1, 5], np.int64)
+    make = onnx.helper.make_node
+    nodes = [
+        make("Conv", ["x", "weights"], ["maps"], strides=[9, 9]),
+        make("GlobalAveragePool", ["maps"], ["means"]),
+        make(last, ["means", "shape"] if last == "Reshape" else ["means"], ["y"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "theirs",
+        [value("x", onnx.TensorProto.FLOAT, [1, 3, side, side])],
+        [value("y", onnx.TensorProto.FLOAT, [1, 5])],
+        [
+            onnx.numpy_helper.from_array(weights, "weights"),
+            onnx.numpy_helper.from_array(shape, "shape"),
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("last", ["Flatten", "Reshape"])
+@pytest.mark.parametrize("scaling", list(INPUTS))
+def test_a_network_of_others_becomes_a_model(tmp_path: Path, last: str, scaling: str) -> None:
+    network = theirs(tmp_path / "theirs.onnx", last)
+    card = adopt(network, tmp_path / "ours.onnx", scaling=scaling, name="ours", threshold=0.3)
+    crops = np.random.default_rng(7).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    alone = session(network, otherwise="")
+    for crop, vector in zip(crops, OnnxEmbedder(tmp_path / "ours.onnx")(crops), strict=True):
+        mean, deviation = (np.array(value) for value in INPUTS[scaling])
+        x = ((crop - mean) / deviation).transpose(2, 0, 1)[None].astype(np.float32)
+        expected = alone.run(None, {"x": x})[0][0]
+        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
+    assert (card.dim, card.threshold) == (5, 0.3)
+    other = adopt(theirs(network, "Relu"), tmp_path / "o.onnx", scaling=scaling, name="ours")
+    assert other.model_id != card.model_id
+
+
+def test_what_is_no_recogniser_is_not_adopted(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.onnx"
+    for content in (b"no network", b"", theirs(path, side=96).read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(BadModel, match="no network from faces of 112 x 112 to vectors"):
+            adopt(path, tmp_path / "ours.onnx", scaling="half", name="ours")
+    with pytest.raises(BadInput, match="no scaling 'whole': use one of imagenet, half"):
+        adopt(theirs(path), tmp_path / "ours.onnx", scaling="whole", name="ours")
+    assert list(tmp_path.iterdir()) == [path]

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="What mien train has left.")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="What mien train has left; or, with --scaling, a network."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The model's file, ending in .onnx.")],
     *,
@@ -36,6 +39,15 @@ def export(
         str | None,
         typer.Option(
             metavar="NAME", show_default="as the file's", help="What the model is called."
+        ),
+    ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="Make a model of another project's ONNX network, which wants pixels scaled so: "
+            "half (about -1 to 1, as most), or imagenet.",
         ),
     ] = None,
     calibration: Annotated[
@@ -55,17 +67,20 @@ def export(
 ) -> None:
     """Make a model's file of a checkpoint.
 
-    For onnx-int8 a model's own file will do in place of a checkpoint.
+    For onnx-int8 a model's own file will do in place of a checkpoint.  With --scaling, another
+    project's face recogniser in ONNX becomes a model: 112 x 112 in, vectors out.
     """
     if (to == "onnx-int8") != bool(calibrate):
         raise BadInput("--to onnx-int8 and --calibrate PHOTOS go together: give both or neither")
     ours = to in ("onnx", "onnx-int8")
     if not ours and (name or calibration):
         raise BadInput(f"a file for {to} holds neither: leave out --name and --calibration")
+    if scaling and to != "onnx":
+        raise BadInput(f"--scaling makes a model of a network, and not for {to}: give one of them")
     with needs_extra("exporting"):
         from mien import checkpoint as checkpoints
+        from mien.export import adopt, to_int8
         from mien.export import export as write
-        from mien.export import to_int8
         from mien.export.elsewhere import to as write_for
 
     if not ours:
@@ -79,7 +94,16 @@ def export(
     origin = _read_calibration(calibration) if calibration else None
     threshold = origin["chosen"]["threshold"] if origin else None
     with TemporaryDirectory() as folder:
-        if to == "onnx" or checkpoint.suffix != ".onnx":
+        if scaling:
+            card = adopt(
+                checkpoint,
+                out,
+                scaling=scaling,
+                name=name or out.stem,
+                threshold=threshold,
+                calibration=origin,
+            )
+        elif to == "onnx" or checkpoint.suffix != ".onnx":
             plain = out if to == "onnx" else Path(folder) / "float.onnx"
             card = write(
                 checkpoints.load(checkpoint),
