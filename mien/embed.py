@@ -56,7 +56,10 @@ def views(
 
 
 def _card(content: bytes) -> Card:
-    return Card(**json.loads(metadata(content)["mien"]))
+    card = Card(**json.loads(metadata(content)["mien"]))
+    if card.precision not in CANARY_TOLERANCE:
+        raise ValueError(f"no precision: {card.precision}")
+    return card
 
 
 class OnnxEmbedder:
@@ -83,12 +86,14 @@ class OnnxEmbedder:
         try:
             content = path.read_bytes()
             self.card = _card(content)
+            canary = np.array(self.card.canary, np.float32)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
         self.runtime = runtime or preferred()
         self._run = one_to_one(content, runtime=self.runtime, threads=threads, otherwise=unusable)
-        drift = np.abs(self(canary_crop())[0] - np.array(self.card.canary, np.float32))
-        if not (drift < self._tolerance()).all():
+        found = self(canary_crop())[0]
+        same = found.shape == canary.shape == (self.dim,)
+        if not same or not (np.abs(found - canary) < self._tolerance()).all():
             raise BadModel(
                 f"{path} is damaged: it no longer computes what it did when it was written; "
                 "fetch it again"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from mien.align import TEMPLATE
 from mien.detect.whole import WholeImage
 from mien.embed import OnnxEmbedder, canary_crop
 from mien.errors import BadInput, BadModel
+from mien.protobuf import field
 from mien.types import Face
 
 
@@ -88,6 +91,18 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "damaged.onnx").write_bytes(damaged)
     with pytest.raises(BadModel, match="damaged"):
         models.load(tmp_path / "damaged.onnx")
+
+
+@pytest.mark.parametrize("change", [{"precision": "int4"}, {"canary": [0.1]}, {"dim": 64}])
+def test_a_card_of_nonsense_is_refused(
+    model_file: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    content = model_file.read_bytes()
+    card = json.dumps(asdict(OnnxEmbedder(model_file).card) | change).encode()
+    path = tmp_path / "model.onnx"  # of two cards the last counts
+    path.write_bytes(content + field(14, field(1, "mien") + field(2, card)))
+    with pytest.raises(BadModel, match="damaged"):
+        OnnxEmbedder(path)
 
 
 def test_only_the_network_that_runs_is_given_away(model_file: Path, tmp_path: Path) -> None:
