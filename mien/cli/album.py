@@ -66,6 +66,7 @@ def album(
 
     from mien.album import Album, write_csv, write_page, write_sidecars
     from mien.engines import exists, open_store
+    from mien.engines.common import without_password
     from mien.model import load
 
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
@@ -73,7 +74,8 @@ def album(
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
         if bank is None or not bank.people():
-            console.note(f"nobody is in {facebank} yet: run mien enroll FOLDER")
+            place = without_password(facebank)
+            console.note(f"nobody is in {place} yet: run mien enroll FOLDER")
         update = collection.update(folder, progress=console.progress)
         everything = collection.ask(folder, bank) if xmp else []
         entries = collection.ask(folder, bank, people or ())
