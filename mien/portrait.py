@@ -65,7 +65,7 @@ def complaint(image: Image, faces: list[Face]) -> str | None:
         return f"{len(faces)} faces are to be seen: one person at a time"
     face = faces[0]
     if face.size < SIZE:
-        return f"the face is {face.size:.0f} pixels high and needs {SIZE}: come closer"
+        return f"the face is smaller than {SIZE} pixels: come closer"
     if frontality(face) < AHEAD:
         return "the face is turned away: look into the camera"
     if sharpness(align.crops(image, faces))[0] < BLURRED:
