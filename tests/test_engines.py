@@ -110,6 +110,22 @@ def test_what_is_added_is_there_when_it_is_opened_again(store: Store, address: s
         np.testing.assert_array_equal(np.concatenate(vectors), unit_vectors(5))
 
 
+def test_a_connection_that_the_server_ends_is_made_anew(server: str) -> None:
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+    address = fresh_database(server)
+    with create_store(address, model_id=MODEL, dim=DIM) as store:
+        store.add([photo("A", 0)], unit_vectors(1))
+        with psycopg.connect(address, autocommit=True) as db:
+            db.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        with pytest.raises(BadFacebank, match="cannot be used now"):
+            store.people()
+        assert store.add([photo("B", 1)], unit_vectors(1)) == 1
+        assert store.people() == [Person("A", 1), Person("B", 1)]
+
+
 def test_search_finds_what_a_loop_finds(store: Store) -> None:
     vectors = unit_vectors(5).astype(float)
     means = {"A": vectors[:2].mean(0), "B": vectors[2:4].mean(0), "C": vectors[4]}

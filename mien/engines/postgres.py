@@ -38,6 +38,7 @@ class PostgresStore:
 
     def __init__(self, address: str, model_id: str | None, dim: int | None) -> None:
         self.path = common.without_password(address)
+        self._address = address
         with ExitStack() as undo, self._in_words():
             import psycopg
             from pgvector.psycopg import register_vector
@@ -213,15 +214,26 @@ class PostgresStore:
 
     def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._in_words():
-            rows: list[tuple[Any, ...]] = self._db.execute(query, values).fetchall()
+            rows: list[tuple[Any, ...]] = self._live().execute(query, values).fetchall()
         return rows
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._in_words(), self._db.transaction():
+        with self._in_words(), self._live().transaction():
             self._db.execute("LOCK TABLE mien_facebank IN EXCLUSIVE MODE")  # one writes at a time
             self.require(self.model_id)
             yield
+
+    def _live(self) -> Any:
+        """The connection; a new one where a server that restarted has ended it."""
+        if self._db.closed:
+            import psycopg
+            from pgvector.psycopg import register_vector
+
+            db = psycopg.connect(self._address, autocommit=True)
+            register_vector(db)
+            self._db = db
+        return self._db
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
