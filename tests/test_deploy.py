@@ -73,7 +73,7 @@ def test_extras_variables_and_ports_are_the_projects(composed: Any) -> None:
     one, other = (services["mien"] for services in composed)
     wanted = [*said("ARG EXTRAS"), other["build"]["args"]["EXTRAS"]]
     assert len(wanted) == 2 and set(",".join(wanted).split(",")) <= set(extras())
-    variables = set(re.findall(r"(\w+)=", *said("ENV"))) - {"PATH"}
+    variables = set(re.findall(r"(\w+)=", " ".join(said("ENV")))) - {"PATH"}
     assert variables | set(one["environment"]) | set(other["environment"]) == VARIABLES
     assert all(port.endswith(f":{PORT}") for port in one["ports"])
 
