@@ -3,8 +3,9 @@
 Static quantisation by ONNX Runtime: a scale for each output channel of the weights, and one for
 each map, from faces that are run through the network first (Jacob et al. 2018, arXiv 1712.05877).
 Weights take 7 of the 8 bits: processors without VNNI add two products in 16 bits, and would
-overflow.  Depthwise convolutions lose most by it and are quick as they are: only their weights are
-kept in 8 bits, and multiplied out when the file is loaded.
+overflow.  The first convolution stays as it is, since all others see what it loses.  Depthwise
+convolutions lose much and are quick as they are: only their weights are kept in 8 bits, and
+multiplied out when the file is loaded.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _quantised(content: bytes, crops: Crops) -> onnx.ModelProto:
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add"],
-            nodes_to_exclude=[node.name for node in _depthwise(onnx.load(plain))],
+            nodes_to_exclude=_left_alone(onnx.load(plain)),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -116,6 +117,12 @@ def _quantised(content: bytes, crops: Crops) -> onnx.ModelProto:
             calibrate_method=CalibrationMethod.MinMax,
         )
         return _named_shortly(_with_small_weights(onnx.load(quantised)))
+
+
+def _left_alone(proto: onnx.ModelProto) -> list[str]:
+    """Names of the first convolution, and of those that take each channel by itself."""
+    first = next(node for node in proto.graph.node if node.op_type == "Conv")
+    return [node.name for node in (first, *_depthwise(proto))]
 
 
 def _depthwise(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
