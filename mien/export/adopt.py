@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mien.embed import Card
 from mien.errors import BadInput, BadModel
-from mien.export.file import TOLERANCE, crops_to_compare
+from mien.export.file import TOLERANCE, crops_to_compare, make_card
 from mien.images import write_atomically
 from mien.runtime import one_to_one
 from mien.teacher import INPUTS
@@ -65,21 +65,9 @@ def adopt(
         raise BadModel(strange) from error
     if together.shape != alone.shape or not np.abs(together - alone).max() < TOLERANCE:
         raise BadModel(f"{network} can look at one face at a time only: give another")
-    model_id = f"{name}-{hashlib.sha256(content + scaling.encode()).hexdigest()[:12]}"
-    if calibration and calibration["model_id"] != model_id:
-        raise BadInput(
-            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
-            "run mien calibrate with this one"
-        )
-    card = Card(
-        name=name,
-        model_id=model_id,
-        dim=alone.shape[1],
-        threshold=threshold,
-        calibration=calibration or {},
-        trained={"network": network.name, "scaling": scaling},
-        canary=[round(float(value), 6) for value in alone[0]],
-    )
+    digest = hashlib.sha256(content + scaling.encode()).hexdigest()
+    trained = {"network": network.name, "scaling": scaling}
+    card = make_card(name, digest, alone[0], trained, threshold, calibration)
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
     write_atomically(path, proto.SerializeToString())
     return card

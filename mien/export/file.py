@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.backbones import BACKBONES
@@ -81,21 +82,8 @@ def export(
     digest = hashlib.sha256()
     for key, tensor in sorted(checkpoint.weights.items()):
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
-    model_id = f"{name}-{digest.hexdigest()[:12]}"
-    if calibration and calibration["model_id"] != model_id:
-        raise BadInput(
-            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
-            "run mien calibrate with this one"
-        )
-    card = Card(
-        name=name,
-        model_id=model_id,
-        dim=expected.shape[1],
-        threshold=threshold,
-        calibration=calibration or {},
-        trained={"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained},
-        canary=[round(float(value), 6) for value in expected[0]],
-    )
+    trained = {"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained}
+    card = make_card(name, digest.hexdigest(), expected[0], trained, threshold, calibration)
     form = as_published(network) if published else fold(network)
     proto = to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
@@ -109,6 +97,42 @@ def export(
         )
     write_atomically(path, content)
     return card
+
+
+def make_card(
+    name: str,
+    digest: str,
+    canary: NDArray[np.float32],
+    trained: dict[str, Any],
+    threshold: float | None,
+    calibration: dict[str, Any] | None,
+) -> Card:
+    """What a file in float32 says of itself.
+
+    Args:
+        name, threshold, calibration: see `export`.
+        digest: SHA-256, in hex, of what makes it compute what it does.
+        canary: (D,), its vector of `canary_crop`.
+        trained: where its weights come from.
+
+    Raises:
+        BadInput: the calibration is another model's.
+    """
+    model_id = f"{name}-{digest[:12]}"
+    if calibration and calibration["model_id"] != model_id:
+        raise BadInput(
+            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
+            "run mien calibrate with this one"
+        )
+    return Card(
+        name=name,
+        model_id=model_id,
+        dim=len(canary),
+        threshold=threshold,
+        calibration=calibration or {},
+        trained=trained,
+        canary=[round(float(value), 6) for value in canary],
+    )
 
 
 def export_by_chance(
