@@ -35,7 +35,7 @@ class Skipped:
 
 
 def identify(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     model: Model,
     facebank: Store,
     *,
@@ -46,7 +46,8 @@ def identify(
     """Yield who is in each photo, in the order of the photos.
 
     Args:
-        paths: files, one photo each; `mien.images.walk` makes them of folders and patterns.
+        paths: one file or several, a photo each; `mien.images.walk` makes them of folders and
+            patterns.
         model: made the facebank's vectors; a face gets a name from `Model.threshold_among` on.
         facebank: who is known.
         mirror: see `Model.embed`.
@@ -59,7 +60,7 @@ def identify(
     """
     facebank.require(model.model_id)
     threshold = model.threshold_among(person.photos for person in facebank.people())
-    for path in map(Path, paths):
+    for path in map(Path, images.several(paths)):
         try:
             image = images.read(path)
         except BadInput as error:

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from mien.errors import BadInput, CannotWrite
-from mien.types import Image
+from mien.types import Image, require_picture
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _NAMED = (*EXTENSIONS, ".heic", ".heif")  # by `walk`: of what phones write, nothing is passed over
@@ -217,7 +217,12 @@ def as_stored(
     return (y1, x1, y2, x2) if orientation in _TRANSPOSED else (x1, y1, x2, y2)
 
 
-def walk(paths: Iterable[str | Path], *, also: Sequence[str] = ()) -> list[Path]:
+def several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
+    """The paths, one of which may come alone: a text would else be taken letter by letter."""
+    return [paths] if isinstance(paths, str | Path) else paths
+
+
+def walk(paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = ()) -> list[Path]:
     """The photos that files, folders and patterns stand for, each once, in a stable order.
 
     The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
@@ -231,7 +236,7 @@ def walk(paths: Iterable[str | Path], *, also: Sequence[str] = ()) -> list[Path]
     """
     found: dict[str, Path] = {}  # by real path
     try:
-        for path in paths:
+        for path in several(paths):
             for photo in _photos(Path(path), (*_NAMED, *also)):
                 found.setdefault(os.path.realpath(photo), photo)
     except OSError as error:
@@ -285,7 +290,9 @@ def write(path: str | Path, image: Image) -> None:
         BadInput: the name ends neither in .jpg, .jpeg nor .png, or the format cannot hold so wide
             or high a picture.
         CannotWrite: see `write_atomically`.
+        TypeError, ValueError: no (H, W, 3) array of uint8.
     """
+    require_picture(image)
     suffix = Path(path).suffix.lower()
     if suffix not in _ENCODING:
         raise BadInput(f"{path} must end in {', '.join(_ENCODING)} to be written: rename it")

@@ -11,7 +11,7 @@ from mien.detect import DETECTORS
 from mien.embed import Card, OnnxEmbedder, views
 from mien.errors import BadInput, BadModel
 from mien.impostors import Impostors
-from mien.types import Detector, Embedder, Embeddings, Face, Image
+from mien.types import Detector, Embedder, Embeddings, Face, Image, require_picture
 
 DEFAULT = "mien-small"
 WEIGHTS = Path(__file__).parent / "weights"
@@ -53,7 +53,12 @@ class Model:
         return max(self.threshold, self.impostors.threshold_among(photos, self.fpir))
 
     def detect(self, image: Image) -> list[Face]:
-        """The faces in a picture, best confidence first."""
+        """The faces in a picture, best confidence first.
+
+        Raises:
+            TypeError, ValueError: no (H, W, 3) array of uint8.
+        """
+        require_picture(image)
         return self.detector(image)
 
     def embed(self, image: Image, faces: list[Face], *, mirror: bool = False) -> Embeddings:
@@ -63,7 +68,11 @@ class Model:
             image: the picture that the faces were found in.
             faces: what `detect` returned, or some of it.
             mirror: average with the mirrored face: a little more accurate, twice the time.
+
+        Raises:
+            TypeError, ValueError: the picture is no (H, W, 3) array of uint8.
         """
+        require_picture(image)
         return views(self.embedder, crops(image, faces), [mirror])[0]
 
 

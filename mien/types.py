@@ -42,6 +42,20 @@ class Face:
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
+def require_picture(image: Image) -> None:
+    """Do nothing for a picture, and refuse what a caller may take for one.
+
+    Raises:
+        TypeError: no array of uint8, such as a path, or shares in [0, 1].
+        ValueError: not (H, W, 3) with pixels in it, such as grey or with transparency.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"a picture is an RGB array of uint8, not {kind}; mien.read makes one")
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"a picture has the shape (H, W, 3), not {image.shape}")
+
+
 def largest_face(faces: Sequence[Face]) -> Face:
     """The face that takes most of a picture; there must be one."""
     return max(faces, key=lambda face: face.size)

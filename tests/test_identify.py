@@ -109,6 +109,13 @@ def test_one_bad_photo_stops_none_of_the_others(
         assert str(path) in one.reason
 
 
+def test_one_path_may_come_alone(tmp_path: Path, model: Model, facebank: Facebank) -> None:
+    photo = save_photo(tmp_path / "a.png", ANNA)
+    (seen,) = identify(str(photo), model, facebank)
+    assert isinstance(seen, Seen)
+    assert seen.frame.path == photo
+
+
 def test_photos_are_read_as_they_are_asked_for(
     tmp_path: Path, model: Model, facebank: Facebank
 ) -> None:

@@ -435,6 +435,11 @@ def test_a_folder_is_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
     assert found(tmp_path, str(tmp_path)) == expected
 
 
+def test_one_path_may_come_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    assert images.walk(str(tmp_path)) == images.walk(tmp_path) == [tmp_path / "a.png"]
+
+
 def test_a_file_named_outright_is_taken_as_it_is(tmp_path: Path) -> None:
     album(tmp_path, "scan", "x[1].jpg", "x1.jpg", ".hidden.jpg")
     names = ["x[1].jpg", "scan", ".hidden.jpg"]
@@ -508,6 +513,11 @@ def test_only_names_of_formats_we_write(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="70000 x 2 pixels as JPEG"):
         images.write(tmp_path / "a.jpg", np.zeros((2, 70_000, 3), np.uint8))
     images.write(tmp_path / "a.png", np.zeros((2, 70_000, 3), np.uint8))
+
+
+def test_shares_are_no_picture_to_write(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="not float64"):
+        images.write(tmp_path / "a.png", np.zeros((2, 2, 3)))  # type: ignore[arg-type]
 
 
 def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:

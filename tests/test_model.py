@@ -57,6 +57,24 @@ def test_red_is_not_blue(small: models.Model) -> None:
     assert (small.embedder(crop) @ small.embedder(swapped).T).item() < 0.995
 
 
+@pytest.mark.parametrize(
+    ("picture", "error"),
+    [
+        ("party.jpg", TypeError),
+        (None, TypeError),
+        (np.zeros((112, 112, 3)), TypeError),  # shares
+        (np.zeros((112, 112), np.uint8), ValueError),
+        (np.zeros((112, 112, 4), np.uint8), ValueError),
+        (np.zeros((0, 112, 3), np.uint8), ValueError),
+    ],
+)
+def test_what_is_no_picture(small: models.Model, picture: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="a picture "):
+        small.detect(picture)
+    with pytest.raises(error, match="a picture "):
+        small.embed(picture, [])
+
+
 def test_faces_are_embedded_as_their_crops(small: models.Model) -> None:
     image = canary_crop()[0]
     face = Face(np.array([0, 0, 112, 112], np.float32), TEMPLATE.astype(np.float32), 1.0)
