@@ -68,6 +68,7 @@ def session(
         broken.InvalidProtobuf,
         broken.NotImplemented,
         broken.RuntimeException,
+        UnicodeDecodeError,  # of a message that quotes what is damaged
     ) as error:
         raise BadModel(otherwise) from error
 
