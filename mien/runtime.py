@@ -59,7 +59,8 @@ def session(
     options.log_severity_level = 4  # what goes wrong is raised, not printed
     try:
         content = model.read_bytes() if isinstance(model, Path) else model
-        return ort.InferenceSession(content, options, ["CPUExecutionProvider"])
+        # Without its fallback, which prints to stdout and tries the same again.
+        return ort.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
     except (
         OSError,
         broken.Fail,

@@ -82,3 +82,10 @@ def test_openvino_refuses_what_is_no_network() -> None:
 def test_openvino_that_is_not_installed() -> None:
     with pytest.raises(MissingExtra, match="openvino"):
         runtime.one_to_one(b"", runtime="openvino", otherwise="of no use")
+
+
+def test_a_damaged_network_is_refused_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    damaged = model_file("mien-small").read_bytes()[:-5]
+    with pytest.raises(BadModel, match="give another"):
+        runtime.session(damaged, otherwise="give another")
+    assert capfd.readouterr() == ("", "")
