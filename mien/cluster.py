@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mien.errors import BadInput, CannotWrite
 from mien.facebank.rows import person_name
 from mien.groups import MOST, group
 from mien.model import Model
+from mien.quality import largest
 from mien.types import Embeddings, Face, Image, Progress, silent
 
 FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has the figures
@@ -62,6 +63,8 @@ def cluster(
     threshold: float | None = None,
     smallest: int = 2,
     min_face: float = 0,
+    most: int | None = None,
+    decode: Callable[[bytes, str], Image] = images.decode,
     progress: Progress = silent,
 ) -> Clusters:
     """The faces in photos, grouped by person.
@@ -74,6 +77,8 @@ def cluster(
             strangers reaches by default.
         smallest: how many faces a group must have.
         min_face: pixels that the longer side of a face must have.
+        most: faces of a photo that count, the largest; None: all.
+        decode: the picture in a photo's bytes; it raises BadInput, with the name that it is given.
         progress: is given the photos.
 
     Raises:
@@ -93,11 +98,11 @@ def cluster(
     for path in progress(list(paths), "looking"):
         try:
             data = images.read_bytes(path)
-            image = images.decode(data, str(path))
+            image = decode(data, str(path))
         except BadInput as error:
             skipped.append((path, str(error)))
             continue
-        faces = [face for face in model.detect(image) if face.size >= min_face]
+        faces = largest(model.detect(image), most, min_face)
         vectors = model.embed(image, faces)
         if facebank:
             strange = [match.person is None for match in facebank.search(vectors, own)]

@@ -87,13 +87,15 @@ class Service:
 
 
 @contextmanager
-def serving(folder: Path, model: Model = FAKE, **settings: Any) -> Iterator[Service]:
+def serving(
+    folder: Path, model: Model = FAKE, *, seconds: float = 10, **settings: Any
+) -> Iterator[Service]:
     """A service in a thread of this process."""
     facebank, meter = folder / "facebank.db", Meter()
     desk = Desk(model, str(facebank), note=meter.batch)
     app = make_app(desk, meter, **settings)
     with bind("127.0.0.1", 0) as listening:
-        running = server(app, grace=10)
+        running = server(app, seconds=seconds)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         service = Service(listening.getsockname()[1], facebank)
@@ -337,10 +339,54 @@ def test_a_slow_client_is_sent_away_and_holds_up_nobody(tmp_path: Path) -> None:
             assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: a"])
+def test_who_does_not_end_the_headers_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
+    whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with serving(tmp_path, seconds=1) as service:
+        address = ("127.0.0.1", service.port)
+        with closing(socket.create_connection(address, timeout=10)) as slow:
+            for _ in range(3):  # each byte is in time, and all of them are not
+                slow.sendall(sent[:1])
+                sent = sent[1:]
+                time.sleep(0.1)
+            slow.sendall(sent)
+            assert slow.recv(100) == b""
+        with closing(socket.create_connection(address, timeout=10)) as quick:
+            quick.sendall(whole)
+            assert quick.recv(100).startswith(b"HTTP/1.1 200")
+            time.sleep(1.5)  # between two requests there is other time, as uvicorn has it
+            quick.sendall(whole)
+            assert b"HTTP/1.1 200" in quick.recv(65536) + quick.recv(65536)
+
+
+def test_bodies_that_find_no_room_are_told_to_come_again(tmp_path: Path) -> None:
+    with ExitStack() as open_:
+        service = open_.enter_context(serving(tmp_path, limits=Limits(held=3000)))
+        head = (
+            b"POST /identify HTTP/1.1\r\nHost: a\r\nContent-Length: 2900\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
+        )
+        first = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+        with closing(first):
+            first.sendall(head)
+            deadline = time.monotonic() + 10
+            while (answer := service.identify(png(ANNA))).status_code == 200:
+                assert time.monotonic() < deadline
+            problem(answer, 503)
+            assert answer.headers["retry-after"] == "1"
+        while (answer := service.identify(png(ANNA))).status_code == 503:
+            assert time.monotonic() < deadline
+        problem(service.identify(bytes(5000)), 422)  # alone, it is looked at
+
+
 def test_only_so_many_faces_are_looked_at(tmp_path: Path) -> None:
     with serving(tmp_path, limits=Limits(faces=2)) as service:
         answer = service.identify(png(ANNA, faces=5)).json()
         assert (answer["found"], len(answer["faces"])) == (5, 2)
+        pytest.importorskip("scipy", reason="grouping needs mien[cluster]")
+        files = [("photos", png(ANNA, faces=5))]
+        (group,) = service.client.post("/strangers", files=files).json()["groups"]
+        assert len(group) == 2
 
 
 def test_the_token(tmp_path: Path) -> None:

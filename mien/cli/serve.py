@@ -123,7 +123,7 @@ def serve(
             console.say(f"mien answers on {url}; Ctrl-C ends it")
         sys.setswitchinterval(1e-3)  # whoever listens waits less for threads that compute
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
-        server(app, grace=seconds).run(sockets=[listening])
+        server(app, seconds=seconds).run(sockets=[listening])
 
 
 def _folder(facebank: str) -> Path:

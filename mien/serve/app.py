@@ -345,17 +345,13 @@ def make_app(
 
         def do() -> schema.Strangers:
             with TemporaryDirectory() as folder:
-                paths, skipped = [], []
-                for number, data in enumerate(uploads):
-                    try:
-                        decoded(data, "a photo")  # within this service's limits
-                    except BadInput:
-                        skipped.append(number)
-                        continue
-                    paths.append(Path(folder, str(number)))
-                    paths[-1].write_bytes(data)
+                paths = [Path(folder, str(number)) for number in range(len(uploads))]
+                for path, data in zip(paths, uploads, strict=True):
+                    path.write_bytes(data)
                 with open_store(desk.address, model_id=desk.model.model_id) as bank:
-                    found = cluster(paths, desk.model, facebank=bank)
+                    found = cluster(
+                        paths, desk.model, facebank=bank, most=limits.faces, decode=decoded
+                    )
             return schema.Strangers(
                 threshold=found.threshold,
                 groups=[
@@ -371,7 +367,7 @@ def make_app(
                 ],
                 alone=found.alone,
                 known=found.known,
-                skipped=skipped,
+                skipped=[int(path.name) for path, _ in found.skipped],
             )
 
         return await work(do)

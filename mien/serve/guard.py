@@ -36,6 +36,7 @@ class Limits:
     """What a request may take."""
 
     bytes: int = 25 << 20  # of its body
+    held: int = 512 << 20  # bytes of all bodies that arrive, wait or are in hand
     pixels: int = 50_000_000  # of a photo
     faces: int = 64  # of a photo that are looked at, the largest
     seconds: float = 30  # for its body to arrive, and again for the answer
@@ -75,7 +76,7 @@ class Guard:
 
     Args:
         app: what is guarded.
-        limits: bytes, seconds and rate.
+        limits: bytes, of one and of all, seconds and rate.
         token: what senders must know; None: anybody may ask.
         hosts: names by which the service may be called; None: any.  Without it a foreign page
             could have its own name point here and read the answers.
@@ -87,6 +88,7 @@ class Guard:
         self._app, self._limits, self._hosts = app, limits, hosts
         self._token = token.encode() if token is not None else None
         self._rates = Rates(limits.rate) if limits.rate else None
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -103,11 +105,16 @@ class Guard:
 
         try:
             self._admit(scope)
+            length = self._length(scope)
         except Refused as refused:
             answer = JSONResponse({"error": refused.detail}, refused.status_code, refused.headers)
             await answer(scope, receive, with_headers)
             return
-        await self._app(scope, self._counted(receive), with_headers)
+        self._held += length
+        try:
+            await self._app(scope, self._counted(receive), with_headers)
+        finally:
+            self._held -= length
 
     def _admit(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
@@ -130,9 +137,18 @@ class Guard:
             if scheme.lower() != "bearer" or not right:
                 reason = "the token is missing or wrong: send Authorization: Bearer TOKEN"
                 raise Refused(401, reason, **{"WWW-Authenticate": "Bearer"})
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._limits.bytes:
+
+    def _length(self, scope: Scope) -> int:
+        """Bytes of a body that there is room for; the most it may have, where it does not say."""
+        headers, limits = Headers(scope=scope), self._limits
+        told = headers.get("content-length", "0")
+        if not told.isdecimal() or int(told) > limits.bytes:
             raise self._too_large()
+        length = limits.bytes if "transfer-encoding" in headers else int(told)
+        if self._held and self._held + length > limits.held:  # alone, any is let in
+            reason = "too many photos are on their way: try again in a moment"
+            raise Refused(503, reason, **{"Retry-After": "1"})
+        return length
 
     def _counted(self, receive: Receive) -> Receive:
         """The body, as long as it is small and comes in time."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mien.errors import BadInput
 
@@ -39,15 +42,51 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def server(app: ASGIApp, *, grace: float) -> uvicorn.Server:
-    """What answers until SIGTERM or SIGINT, then what was accepted, for `grace` seconds at most."""
+class _InTime(H11Protocol):
+    """A connection that ends where a request's headers take too long; uvicorn itself would wait."""
+
+    seconds: float
+    _end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unwatch()
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:  # the headers are there
+            self._unwatch()
+        elif self._end is None:
+            self._end = self.loop.call_later(self.seconds, self.transport.close)
+
+    def _unwatch(self) -> None:
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
+
+
+def server(app: ASGIApp, *, seconds: float) -> uvicorn.Server:
+    """What answers until SIGTERM or SIGINT, then what was accepted.
+
+    Args:
+        app: what to answer with.
+        seconds: for a request's headers to arrive, and at the end for what was accepted.
+    """
     config = uvicorn.Config(
         app,
+        http=type("InTime", (_InTime,), {"seconds": seconds}),
         log_level="warning",
         access_log=False,  # addresses and names of people do not belong in a log
         server_header=False,
         timeout_keep_alive=10,
-        timeout_graceful_shutdown=int(grace),
+        timeout_graceful_shutdown=int(seconds),
         ws="none",
     )
     return uvicorn.Server(config)
