@@ -38,7 +38,7 @@ from mien.facebank.bank import Facebank  # noqa: E402
 from mien.facebank.rows import Photo  # noqa: E402
 from mien.model import Model, load  # noqa: E402
 from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server  # noqa: E402
-from mien.serve.desk import Together  # noqa: E402
+from mien.serve.desk import Spread  # noqa: E402
 from mien.serve.guard import Rates  # noqa: E402
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
@@ -92,7 +92,7 @@ def serving(
 ) -> Iterator[Service]:
     """A service in a thread of this process."""
     facebank, meter = folder / "facebank.db", Meter()
-    desk = Desk(model, str(facebank), note=meter.batch)
+    desk = Desk(model, str(facebank), lanes=2, note=meter.faces)
     app = make_app(desk, meter, **settings)
     with bind("127.0.0.1", 0) as listening:
         running = server(app, seconds=seconds)
@@ -285,7 +285,7 @@ def test_metrics_count_and_name_nobody(service: Service) -> None:
     text = service.client.get("/metrics").text
     line = 'mien_requests_total{route="/people/{name}/photos",status="201"} 1.0'
     assert line in text
-    assert "mien_crops_per_run_count 1.0" in text
+    assert "mien_faces_total 1.0" in text
     assert "Anna" not in text
 
 
@@ -478,33 +478,20 @@ def test_no_answer_tells_where_the_server_keeps_things(service: Service, tmp_pat
     assert not [answer.text for answer in answers if "/mien/" in answer.text]
 
 
-class Slow:
-    """An embedder that takes a while, so that others come meanwhile."""
-
-    dim, model_id = MeanColours.dim, MeanColours.model_id
-
-    def __call__(self, crops: Any) -> Any:
-        time.sleep(0.01)
-        return MeanColours()(crops)
-
-
-def test_crops_that_wait_go_together_and_come_back_to_whom_they_belong() -> None:
-    runs: list[int] = []
-    together, alone = Together(Slow(), runs.append), MeanColours()
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_crops_of_many_come_back_to_whom_they_belong(lanes: int) -> None:
+    noted: list[int] = []
+    spread, alone = Spread(MeanColours(), lanes, noted.append), MeanColours()
 
     def ask(seed: int) -> bool:
-        count = 1 + seed % 3
-        crops = np.stack(
-            [colours(seed * 5 + i).repeat(56, 0).repeat(56, 1) for i in range(count)]
-        ).astype(np.uint8)
-        return bool(np.allclose(together(crops), alone(crops), atol=1e-6))
+        colour = [colours(seed * 5 + i) for i in range(seed % 3)]
+        crops = np.array(colour, np.uint8).reshape(-1, 2, 2, 3).repeat(56, 1).repeat(56, 2)
+        return bool(np.array_equal(spread(crops), alone(crops)))
 
     with ThreadPoolExecutor(16) as clients:
         assert all(clients.map(ask, range(160)))
-    together.close()
-    assert sum(runs) == sum(1 + seed % 3 for seed in range(160))
-    assert len(runs) < 100
-    assert max(runs) <= 32
+    spread.close()
+    assert sorted(noted) == sorted(seed % 3 for seed in range(160))
 
 
 def test_everyone_of_many_clients_gets_their_own_faces(service: Service) -> None:

@@ -85,6 +85,7 @@ def serve(
     from mien.detect.mtcnn import MTCNN
     from mien.engines.common import without_password
     from mien.model import load
+    from mien.runtime import preferred, processors
 
     token = _token(token_file)
     local = is_loopback(host) and token is None  # with one, others may come through a proxy
@@ -93,10 +94,14 @@ def serve(
             f"whoever reaches {host} could read and change the facebank: set {TOKEN} or give"
             " --token-file, or listen on 127.0.0.1"
         )
+    # With many in hand, a thread each: more share a network's small layers badly.
     finder = MTCNN(threads=1) if detector == DEFAULT_DETECTOR and at_once > 1 else detector
-    network = load(model, detector=finder, threshold=threshold, fmr=fpir)
+    # OpenVINO runs one at a time, on all processors.
+    lanes = processors() if at_once > 1 and preferred() == "onnxruntime" else 1
+    threads = 1 if lanes > 1 else None
+    network = load(model, detector=finder, threshold=threshold, fmr=fpir, threads=threads)
     meter = Meter()
-    desk = Desk(network, facebank, at_once=at_once, note=meter.batch)
+    desk = Desk(network, facebank, at_once=at_once, lanes=lanes, note=meter.faces)
     limits = Limits(
         bytes=megabytes << 20,
         pixels=megapixels * 1_000_000,

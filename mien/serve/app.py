@@ -96,7 +96,7 @@ def make_app(
 
     Args:
         desk: does the work; it is closed when the application ends.
-        meter: counts; the desk's `note` should be its `batch`.
+        meter: counts; the desk's `note` should be its `faces`.
         limits: what a request may take.
         token: see `Guard`.
         hosts: see `Guard`.

@@ -1,25 +1,23 @@
 """A model and a facebank for many requests at once.
 
 Photos are decoded and searched for faces by a few threads, no more of them at a time than there are
-processors.  The crops of all that wait go through the network together.  The facebank belongs to
-one thread, as SQLite wants it, so changes come one after the other.
+processors; their crops go through the network one by one, as many at a time as there are lanes.
+The facebank belongs to one thread, as SQLite wants it, so changes come one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from threading import BoundedSemaphore, Event
+from dataclasses import dataclass, replace
+from threading import BoundedSemaphore
 from typing import TypeVar
 
 import numpy as np
 
 from mien import images
-from mien.embed import BATCH
 from mien.engines import Store, create_store
 from mien.errors import MienError
 from mien.facebank.bank import Facebank
@@ -31,35 +29,28 @@ from mien.types import Crops, Detector, Embedder, Embeddings, Face, Image, Match
 
 T = TypeVar("T")
 
-AT_ONCE = 8  # photos in memory and in hand: several of them can wait for one run of the network
+AT_ONCE = 8  # photos in memory and in hand: while some are embedded, others are looked at
 
 
 class Busy(MienError):
     """More requests wait than can be answered in time."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    crops: Crops
-    done: Event = field(default_factory=Event)
-    vectors: Embeddings | None = None  # still, when it is done: the run has failed
+class Spread:
+    """An embedder that many threads may call: each crop by itself, some of them at a time.
 
-
-class Together:
-    """An embedder that many threads may call: what waits while it runs is embedded in one run.
-
-    Nobody waits for a batch to fill, so one request alone is as fast as without.
+    A crop takes no less in a batch, and on two threads nearly as long as on one, so most is done
+    where each lane's network has one thread (docs/serve.md).
 
     Args:
-        embedder: what to run.
-        note: is told of each run how many crops it took.
+        embedder: what to run; where there is one lane, with all crops of a call at once.
+        lanes: crops at a time.
+        note: is told of each call how many crops it has.
     """
 
-    def __init__(self, embedder: Embedder, note: Callable[[int], None]) -> None:
-        self._embedder = embedder
-        self._note = note
-        self._waiting: deque[_Waiting] = deque()
-        self._thread = ThreadPoolExecutor(1, "embed")
+    def __init__(self, embedder: Embedder, lanes: int, note: Callable[[int], None]) -> None:
+        self._embedder, self._lanes, self._note = embedder, lanes, note
+        self._threads = ThreadPoolExecutor(lanes, "embed")
 
     @property
     def dim(self) -> int:
@@ -70,39 +61,13 @@ class Together:
         return self._embedder.model_id
 
     def __call__(self, crops: Crops) -> Embeddings:
-        if not len(crops):
-            return self._embedder(crops)
-        mine = _Waiting(crops)
-        self._waiting.append(mine)
-        run = self._thread.submit(self._embed)  # this one, or an earlier one, takes mine
-        mine.done.wait()
-        if mine.vectors is None:
-            raise RuntimeError("the run that these crops were part of failed") from run.exception()
-        return mine.vectors
-
-    def _embed(self) -> None:
-        taken: list[_Waiting] = []
-        while self._waiting and (not taken or _many(taken) + len(self._waiting[0].crops) <= BATCH):
-            taken.append(self._waiting.popleft())
-        if not taken:
-            return
-        try:
-            vectors = self._embedder(np.concatenate([one.crops for one in taken]))
-            self._note(len(vectors))
-            ends = np.cumsum([len(one.crops) for one in taken])
-            for one, part in zip(taken, np.split(vectors, ends[:-1]), strict=True):
-                one.vectors = part
-        finally:
-            for one in taken:
-                one.done.set()
+        self._note(len(crops))
+        parts = crops[:, None] if self._lanes > 1 and len(crops) else [crops]
+        return np.concatenate(list(self._threads.map(self._embedder, parts)))
 
     def close(self) -> None:
-        """End the thread, once it has done what it was given."""
-        self._thread.shutdown()
-
-
-def _many(waiting: Sequence[_Waiting]) -> int:
-    return sum(len(one.crops) for one in waiting)
+        """End the threads, once they have done what they were given."""
+        self._threads.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +104,7 @@ class Desk:
         facebank: its address, see `mien.engines`; made where there is none.
         at_once: requests in hand at a time.
         queue: requests that may wait for their turn.
-        note: see `Together`.
+        lanes, note: see `Spread`.
 
     Raises:
         BadFacebank, FacebankMismatch, CannotWrite: see `Facebank.create`.
@@ -152,13 +117,14 @@ class Desk:
         *,
         at_once: int = AT_ONCE,
         queue: int = 256,
+        lanes: int = 1,
         note: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._together = Together(model.embedder, note)
+        self._spread = Spread(model.embedder, lanes, note)
         self._turns = BoundedSemaphore(processors() if at_once > 1 else 1)
         detector = _InTurn(model.detector, self._turns)
         self.own = model  # not to be run, but to be told of
-        self.model = replace(model, detector=detector, embedder=self._together)
+        self.model = replace(model, detector=detector, embedder=self._spread)
         self.address = facebank
         self.at_once = at_once
         self._room = at_once + queue
@@ -231,6 +197,6 @@ class Desk:
     def close(self) -> None:
         """Finish what was begun and let go of the file."""
         self._lookers.shutdown()
-        self._together.close()
+        self._spread.close()
         self._clerk.submit(self._bank.close).result()
         self._clerk.shutdown()

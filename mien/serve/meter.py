@@ -1,4 +1,4 @@
-"""What is counted: requests, their times, and how many crops went through the network together."""
+"""What is counted: requests, their times, and the faces that went through the network."""
 
 from __future__ import annotations
 
@@ -26,16 +26,13 @@ class Meter:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._crops = Histogram(
-            "mien_crops_per_run",
-            "Faces that went through the network together.",
-            buckets=(1, 2, 4, 8, 16, 32),
-            registry=self._registry,
+        self._faces = Counter(
+            "mien_faces", "Faces that went through the network.", registry=self._registry
         )
 
-    def batch(self, crops: int) -> None:
-        """Note a run of the network."""
-        self._crops.observe(crops)
+    def faces(self, count: int) -> None:
+        """Note faces that go through the network."""
+        self._faces.inc(count)
 
     def exposition(self) -> tuple[bytes, int, dict[str, str]]:
         """Body, status and headers of an answer."""
