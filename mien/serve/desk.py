@@ -62,7 +62,8 @@ class Spread:
 
     def __call__(self, crops: Crops) -> Embeddings:
         self._note(len(crops))
-        parts = crops[:, None] if self._lanes > 1 and len(crops) else [crops]
+        apart = self._lanes > 1 and len(crops)
+        parts: list[Crops] = list(crops[:, None]) if apart else [crops]
         return np.concatenate(list(self._threads.map(self._embedder, parts)))
 
     def close(self) -> None:
