@@ -534,7 +534,7 @@ def test_a_network_learns_from_a_teacher_block_by_block_and_then_as_a_whole(
         teacher=teacher,
         batch=4,
         block_steps=20,
-        steps=10,
+        steps=1,
         optimizer="adamw",
         rate=1e-3,
     )
@@ -547,7 +547,7 @@ def test_a_network_learns_from_a_teacher_block_by_block_and_then_as_a_whole(
 def test_a_teacher_of_other_blocks_still_teaches_who_resembles_whom(
     teacher: str, tmp_path: Path
 ) -> None:
-    log = run(toy.config(teacher=teacher, steps=10, teacher_weight=0.5), tmp_path)
+    log = run(toy.config(teacher=teacher, steps=1, teacher_weight=0.5), tmp_path)
     assert log[0].keys() >= {"liarcface", "relations"}
     assert "cosine" not in log[0]
     with pytest.raises(BadInput, match="toy with 8 numbers has other blocks than"):
