@@ -8,12 +8,10 @@ import os
 import pickle
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -435,15 +433,8 @@ def test_what_ranks_share_is_what_learns(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def start(world: int, out: Path, **settings: Any) -> subprocess.Popen[str]:
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={world}"),
-            *("--master-addr=127.0.0.1", f"--master-port={port}", str(Path(toy.__file__))),
-            *(str(out), json.dumps(settings)),
-        ],
+        [sys.executable, str(Path(toy.__file__)), str(world), str(out), json.dumps(settings)],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -1,16 +1,21 @@
 """A network and a data set of almost no size, so that tests of training take no time.
 
-As a program, it is a rank of a run: `torchrun toy.py OUT JSON`.
+As a program, `toy.py WORLD OUT JSON`, it is all ranks of a run.  They are as torchrun starts them,
+but forked, so that torch is loaded once for all.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import children
 import cv2
 import numpy as np
 import torch
@@ -92,25 +97,41 @@ def use() -> None:
 
 def main() -> None:
     use()
-    out, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+    world, out, settings = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     dies_at = settings.pop("dies_at", None)
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(world),
+    }
+    ranks = [
+        children.start(partial(learn, rank, out, config(**settings), dies_at))
+        for rank in range(world)
+    ]
+    for process in ranks:
+        process.join()
+    sys.exit(any(process.exitcode for process in ranks))
+
+
+def learn(rank: int, out: Path, settings: TrainConfig, dies_at: int | None) -> None:
+    """A rank's part of a run; rank 1 dies at a step."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
+    if dies_at is not None and rank == 1:
+        step = engine.Run.learn
 
-    def report(entry: dict[str, Any]) -> None:
-        pass
-
-    if dies_at is not None and os.environ["RANK"] == "1":
-        learn = engine.Run.learn
-
-        def learn_or_die(self: engine.Run, *rest: Any) -> Any:
+        def step_or_die(self: engine.Run, *rest: Any) -> Any:
             if self.step == dies_at:
                 os.kill(os.getpid(), 9)
-            return learn(self, *rest)
+            return step(self, *rest)
 
         run: Any = engine.Run
-        run.learn = learn_or_die
+        run.learn = step_or_die
     try:
-        train(config(**settings), out, report)
+        train(settings, out, lambda entry: None)
     except MienError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         os._exit(2)
