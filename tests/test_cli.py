@@ -659,10 +659,15 @@ def test_models_are_listed_without_torch(tmp_path: Path) -> None:
         assert word in result.stdout + result.stderr
 
 
-def test_the_slim_options(bare: Run) -> None:
+def test_the_slim_options(bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
+    from mien.backbones import slim
+
+    some = {name: slim.OPTIONS[name] for name in ("A1", "A2")}  # to count them all takes seconds
+    monkeypatch.setattr(slim, "OPTIONS", some)
     first, *options = bare("models", "--slim", "--json").document["networks"]
     assert first["name"] == "seesaw_shuffle"
+    assert [option["name"] for option in options] == ["A1", "A2"]
     assert options[0]["arguments"] == {"filters": 32, "downsample": "conv"}
     assert options[0]["macs"] > 2 * first["macs"]
     assert bare("models", "--slim").out.splitlines()[2].startswith("A1 ")
