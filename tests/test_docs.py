@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pages
 import pytest
 import typer
-from test_readme import alike
+from test_readme import OPERATORS, alike, run
 
 import mien
-from mien.cli import app, main
+from mien.cli import app
 from mien.model import shipped
 
 FOLDER = pages.ROOT / "docs"
 TEXTS = {page.relative_to(FOLDER).as_posix(): page.read_text("utf-8") for page in pages.DOCS}
-OPERATORS = set("();<>|&")
 WRONG_USAGE: Any = typer.BadParameter.__base__  # of click's, wherever Typer has it from
 
 
@@ -49,23 +44,6 @@ def test_its_commands_run(name: str, demo_photos: Path, tmp_path: Path) -> None:
             assert alike(printed, step.output.strip("\n")), (
                 f"{step.label} prints this; make readme puts it into {name}:\n{printed}"
             )
-
-
-def run(step: pages.Step, folder: Path) -> tuple[int, str]:
-    """As `pages.run`, but for plain commands of mien within this process, which has it loaded."""
-    if not step.label.startswith("mien ") or OPERATORS & set(step.label.partition("#")[0]):
-        return pages.run(step, folder)
-    said = io.BytesIO()
-    both = io.TextIOWrapper(said, "utf-8", write_through=True)
-    with (
-        chdir(folder),
-        patch.dict(os.environ, pages.SETTINGS),
-        redirect_stdout(both),
-        redirect_stderr(both),
-        pytest.raises(SystemExit) as end,
-    ):
-        main(shlex.split(step.label, comments=True)[1:])
-    return int(end.value.code or 0), said.getvalue().decode().strip("\n")
 
 
 @pytest.mark.parametrize("name", TEXTS)
