@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import combinations, product
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import rec
 pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 pytest.importorskip("pyarrow", reason="preparing data is an extra: pip install 'mien[data]'")
 
+from mien.cli import main
 from mien.data.crops import largest
 from mien.detect.mtcnn import MTCNN
 
@@ -47,13 +49,12 @@ def insightface(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*command: object, cwd: Path) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MIEN_FACEBANK": "facebank.db"}
+def torchrun(*command: object) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", *map(str, command)],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", *map(str, command)],
         capture_output=True,
         text=True,
-        cwd=cwd,
         env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         timeout=300,
     )
@@ -61,27 +62,43 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
-def test_from_insightfaces_files_to_a_name(insightface: Path, data: Path, tmp_path: Path) -> None:
-    run("mien", "prepare", insightface, "--out", "data", cwd=tmp_path)
-    train = ("mien", "train", "-d", "data", "--out", "run", "--loss", "liarcface")
+@pytest.fixture
+def mien(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs a command in an empty folder, and gives what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIEN_FACEBANK", "facebank.db")
+
+    def run(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert end.value.code in (None, 0), err
+        return out
+
+    return run
+
+
+def test_from_insightfaces_files_to_a_name(
+    mien: Callable[..., str], insightface: Path, data: Path, tmp_path: Path
+) -> None:
+    mien("prepare", insightface, "--out", "data")
+    train = ("train", "-d", "data", "--out", "run", "-net", "seesaw_tiny", "--loss", "liarcface")
     short = ("-b", 8, "--steps", 3, "-lr", 0.01, "--validate", "data/lfw.bin")
-    two = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
-    assert run(*two, *train, *short, cwd=tmp_path).split() == ["run/last.safetensors"]
+    printed = torchrun("--nproc-per-node=2", "-m", "mien", *train, *short)
+    assert printed.split() == ["run/last.safetensors"]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["trained"]["people"] == 4
     assert 0 <= record["results"]["validation"]["lfw"] <= 1
-    run("mien", "export", "run/last.safetensors", "mine.onnx", cwd=tmp_path)
-    measured = run(
-        *("mien", "evaluate", "mine.onnx", "data/lfw.bin", "--threshold", 0.5, "--json"),
-        cwd=tmp_path,
-    )
+    mien("export", "run/last.safetensors", "mine.onnx")
+    measured = mien("evaluate", "mine.onnx", "data/lfw.bin", "--threshold", 0.5, "--json")
     assert json.loads(measured)["evaluations"][0]["pairs"] == 80
     people = tmp_path / "people"
     for person in sorted((data / "celebs").iterdir())[:2]:
         (people / person.name).mkdir(parents=True)
         (people / person.name / "1.jpg").symlink_to(sorted(person.iterdir())[0])
     mine = ("--model", "mine.onnx", "--threshold", 0.5)
-    run("mien", "enroll", people, *mine[:2], cwd=tmp_path)
+    mien("enroll", people, *mine[:2])
     photo = next(people.glob("*/1.jpg"))
-    said = run("mien", "identify", photo, *mine, "--min-face", 30, cwd=tmp_path)
-    assert photo.parent.name in said
+    assert photo.parent.name in mien("identify", photo, *mine, "--min-face", 30)
