@@ -89,7 +89,7 @@ def clip(demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(clip: Path) -> Iterator[Any]:
     """Chromium, whose camera is the clip."""
     with playwright.sync_playwright() as engine:
@@ -143,15 +143,17 @@ def test_a_token_is_asked_for(browser: Any, start: Start) -> None:
     page.get_by_role("textbox", name="Token").fill("secret")
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("Nobody is known yet").wait_for()
+    page.close()
 
 
 def look(page: Any, view: str) -> None:
     """Let axe look at a view in both colours, and see that it fits a phone."""
+    if AXE.is_file() and page.evaluate("typeof axe") == "undefined":
+        page.evaluate(AXE.read_text("utf-8"))
     for colours in ("light", "dark"):
         # Colours on their way from one to the other would be measured.
         page.emulate_media(color_scheme=colours, reduced_motion="reduce")
         if AXE.is_file():
-            page.evaluate(AXE.read_text("utf-8"))
             found = page.evaluate("async () => (await axe.run()).violations")
             assert not [(one["id"], [n["target"] for n in one["nodes"]]) for one in found], view
         for screen in SCREENS:
