@@ -1,5 +1,5 @@
 # make demo    recognise people in real photographs
-# make test    check and test everything
+# make test    check and test everything; with -j2, the checks beside the tests
 # make docs    make a site of docs/, in site/; any warning fails
 # make readme  run the commands of the README and of docs/, and put what they print into them
 # make page    fetch ONNX Runtime Web with npm, for recognition in the browser itself
@@ -18,15 +18,21 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SECONDS ?= 600
 ORT := mien/serve/page/ort
 
-.PHONY: demo test docs page browser screenshots photos readme picture faults fuzz clean
+.PHONY: demo test style types tests docs page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
 
-test: .venv/ready photos
+test: style types tests
+
+style: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: .venv/ready
 	$(BIN)/mypy
+
+tests: .venv/ready photos
 	$(BIN)/pytest
 
 photos: .venv/installed
