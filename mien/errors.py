@@ -15,6 +15,10 @@ Every message is one sentence: what was wrong, the value, what to do.  The comma
 and exits with 2.  Mistakes of the calling program are ValueError or TypeError instead.
 """
 
+from __future__ import annotations
+
+import re
+
 
 class MienError(Exception):
     """What a user can cause and can mend."""
@@ -57,3 +61,15 @@ class MissingExtra(MienError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional package: pip install 'mien[{extra}]'")
+
+
+def without_password(address: str) -> str:
+    """An address as a message may show it: to the first ? or =, after which a password may come.
+
+    Where a password makes it unclear which part of the address is the host's, nothing is shown.
+    """
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
+    shown = re.fullmatch(r"(?:[^/?#]*@)?([^@?#=]*)(?:[?#=][^@]*)?", rest)
+    return f"{scheme}://{shown[1] if shown else '...'}"

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from mien.engines import Store, archive, copy, create_store, exists, open_store
-from mien.engines.common import without_password
 from mien.engines.milvus import _connect
 from mien.errors import BadFacebank, BadInput, FacebankMismatch, UnknownPerson
 from mien.facebank.bank import Facebank
@@ -252,20 +251,6 @@ def test_a_copy_that_loses_something_is_noticed(store: Store, tmp_path: Path) ->
 
     with pytest.raises(BadFacebank, match="5 of 5 photos or has changed"):
         copy(store, create)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "postgresql://ann:s3cret@host/faces",
-        "postgresql://host/faces?user=ann&password=s3cret",
-        "postgresql://host/faces?sslpassword=s3cret&user=ann",
-        "milvus://host:19530",
-        "people.facebank",
-    ],
-)
-def test_no_password_is_shown(address: str) -> None:
-    assert without_password(address) == address.replace("s3cret", "***")
 
 
 def test_a_password_of_milvus_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:

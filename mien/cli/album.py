@@ -18,6 +18,7 @@ from mien.cli.options import (
     ModelName,
     Threshold,
 )
+from mien.errors import without_password
 
 
 def _index() -> Path:
@@ -66,7 +67,6 @@ def album(
 
     from mien.album import Album, write_csv, write_page, write_sidecars
     from mien.engines import exists, open_store
-    from mien.engines.common import without_password
     from mien.model import load
 
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)

@@ -29,7 +29,7 @@ from mien.cli.options import (
     Threshold,
 )
 from mien.cli.video import appearance_entry, clock
-from mien.errors import BadInput
+from mien.errors import BadInput, without_password
 
 if TYPE_CHECKING:
     from mien.model import Model
@@ -69,7 +69,7 @@ def camera(
     from mien.model import load
 
     with needs_extra("looking at a camera", "video"):
-        from mien.video.camera import Camera, without_password
+        from mien.video.camera import Camera
         from mien.watch import Moment, watch
 
     if as_json and json_lines:

@@ -22,7 +22,7 @@ from mien.cli.options import (
     ModelName,
     Threshold,
 )
-from mien.errors import BadInput
+from mien.errors import BadInput, without_password
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
 
@@ -83,7 +83,6 @@ def serve(
     with needs_extra("mien serve", "serve"):
         from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server
     from mien.detect.mtcnn import MTCNN
-    from mien.engines.common import without_password
     from mien.model import load
     from mien.runtime import preferred, processors
 

@@ -17,8 +17,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from mien.engines.common import without_password
-from mien.errors import BadFacebank, BadInput
+from mien.errors import BadFacebank, BadInput, without_password
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Person, Photo
 from mien.types import Embeddings, Match

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -43,10 +41,3 @@ def match(
     best = int(scores.argmax())
     score = float(scores[best].clip(-1, 1))
     return Match(people[best] if score >= threshold else None, score)
-
-
-def without_password(address: str) -> str:
-    """An address as it may be shown."""
-    address = re.sub(r"([?&]\w*password=)[^&]*", r"\1***", address)  # as PostgreSQL takes it too
-    password = urlsplit(address).password
-    return address.replace(f":{password}@", ":***@") if password else address

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from mien.engines import common
-from mien.errors import BadFacebank, BadInput, MissingExtra, UnknownPerson
+from mien.errors import BadFacebank, BadInput, MissingExtra, UnknownPerson, without_password
 from mien.facebank.rows import Person, Photo, named, person_name, require_model
 from mien.types import Embeddings, Match
 
@@ -35,7 +35,7 @@ class MilvusStore:
     """People and their photos in Milvus; see `mien.engines.Store`."""
 
     def __init__(self, address: str, model_id: str | None, dim: int | None) -> None:
-        self.path = common.without_password(address)
+        self.path = without_password(address)
         self._last = 0  # number of the photo that was added last
         with ExitStack() as undo, self._in_words():
             self._client, self._prefix = _connect(address)

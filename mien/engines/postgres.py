@@ -14,7 +14,14 @@ from typing import Any, Self
 import numpy as np
 
 from mien.engines import common
-from mien.errors import BadFacebank, BadInput, CannotWrite, MissingExtra, UnknownPerson
+from mien.errors import (
+    BadFacebank,
+    BadInput,
+    CannotWrite,
+    MissingExtra,
+    UnknownPerson,
+    without_password,
+)
 from mien.facebank.rows import Person, Photo, named, person_name, require_model
 from mien.types import Embeddings, Match
 
@@ -37,24 +44,14 @@ class PostgresStore:
     """People and their photos in PostgreSQL; see `mien.engines.Store`."""
 
     def __init__(self, address: str, model_id: str | None, dim: int | None) -> None:
-        self.path = common.without_password(address)
+        self.path = without_password(address)
         self._address = address
         with ExitStack() as undo, self._in_words():
-            import psycopg
-            from pgvector.psycopg import register_vector
-
-            self._db: Any = psycopg.connect(address, autocommit=True)
-            undo.callback(self.close)
             if dim is not None:
-                with self._db.transaction():
-                    self._db.execute("SELECT pg_advisory_xact_lock(1835623790)")
-                    self._db.execute(_TABLES)
-                    self._db.execute(
-                        "INSERT INTO mien_facebank VALUES (1, %s, %s) ON CONFLICT DO NOTHING",
-                        (model_id, dim),
-                    )
+                _make(address, model_id, dim)
+            self._db = _connect(address)
+            undo.callback(self.close)
             self.model_id, self.dim = self._made_for()
-            register_vector(self._db)
             if model_id is not None:
                 self.require(model_id)
             undo.pop_all()
@@ -227,12 +224,7 @@ class PostgresStore:
     def _live(self) -> Any:
         """The connection; a new one where a server that restarted has ended it."""
         if self._db.closed:
-            import psycopg
-            from pgvector.psycopg import register_vector
-
-            db = psycopg.connect(self._address, autocommit=True)
-            register_vector(db)
-            self._db = db
+            self._db = _connect(self._address)
         return self._db
 
     @contextmanager
@@ -255,6 +247,32 @@ class PostgresStore:
                 f"{self.path} cannot be used now ({_line(error)}): check that PostgreSQL with"
                 " pgvector runs there"
             ) from error
+
+
+def _make(address: str, model_id: str | None, dim: int) -> None:
+    """Make the facebank's tables, where they are not there yet."""
+    import psycopg
+
+    with psycopg.connect(address) as db:  # one transaction
+        db.execute("SELECT pg_advisory_xact_lock(1835623790)")
+        db.execute(_TABLES)
+        db.execute(
+            "INSERT INTO mien_facebank VALUES (1, %s, %s) ON CONFLICT DO NOTHING", (model_id, dim)
+        )
+
+
+def _connect(address: str) -> Any:
+    """A connection to a facebank that is there, which takes and gives vectors."""
+    import psycopg
+    from pgvector.psycopg import register_vector
+
+    with ExitStack() as undo:
+        db = psycopg.connect(address, autocommit=True)
+        undo.callback(db.close)
+        db.execute("SELECT FROM mien_facebank")  # where it lacks, the extension may lack as well
+        register_vector(db)
+        undo.pop_all()
+    return db
 
 
 def _rows(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[tuple[Any, ...]]:

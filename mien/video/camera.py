@@ -16,7 +16,7 @@ from typing import Any
 import av
 import cv2
 
-from mien.errors import BadInput
+from mien.errors import BadInput, without_password
 from mien.video.read import Still, Video, decoded, opened, quarter_turns
 
 PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds before each new try to connect; then it is given up
@@ -171,15 +171,3 @@ def _connect(address: str, name: str) -> Any:
         raise BadInput(f"{name} sends no pictures: check the address")
     container.streams.video[0].thread_type = "SLICE"  # threads by picture would each hold one back
     return container
-
-
-def without_password(address: str) -> str:
-    """An address as it may be shown: to the first ? or =, after which some cameras want a password.
-
-    Where a password makes it unclear which part of the address is the camera's, nothing is shown.
-    """
-    scheme, mark, rest = address.partition("://")
-    if not mark:
-        return address
-    shown = re.fullmatch(r"(?:[^/?#]*@)?([^@?#=]*)(?:[?#=][^@]*)?", rest)
-    return f"{scheme}://{shown[1] if shown else '...'}"
