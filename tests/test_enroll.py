@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -425,6 +426,37 @@ def test_a_full_disk_keeps_what_was_enrolled_before(tmp_path: Path, model: FakeM
         assert 0 < len(before) < 60
         done = enroll(folder, facebank, model)
         assert counts(done) == (60 - len(before), len(before), 0, 0)
+        assert facebank.photos()[: len(before)] == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 KiB."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(where)]
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("only root may mount a small disk")
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path, model: FakeModel) -> None:
+    folder, path, ballast = tmp_path / "people", small_disk / "f", small_disk / "ballast"
+    for number in range(60):
+        save_photo(folder / f"P{number % 7}" / f"{number}.png", number)
+    ballast.write_bytes(bytes(64 * 1024))
+    with Facebank.create(path, model_id=model.model_id, dim=model.dim) as facebank:
+        with pytest.raises(CannotWrite) as caught:
+            enroll(folder, facebank, model)
+        assert str(caught.value).endswith("free some space")
+        before = facebank.photos()
+        assert 0 < len(before) < 60
+        ballast.unlink()
+        assert counts(enroll(folder, facebank, model)) == (60 - len(before), len(before), 0, 0)
+    with Facebank.open(path, model_id=model.model_id) as facebank:
         assert facebank.photos()[: len(before)] == before
 
 
