@@ -12,7 +12,7 @@ import numpy as np
 
 from mien.errors import BadModel
 from mien.protobuf import metadata
-from mien.runtime import one_to_one, preferred
+from mien.runtime import failures, one_to_one, preferred
 from mien.types import Crops, Embeddings
 
 BATCH = 32  # crops per run: memory stays bounded however many faces a picture holds
@@ -90,8 +90,13 @@ class OnnxEmbedder:
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
         self.runtime = runtime or preferred()
-        self._run = one_to_one(content, runtime=self.runtime, threads=threads, otherwise=unusable)
-        found = self(canary_crop())[0]
+        try:
+            self._run = one_to_one(
+                content, runtime=self.runtime, threads=threads, otherwise=unusable
+            )
+            found = self(canary_crop())[0]
+        except (IndexError, TypeError, ValueError, *failures()) as error:
+            raise BadModel(unusable) from error
         same = found.shape == canary.shape == (self.dim,)
         if not same or not (np.abs(found - canary) < self._tolerance()).all():
             raise BadModel(

@@ -47,7 +47,6 @@ def session(
         BadModel: missing or damaged; says `otherwise`.
     """
     import onnxruntime as ort  # slow to import, and not every command runs a network
-    from onnxruntime.capi import onnxruntime_pybind11_state as broken
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or processors()
@@ -61,17 +60,25 @@ def session(
         content = model.read_bytes() if isinstance(model, Path) else model
         # Without its fallback, which prints to stdout and tries the same again.
         return ort.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
-    except (
-        OSError,
+    except (OSError, *failures()) as error:
+        raise BadModel(otherwise) from error
+
+
+@cache
+def failures() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime and OpenVINO raise of a network that they cannot load, or cannot run."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as broken
+
+    return (
         broken.Fail,
         broken.InvalidArgument,
         broken.InvalidGraph,
         broken.InvalidProtobuf,
         broken.NotImplemented,
         broken.RuntimeException,
+        RuntimeError,
         UnicodeDecodeError,  # of a message that quotes what is damaged
-    ) as error:
-        raise BadModel(otherwise) from error
+    )
 
 
 def preferred() -> str:

@@ -22,7 +22,7 @@ from mien.embed import Card
 from mien.errors import BadInput, BadModel
 from mien.export.file import TOLERANCE, crops_to_compare, make_card
 from mien.images import write_atomically
-from mien.runtime import one_to_one
+from mien.runtime import failures, one_to_one
 from mien.teacher import INPUTS
 
 
@@ -61,7 +61,7 @@ def adopt(
     crops = crops_to_compare()
     try:
         together, alone = run(crops), np.concatenate([run(one[None]) for one in crops])
-    except RuntimeError as error:  # as ONNX Runtime's errors are
+    except failures() as error:
         raise BadModel(strange) from error
     if together.shape != alone.shape or not np.abs(together - alone).max() < TOLERANCE:
         raise BadModel(f"{network} can look at one face at a time only: give another")
