@@ -95,7 +95,7 @@ class OnnxEmbedder:
                 content, runtime=self.runtime, threads=threads, otherwise=unusable
             )
             found = self(canary_crop())[0]
-        except (IndexError, TypeError, ValueError, *failures()) as error:
+        except failures(IndexError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
         same = found.shape == canary.shape == (self.dim,)
         if not same or not (np.abs(found - canary) < self._tolerance()).all():

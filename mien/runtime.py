@@ -60,16 +60,21 @@ def session(
         content = model.read_bytes() if isinstance(model, Path) else model
         # Without its fallback, which prints to stdout and tries the same again.
         return ort.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
-    except (OSError, *failures()) as error:
+    except failures(OSError) as error:
         raise BadModel(otherwise) from error
 
 
 @cache
-def failures() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime and OpenVINO raise of a network that they cannot load, or cannot run."""
+def failures(*besides: type[Exception]) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime and OpenVINO raise of a network that they cannot load, or cannot run.
+
+    Args:
+        besides: what else may be raised there.
+    """
     from onnxruntime.capi import onnxruntime_pybind11_state as broken
 
     return (
+        *besides,
         broken.Fail,
         broken.InvalidArgument,
         broken.InvalidGraph,
