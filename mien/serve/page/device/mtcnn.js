@@ -4,7 +4,7 @@
 
 import { part, shrunk, transposed, warped } from "./pixels.js";
 
-const LONGEST = 4096, CELL = 12, STRIDE = 2, BATCH = 256;
+const LONGEST = 4096, CELL = 12, STRIDE = 2, GRID = 8, BATCH = 256;
 const UNION = 0.5, SMALLER = 0.7;
 const { fround } = Math;
 
@@ -93,10 +93,13 @@ const along = (box, edge, part) => fround(box[edge] + fround(part * fround(box[2
 const calibrated = (box, offsets, i) => box.map((_, edge) => along(box, edge, offsets[4 * i + edge]));
 
 function square([left, top, right, bottom]) {
-  const reach = fround(Math.max(right - left, bottom - top, 1)) / 2;
-  const x = fround(left + right) / 2, y = fround(top + bottom) / 2;
-  return [x - reach, y - reach, x + reach, y + reach].map(fround);
+  const side = fround(Math.max(right - left, bottom - top, 1));
+  const low = [fround(left + right), fround(top + bottom)].map((sum) => onGrid(fround(sum - side) / 2));
+  return [...low, low[0] + onGrid(side), low[1] + onGrid(side)];
 }
+
+// On it the last bit of a sum moves nothing.
+const onGrid = (pixels) => Math.round(pixels * GRID) / GRID;
 
 function bounded(image) {
   const shrink = LONGEST / Math.max(image.rows, image.columns);
