@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pytest
 from fakes import MeanColours, save_photo
 from PIL import Image as Pillow
@@ -27,6 +28,7 @@ from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
 from mien.detect import DETECTORS
 from mien.errors import without_password
 from mien.facebank.bank import Facebank
+from mien.facebank.rows import Photo
 from mien.images import read
 from mien.model import DEFAULT
 
@@ -155,21 +157,35 @@ def test_completion(bare: Run, shell: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        ("wave",),
-        ("compare", "one.jpg"),
-        ("identify",),
-        ("identify", "x.jpg", "--threshold", "2"),
-        ("identify", "x.jpg", "--limit", "0"),
-        ("identify", "x.jpg", "--min-face", "3"),
-        ("people", "wave"),
+        ("wave", "command 'wave': see mien --help"),
+        ("idetify", "'idetify'; did you mean 'identify': see mien --help"),
+        ("--key-file", "'--key-file' requires an argument: see mien --help"),
+        ("compare one.jpg", "missing argument 'B': see mien compare --help"),
+        ("compare a b c", "extra argument(s) (c): see mien compare --help"),
+        ("identify", "missing argument 'PATH': see mien identify --help"),
+        ("identify x.jpg --thresold 1", "no such option: --thresold"),
+        ("identify x.jpg --threshold 2", "'--threshold': '2' should be less than or equal to 1"),
+        ("identify x.jpg --limit 0", "'--limit': '0' should be"),
+        ("identify x.jpg --min-face 3", "'--min-face': '3' should be"),
+        ("identify x.jpg --save", "'--save' requires an argument: see mien identify --help"),
+        ("people wave", "command 'wave': see mien people --help"),
+        ("benchmark", "missing command: see mien benchmark --help"),
+        ("benchmark embed --batch 4 --batch x", "'x' should be a valid integer"),
+        ("evaluate a b --mirror maybe", "'--mirror': 'maybe' is not one of 'off', 'on', 'both':"),
     ],
 )
-def test_wrong_usage_is_2(bare: Run, arguments: tuple[str, ...]) -> None:
-    result = bare(*arguments)
+def test_wrong_usage_is_one_sentence_and_2(bare: Run, arguments: str, said: str) -> None:
+    result = bare(*arguments.split())
     assert (result.code, result.out) == (2, "")
-    assert "Usage: mien" in result.err
+    assert said in result.err
+    assert is_a_sentence(result.err)
+
+
+def test_no_arguments_show_the_help(bare: Run) -> None:
+    result = bare()
+    assert (result.code, result.out.strip(), result.err) == (2, bare("--help").out.strip(), "")
 
 
 @pytest.mark.parametrize(
@@ -875,7 +891,19 @@ def test_a_closed_pipe_is_quiet(mien: Run, people: Path, model_file: Path, lines
         process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ""
-    process.wait(60)
+    assert process.wait(60) == 141
+
+
+def test_a_table_that_nobody_reads_to_the_end_is_quiet(bare: Run, tmp_path: Path) -> None:
+    with Facebank.create(tmp_path / "facebank.db", model_id="made-up", dim=1) as bank:
+        photos = [Photo(f"{n:0200}", f"{n:064x}", "/", "a.jpg", 1, 32) for n in range(1000)]
+        bank.add(photos, np.ones((1000, 1), np.float32))
+    process = start("people", stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == ("", 141)
 
 
 def test_an_interruption_is_quiet_and_130(mien: Run, people: Path, model_file: Path) -> None:

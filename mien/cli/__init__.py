@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -44,13 +45,15 @@ from mien.errors import MienError
 from mien.facebank.key import FILE_VARIABLE
 from mien.facebank.log import COMMAND
 
+_WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, wherever Typer has it from
+
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 the answer is no; 2 not done, and a sentence says why; "
-    "3 done, but some photos were skipped; 130 interrupted.",
+    "3 done, but some photos were skipped; 130 interrupted; 141 nobody reads the results.",
 )
 _people = typer.Typer(cls=people.ListByDefault)
 _benchmark = typer.Typer(cls=Group)
@@ -58,6 +61,14 @@ _benchmark = typer.Typer(cls=Group)
 
 class _Command(TyperCommand):
     """A command that the facebank's log can name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments; what is wrong with them knows of which command they are."""
+        try:
+            return super().parse_args(ctx, args)
+        except _WRONG_USAGE as error:
+            error.ctx = error.ctx or ctx
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run it under its name."""
@@ -180,12 +191,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         try:
-            _command()(arguments, prog_name="mien")
+            code = _command()(arguments, prog_name="mien", standalone_mode=False)
         except MienError as error:
             console.note(str(error))
-            sys.exit(console.CANNOT)
+            code = console.CANNOT
+        except _WRONG_USAGE as error:
+            if error.format_message():  # else it has printed the help
+                console.note(_in_a_sentence(error))
+            code = console.CANNOT
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the results has seen enough
+    except (BrokenPipeError, SystemExit) as error:  # Rich and Typer make the one the other
+        if not any(isinstance(one, BrokenPipeError) for one in (error, error.__context__)):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(console.NO)
+        code = console.UNREAD
+    sys.exit(code or 0)
+
+
+def _in_a_sentence(error: Any) -> str:
+    """What is wrong with the arguments, the value, and where to read what they may be."""
+    if isinstance(error.__cause__, ValueError):  # pydantic's, which keeps the value to itself
+        value = error.__cause__.errors()[0]["input"]  # type: ignore[attr-defined]
+        said = error.message.removeprefix("Value error, ")
+        error.message = re.sub("^Input", lambda found: repr(value), said)
+    text = " ".join(error.format_message().split()).replace(". Did you mean", "; did you mean")
+    command = error.ctx.command_path if error.ctx else "mien"
+    return f"{text[0].lower()}{text[1:].rstrip('.?')}: see {command} --help"

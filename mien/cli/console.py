@@ -18,6 +18,7 @@ from rich.text import Text
 NO = 1  # done, and the answer is no
 CANNOT = 2  # not done
 SKIPPED = 3  # done, but for some photos
+UNREAD = 141  # nobody reads the results any more: what a shell says of whom SIGPIPE has ended
 
 T = TypeVar("T")
 
