@@ -56,6 +56,26 @@ class _Picture:
         return Path(self.folder, self.file)
 
 
+def require_usable(folder: str | Path, model: Model, *, largest: bool = False) -> None:
+    """Raise what `enroll` would of a new facebank before it is made: look until a photo is good.
+
+    Args:
+        folder, model, largest: as `enroll`.
+
+    Raises:
+        BadInput: no such folder, nobody in it, or no photo that can be used.
+    """
+    root, paths = _list(folder)
+    skipped: dict[Path, str] = {}
+    for path in paths:
+        try:
+            _look(_picture(root, path), model, largest)
+            return
+        except BadInput as error:
+            skipped[path] = str(error)
+    raise BadInput(_nothing(folder, skipped))
+
+
 def enroll(
     folder: str | Path,
     facebank: Store,
@@ -231,24 +251,34 @@ def _survey(
     folder: str | Path, known: Sequence[Photo], progress: Progress
 ) -> tuple[str, list[_Picture], dict[Path, str]]:
     """The folder's real path, its photos and whose they are, and why others cannot be used."""
-    root = Path(os.path.realpath(folder))
-    if not (os.access(root, os.R_OK) and root.is_dir()):
-        raise BadInput(f"{folder} is no readable folder: name one that holds a folder a person")
-    paths = images.walk([root])
-    if all(path.parent == root for path in paths):
-        raise BadInput(f"{folder} has no people: put photos into a folder for each, {folder}/NAME/")
+    root, paths = _list(folder)
     pictures, skipped = [], {}
     for path in progress(paths, "reading"):
         try:
-            if path.parent == root:
-                raise BadInput("it is not in a person's folder: move it into one")
-            file = path.relative_to(root)
-            person = person_name(file.parts[0])
-            sha256 = hashlib.sha256(images.read_bytes(path)).hexdigest()
-            pictures.append(_Picture(person, sha256, _text(root), _text(file)))
+            pictures.append(_picture(root, path))
         except BadInput as error:
             skipped[path] = str(error)
     return str(root), _as_renamed(pictures, known), skipped
+
+
+def _list(folder: str | Path) -> tuple[Path, list[Path]]:
+    """The folder's real path, and the photos in it."""
+    root = Path(os.path.realpath(folder))
+    if not (os.access(root, os.R_OK) and root.is_dir()):
+        raise BadInput(f"{folder} is no readable folder: name one that holds a folder a person")
+    paths = images.walk([root], required=False)
+    if all(path.parent == root for path in paths):
+        raise BadInput(f"{folder} has no people: put photos into a folder for each, {folder}/NAME/")
+    return root, paths
+
+
+def _picture(root: Path, path: Path) -> _Picture:
+    if path.parent == root:
+        raise BadInput("it is not in a person's folder: move it into one")
+    file = path.relative_to(root)
+    person = person_name(file.parts[0])
+    sha256 = hashlib.sha256(images.read_bytes(path)).hexdigest()
+    return _Picture(person, sha256, _text(root), _text(file))
 
 
 def _as_renamed(pictures: Sequence[_Picture], known: Sequence[Photo]) -> list[_Picture]:

@@ -222,7 +222,9 @@ def several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
     return [paths] if isinstance(paths, str | Path) else paths
 
 
-def walk(paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = ()) -> list[Path]:
+def walk(
+    paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = (), required: bool = True
+) -> list[Path]:
     """The photos that files, folders and patterns stand for, each once, in a stable order.
 
     The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
@@ -232,12 +234,13 @@ def walk(paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = ()) 
     sentence.
 
     Raises:
-        BadInput: nothing of that name, a folder without photos, or one that cannot be listed.
+        BadInput: nothing of that name, a folder without photos if they are required, or one that
+            cannot be listed.
     """
     found: dict[str, Path] = {}  # by real path
     try:
         for path in several(paths):
-            for photo in _photos(Path(path), (*_NAMED, *also)):
+            for photo in _photos(Path(path), (*_NAMED, *also), required):
                 found.setdefault(os.path.realpath(photo), photo)
     except OSError as error:
         raise BadInput(
@@ -246,7 +249,7 @@ def walk(paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = ()) 
     return list(found.values())
 
 
-def _photos(path: Path, endings: tuple[str, ...]) -> list[Path]:
+def _photos(path: Path, endings: tuple[str, ...], required: bool) -> list[Path]:
     if path.is_dir():
         matches = [path]
     elif path.exists() or path.is_symlink():
@@ -256,7 +259,7 @@ def _photos(path: Path, endings: tuple[str, ...]) -> list[Path]:
     if not matches:
         raise BadInput(f"{path} does not exist: check the path")
     photos = [photo for match in matches for photo in _photos_below(match, endings)]
-    if not photos:
+    if required and not photos:
         raise BadInput(f"{path} holds no photos ({' '.join(EXTENSIONS)}): name a picture or folder")
     return photos
 

@@ -231,6 +231,19 @@ def test_enroll_says_what_became_of_the_photos(mien: Run, people: Path) -> None:
     assert "skipped 1 photo\n" in result.err
 
 
+def test_enroll_leaves_no_facebank_where_there_is_nobody(mien: Run, tmp_path: Path) -> None:
+    (tmp_path / "people/Anna").mkdir(parents=True)
+    empty = mien("enroll", "people")
+    assert empty.err == "people has no people: put photos into a folder for each, people/NAME/\n"
+    save_photo(tmp_path / "people/Anna/1.png", ANNA).write_text("no picture")
+    unusable = mien("enroll", "people")
+    assert "none of 1 photos in people can be used" in unusable.err
+    assert empty.code == unusable.code == mien("enroll", "gone").code == 2
+    assert not (tmp_path / "facebank.db").exists()
+    save_photo(tmp_path / "people/Anna/2.png", ANNA)
+    assert mien("enroll", "people").code == 3
+
+
 def test_enroll_as_json(mien: Run, people: Path) -> None:
     (people / "Anna/bad.jpg").write_text("no picture")
     result = mien("enroll", people, "--json")

@@ -18,7 +18,7 @@ import children
 import pytest
 from fakes import FakeModel, SquareFaces, save_photo
 
-from mien.enroll import Enrolment, enroll, rebuild
+from mien.enroll import Enrolment, enroll, rebuild, require_usable
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Person
@@ -304,7 +304,7 @@ def test_a_folder_without_people_is_an_error(
     save_photo(tmp_path / "loose" / "1.png", ANN)
     save_photo(tmp_path / "useless" / "Ann" / "1.png", ANN, faces=0)
     for name, words in {
-        "empty": "no photos",
+        "empty": "no people",
         "loose": "no people",
         "useless": "none of 1 photos",
         "missing": "readable folder",
@@ -314,6 +314,9 @@ def test_a_folder_without_people_is_an_error(
             with pytest.raises(BadInput, match=words) as caught:
                 use(tmp_path / name, facebank, model)
             assert "\n" not in str(caught.value)
+        with pytest.raises(BadInput) as beforehand:
+            require_usable(tmp_path / name, model)
+        assert str(beforehand.value) == str(caught.value)
     assert facebank.photos() == []
 
 

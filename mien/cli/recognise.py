@@ -89,6 +89,7 @@ def enroll(
     from mien.engines import create_store, exists, open_store, own_file
     from mien.enroll import enroll as add
     from mien.enroll import rebuild as anew
+    from mien.enroll import require_usable
     from mien.model import load
 
     if bool(cluster) != (name is not None):
@@ -105,7 +106,10 @@ def enroll(
     network = load(model, detector=detector, threshold=0)  # enrolling asks for none
     if camera is not None and folder:
         take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
-    if rebuild and exists(facebank):
+    there = exists(facebank)
+    if not there:  # and is not to be left behind, empty, where nobody can be enrolled
+        require_usable(source, network, largest=largest)
+    if rebuild and there:
         bank = open_store(facebank)  # whichever model made it
     else:
         bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
