@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mien import images
-from mien.errors import BadInput, CannotWrite, MissingExtra
+from mien.errors import BadInput, MissingExtra, cannot_write
 from mien.model import Model, load
 from mien.runtime import processors
 from mien.types import Progress, largest_face, silent
@@ -91,9 +91,7 @@ def embed_photos(
             list(progress(_by_ray(chunks, work, workers, cluster), "embedding"))
         return _join(pq, out, parts, model, len(todo))
     except OSError as error:
-        raise CannotWrite(
-            f"{out} cannot be written ({error.strerror}): free some space, or choose another place"
-        ) from error
+        raise cannot_write(out, error) from error
 
 
 def columns(dim: int, model_id: str) -> Any:

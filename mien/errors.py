@@ -17,6 +17,7 @@ and exits with 2.  Mistakes of the calling program are ValueError or TypeError i
 
 from __future__ import annotations
 
+import errno
 import re
 
 
@@ -61,6 +62,13 @@ class MissingExtra(MienError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional package: pip install 'mien[{extra}]'")
+
+
+def cannot_write(path: object, error: OSError) -> CannotWrite:
+    """What to raise where the system refuses to write a file, and why it does."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "free some space or choose another place" if full else "choose another place"
+    return CannotWrite(f"{path} cannot be written ({error.strerror}): {advice}")
 
 
 def without_password(address: str) -> str:

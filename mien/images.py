@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from mien.errors import BadInput, CannotWrite
+from mien.errors import BadInput, cannot_write
 from mien.types import Image, require_picture
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
@@ -335,9 +335,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise CannotWrite(
-            f"{path} cannot be written ({error.strerror}): free some space or choose another place"
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink()

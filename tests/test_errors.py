@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from mien.errors import without_password
+from mien.errors import cannot_write, without_password
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,12 @@ from mien.errors import without_password
 )
 def test_passwords_are_not_shown(address: str, shown: str) -> None:
     assert without_password(address) == shown
+
+
+def test_only_a_full_disk_asks_for_space() -> None:
+    full, gone = (
+        str(cannot_write("a.png", OSError(number, os.strerror(number))))
+        for number in (errno.ENOSPC, errno.ENOENT)
+    )
+    assert full.endswith("(No space left on device): free some space or choose another place")
+    assert gone == "a.png cannot be written (No such file or directory): choose another place"

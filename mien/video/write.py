@@ -12,7 +12,7 @@ from typing import Self
 
 import av
 
-from mien.errors import CannotWrite
+from mien.errors import cannot_write
 from mien.types import Image
 from mien.video import CONTAINERS
 from mien.video.read import Video, opened
@@ -57,7 +57,7 @@ class Writer:
             self._next = next(self._sound, None)
         except (OSError, av.FFmpegError) as error:
             self._tidy()
-            raise self._failed(error) from error
+            raise cannot_write(self.path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +72,7 @@ class Writer:
             self._out.mux(self._stream.encode(frame))
             self._mux_sound(time)
         except (OSError, av.FFmpegError) as error:
-            raise self._failed(error) from error
+            raise cannot_write(self.path, error) from error
 
     def __exit__(
         self,
@@ -93,19 +93,13 @@ class Writer:
             self._open.close()
             self._partial.replace(self.path)
         except (OSError, av.FFmpegError) as error:
-            raise self._failed(error) from error
+            raise cannot_write(self.path, error) from error
 
     def _tidy(self) -> None:
         with suppress(OSError, av.FFmpegError):  # as where the disk is full
             self._open.close()
         with suppress(OSError):
             self._partial.unlink()
-
-    def _failed(self, error: OSError) -> CannotWrite:
-        return CannotWrite(
-            f"{self.path} cannot be written ({error.strerror}): free some space or choose another"
-            " place"
-        )
 
     def _mux_sound(self, until: float | None) -> None:
         while self._next and (until is None or self._next[0] <= until):
