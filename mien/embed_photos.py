@@ -26,6 +26,7 @@ from mien.runtime import processors
 from mien.types import Progress, largest_face, silent
 
 PART = 64  # photos that are lost with whoever is killed
+NAMED = 5  # photos without a vector that are told outright; the file knows all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Embedded:
     new: int  # of them, looked at in this run
     faces: int  # rows with a vector
     errors: int  # rows that say why there is none
+    first_errors: tuple[tuple[Path, str], ...]  # the photos of the first `NAMED` of them, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
     """Make one file of all parts and of what there was, each photo once."""
     seen: set[str] = set()
     faces = 0
+    named: list[tuple[Path, str]] = []
     target = out.with_name(out.name + ".new")
     with pq.ParquetWriter(target, columns(model.dim, model.model_id)) as writer:
         for path in [out, *_there(parts)]:
@@ -208,13 +211,16 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
                         fresh = [name not in seen for name in names]  # killed after joining
                         seen.update(names)
                         kept = batch.filter(np.array(fresh))
-                        faces += len(kept) - kept.column("embedding").null_count
+                        bad = kept.filter(kept.column("embedding").is_null())
+                        faces += len(kept) - len(bad)
+                        some = bad.slice(length=NAMED - len(named)).to_pylist()
+                        named += [(Path(row["path"]), row["error"]) for row in some]
                         writer.write_batch(kept)
     with target.open("rb") as file:
         os.fsync(file.fileno())
     target.replace(out)
     shutil.rmtree(parts)
-    return Embedded(len(seen), new, faces, len(seen) - faces)
+    return Embedded(len(seen), new, faces, len(seen) - faces, tuple(named))
 
 
 def _rows(pq: Any, files: Sequence[Path], model_id: str) -> set[str]:

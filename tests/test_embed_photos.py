@@ -13,6 +13,7 @@ import pytest
 from fakes import FakeModel, save_photo
 
 from mien import embed_photos as module
+from mien.cli import main
 from mien.embed_photos import Embedded, embed_photos, loader
 from mien.errors import BadInput, MissingExtra
 from mien.model import Model
@@ -20,6 +21,10 @@ from mien.model import Model
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 
 THREE = "9.41\u202fPM.png"  # as macOS calls a screenshot
+
+
+def counts(done: Embedded) -> tuple[int, ...]:
+    return done.photos, done.new, done.faces, done.errors
 
 
 def fake(threads: int) -> Model:
@@ -55,7 +60,7 @@ def test_each_photo_has_a_row_with_its_largest_face_or_a_reason(
     photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "a.parquet"
-    assert embed_photos(str(photos), out, fake) == Embedded(33, 33, 31, 2)
+    assert counts(embed_photos(str(photos), out, fake)) == (33, 33, 31, 2)
     rows = {Path(row["path"]).name: row for row in pq.read_table(out).to_pylist()}
     assert len(rows) == 33
     assert rows[THREE]["faces"] == 3
@@ -66,12 +71,30 @@ def test_each_photo_has_a_row_with_its_largest_face_or_a_reason(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "photos"]
 
 
+def test_the_first_without_a_vector_are_told(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = embed_photos(str(photos), tmp_path / "a.parquet", fake).first_errors
+    assert {path.name: reason for path, reason in told}["none.png"] == "no face was found in it"
+    monkeypatch.setattr(module, "NAMED", 1)
+    monkeypatch.setattr(module, "loader", lambda name, detector: fake)
+    with pytest.raises(SystemExit, match="3"):
+        main(["embed", str(photos), "--out", str(tmp_path / "b.parquet")])
+    (named, more, count) = capsys.readouterr().err.splitlines()
+    assert "none.png" in named or "broken.jpg" in named
+    assert "and 1 more, which the column error of" in more
+    assert count == "skipped 2 photos"
+
+
 def test_the_next_run_adds_what_is_new(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.parquet"
     embed_photos(str(photos), out, fake)
     before = pq.read_table(out).to_pylist()
     save_photo(photos / "new.png", 99)
-    assert embed_photos(str(photos), out, fake) == Embedded(34, 1, 32, 2)
+    assert counts(embed_photos(str(photos), out, fake)) == (34, 1, 32, 2)
     assert pq.read_table(out).to_pylist()[:33] == before
 
 
@@ -108,7 +131,7 @@ def test_a_kill_after_the_parts_were_joined_doubles_none(
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda _: None)
         embed_photos(str(photos), out, fake)
-    assert embed_photos(str(photos), out, fake) == Embedded(33, 0, 31, 2)
+    assert counts(embed_photos(str(photos), out, fake)) == (33, 0, 31, 2)
 
 
 def test_refuses_another_models_file_and_what_is_none(photos: Path, tmp_path: Path) -> None:

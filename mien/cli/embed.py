@@ -65,4 +65,6 @@ def embed(
             f"{console.counted(done.photos, 'photo')} in {out}, {done.new} new "
             f"at {rate:.1f} a second, {done.faces} with a vector"
         )
+    if more := done.errors - console.note_skipped(done.first_errors):
+        console.note(f"and {more:,} more, which the column error of {out} names")
     console.leave(done.errors)
