@@ -85,7 +85,9 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["usual", "everything"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"precision": "fp16"}, EVERYTHING], ids=["usual", "fp16", "everything"]
+)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -162,6 +162,9 @@ class Run:
         if ranks.world() > 1:
             ranks.share_batch_norm(self.network)  # new parameters: before anything holds the old
         self.body = body_optimizer(self.config, self.network, self.step)
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=self.layout.dtype == torch.float16
+        )
         if out and before:
             folder.resume(out, self, before)
         if self.layout.channels_last:
@@ -171,9 +174,6 @@ class Run:
             student = DistributedDataParallel(student)
         student.train()
         self.student: Any = torch.compile(student) if self.config.compile else student
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=self.layout.dtype == torch.float16
-        )
 
     def _layout(self) -> Layout:
         """As the configuration has it; what it leaves open is measured, for all ranks by one."""

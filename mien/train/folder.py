@@ -98,6 +98,8 @@ def save(folder: Path, run: Run) -> None:
     if ranks.rank() == 0:
         weights = run.network.state_dict()
         state = {f"body.{name}": value for name, value in by_index(run.body).items()}
+        for name, figure in run.scaler.state_dict().items():  # of fp16's gradients
+            state[f"scaler.{name}"] = torch.tensor(figure)
         if run.average:  # is what others are to use; the weights themselves go on learning
             state |= {f"network.{name}": value for name, value in weights.items()}
             weights = run.average.weights
@@ -153,6 +155,8 @@ def resume(folder: Path, run: Run, before: Checkpoint) -> None:
         raise BadModel(f"{folder / LAST} is of another network; choose another folder") from error
     if run.step != run.config.block_steps:  # else its optimizer begins anew
         restore(run.body, _part(before.state, "body."))
+    if scaler := _part(before.state, "scaler."):
+        run.scaler.load_state_dict({name: figure.item() for name, figure in scaler.items()})
     if run.head and run.classes:
         _resume_head(folder, run.head, run.classes, run.step)
     if ranks.rank() == 0:
