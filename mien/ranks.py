@@ -39,6 +39,11 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def started() -> int:
+    """How many processes torchrun has started, also before they have come together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def local() -> int:
     """The number of this process among those of its machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))
@@ -47,7 +52,7 @@ def local() -> int:
 @contextmanager
 def together(device: torch.device) -> Iterator[None]:
     """Joins the processes that torchrun has started, if it has."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    if started() == 1 or dist.is_initialized():
         yield
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)

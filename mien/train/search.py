@@ -97,10 +97,16 @@ def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
         Every size that was tried and fits.
 
     Raises:
-        BadInput: as `train`; or not even the first size fits.
+        BadInput: as `train`; not even the first size fits; or there are several processes, of which
+            one that runs out of memory would leave the others waiting.
     """
+    if ranks.started() > 1:
+        raise BadInput(
+            f"a batch is looked for by one process, and torchrun has started {ranks.started()}:"
+            " leave torchrun out, and give -b so many times what is found"
+        )
     best = 0.0
-    batch = least * ranks.world() * config.accumulate
+    batch = least * config.accumulate
     while True:
         trial = replace(config, batch=batch, block_steps=0, steps=3)
         device = device_of(trial)
