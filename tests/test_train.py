@@ -276,6 +276,20 @@ def test_a_rate_and_a_batch_are_looked_for_by_command(
     assert found["suggested"] in [trial["batch"] for trial in found["trials"]]
 
 
+def test_a_run_is_announced_when_nothing_is_left_to_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["train", "-d", "toys", "-net", "toy", "--dim", "8", "-b", "12", "--steps", "1"]
+    line += ["--precision", "float32", "--channels-first", "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit, match="2"):
+        main([*line, "--validate", "gone.bin"])
+    (refused,) = capsys.readouterr().err.splitlines()
+    assert "gone.bin" in refused
+    with pytest.raises(SystemExit, match="0"):
+        main(line)
+    assert capsys.readouterr().err.startswith("training toy into")
+
+
 def test_one_rank_tells_the_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +319,7 @@ def test_one_rank_tells_the_rate(
         ({"negatives": 0.0}, r"negatives must lie in \(0, 1\], not 0.0"),
         ({"device": "abacus"}, "there is no device 'abacus'"),
         ({"weights": "gone.safetensors"}, "gone.safetensors"),
+        ({"validate": ("gone.bin",)}, "gone.bin is no set of pairs"),
     ],
 )
 def test_mistakes_claim_no_folder(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -413,6 +428,12 @@ def test_a_first_batch_that_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(engine.Run, "learn", learn)
     with pytest.raises(BadInput, match="a batch of 8 does not fit"):
         list(find_batch(toy.config(), least=8))
+
+
+def test_a_batch_is_looked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(BadInput, match="torchrun has started 4"):
+        list(find_batch(toy.config()))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

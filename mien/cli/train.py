@@ -240,11 +240,12 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
         for name, accuracy in entry.get("validation", {}).items():
             console.note(f"{name}: {100 * accuracy:.2f} %")
 
-    if ranks.first():
+    def begun() -> None:
         console.note(
             f"training {config.backbone} into {out}: Ctrl-C saves, and the same command goes on"
         )
-    last = run(config, out, report)
+
+    last = run(config, out, report, begun)
     if ranks.first():
         if as_json:
             console.document({"checkpoint": str(last)})

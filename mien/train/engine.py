@@ -49,7 +49,9 @@ from mien.types import Crops, Embeddings
 Report = Callable[[dict[str, Any]], None]
 
 
-def train(config: TrainConfig, out: Path, report: Report) -> Path:
+def train(
+    config: TrainConfig, out: Path, report: Report, begun: Callable[[], None] = lambda: None
+) -> Path:
     """Trains, or goes on training, and returns the path of the checkpoint.
 
     SIGINT (Ctrl-C) and SIGTERM save the step that is done, and then raise KeyboardInterrupt.
@@ -59,6 +61,7 @@ def train(config: TrainConfig, out: Path, report: Report) -> Path:
         out: the run's folder.
         report: is told of every tenth step: step, steps, stage, loss and its parts, rate;
             photos_per_second since ten such steps before, and seconds_left at that speed.
+        begun: is called before the first step, when nothing is left to refuse.
 
     Raises:
         BadInput: the configuration cannot be used, or the folder holds another run.
@@ -68,22 +71,38 @@ def train(config: TrainConfig, out: Path, report: Report) -> Path:
     """
     device = device_of(config)
     with ranks.together(device), _in_words(out):
-        run = Run(config, device)
+        run, sets = Run(config, device), _sets(config)
         with folder.claimed(out, config):
-            return _go(run, out, report)
+            return _go(run, sets, out, report, begun)
 
 
-def _go(run: Run, out: Path, report: Report) -> Path:
+def _sets(config: TrainConfig) -> list[VerificationSet]:
+    """What is measured meanwhile."""
+    found = {path: find(path) for path in config.validate}
+    for path, sets in found.items():
+        if not sets:
+            raise BadInput(f"{path} is no set of pairs: give a .bin of InsightFace's or its folder")
+    return [read(one) for sets in found.values() for one in sets]
+
+
+def _go(
+    run: Run,
+    sets: list[VerificationSet],
+    out: Path,
+    report: Report,
+    begun: Callable[[], None],
+) -> Path:
     run.begin(out)
     began, before = time.monotonic(), run.seconds
     marks = deque([(run.step, run.seconds)], maxlen=11)  # when the last lines of the log were due
-    sets = [read(found) for path in run.config.validate for found in find(path)]
     every = max(1, round(run.config.validate_every * len(run.pictures) / run.config.batch))
     batches = run.batches()
     with (
         closing(folder.Log(out, run.step)) if ranks.rank() == 0 else nullcontext() as log,
         _politely() as asked,
     ):
+        if log:
+            begun()
         while run.step < run.total:
             learned = run.learn([next(batches) for _ in range(run.config.accumulate)])
             run.seconds = before + time.monotonic() - began
