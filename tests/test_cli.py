@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from fakes import MeanColours, save_photo
 from PIL import Image as Pillow
 
-from mien import __version__, engines
+from mien import __version__, engines, report
 from mien.benchmark.embed import SIDE
 from mien.cli import app, main
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
@@ -600,7 +601,9 @@ def test_evaluate(bare: Run, model_file: Path, listed: str) -> None:
     assert (one["accuracy"], one["pairs"], one["set"]) == (1, 8, "pairs.txt")
 
 
-def test_evaluate_several_side_by_side(bare: Run, model_file: Path, listed: str) -> None:
+def test_evaluate_several_side_by_side(
+    bare: Run, model_file: Path, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
     shutil.copy(model_file, "other.onnx")
@@ -609,7 +612,10 @@ def test_evaluate_several_side_by_side(bare: Run, model_file: Path, listed: str)
     heading, *rows = result.out.splitlines()
     assert heading.split()[:4] == ["SET", "MODEL", "MIRROR", "ACCURACY"]
     assert [row.split()[2] for row in rows] == ["off", "on", "off", "on"]
+    draw = Mock(wraps=report.pictures)
+    monkeypatch.setattr(report, "pictures", draw)
     document = bare(*command, "--report", "r.html", "--pictures", "drawn", "--json").document
+    draw.assert_called_once()
     assert len(document["evaluations"]) == 2
     assert (document["report"], document["pictures"]) == ("r.html", "drawn")
     assert Path("r.html").read_text("utf-8").startswith("<!doctype html>")

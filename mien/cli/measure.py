@@ -95,12 +95,10 @@ def evaluate(
         seed=seed,
         progress=console.progress,
     )
-    if report:
-        page.write(report, found)
+    drawn = page.write(report, found) if report else []
     if pictures:
-        for some in page.by_set(found).values():
-            for picture in page.pictures(some):
-                write_atomically(pictures / picture.name, picture.png)
+        for picture in drawn or page.draw(found):
+            write_atomically(pictures / picture.name, picture.png)
     skipped = console.note_skipped(found[0].skipped)
     if as_json:
         written = {"report": report, "pictures": pictures}

@@ -46,8 +46,8 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
-def write(path: str | Path, evaluations: Sequence[Evaluation]) -> None:
-    """Leave a page in a file, HTML or Markdown by its name.
+def write(path: str | Path, evaluations: Sequence[Evaluation]) -> list[Picture]:
+    """Leave a page in a file, HTML or Markdown by its name; the pictures that were drawn for it.
 
     The pictures are inside an HTML page, and in the folder NAME-pictures beside a Markdown page.
 
@@ -71,8 +71,9 @@ def write(path: str | Path, evaluations: Sequence[Evaluation]) -> None:
     pages.filters["cell"] = _cell
     sets = [(name, some, pictures(some)) for name, some in by_set(evaluations).items()]
     folder = path.with_name(path.stem + "-pictures")
+    everything = [picture for _, _, drawn in sets for picture in drawn]
     if path.suffix == ".md":
-        for picture in (picture for _, _, drawn in sets for picture in drawn):
+        for picture in everything:
             write_atomically(folder / picture.name, picture.png)
     tables = [table(some) for _, some, _ in sets]
     shown = [row[0] for rows in tables for row in rows]
@@ -91,6 +92,7 @@ def write(path: str | Path, evaluations: Sequence[Evaluation]) -> None:
         version=__version__,
     )
     write_atomically(path, page.encode())
+    return everything
 
 
 def require(path: Path | None) -> None:
@@ -189,6 +191,11 @@ def percent(rate: float | None, allowed: int | None = None) -> str:
         return UNKNOWN
     few = allowed is not None and allowed < metrics.ERRORS_TO_TRUST
     return f"{100 * rate:.2f} %" + (f" ({allowed} false)" if few else "")
+
+
+def draw(evaluations: Sequence[Evaluation]) -> list[Picture]:
+    """The drawings of all sets."""
+    return [picture for some in by_set(evaluations).values() for picture in pictures(some)]
 
 
 def pictures(evaluations: Sequence[Evaluation]) -> list[Picture]:
