@@ -123,8 +123,11 @@ class Swish(nn.Module):
         return x * x.sigmoid()
 
 
-class PublishedSplit(nn.Module):
-    """A quarter and three quarters of the channels, each convolved and normalised, then joined."""
+class NormedSplit(nn.Module):
+    """A quarter and three quarters of the channels, each convolved and normalised, then joined.
+
+    `mien.export.fold.PublishedSplit` is what it is after training: without norms, and shuffled.
+    """
 
     def __init__(self, split: SplitConv, norm: nn.BatchNorm2d, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -156,10 +159,10 @@ class PublishedBlock(nn.Module):
         assert isinstance(down, SplitConv)
         assert isinstance(up_norm, nn.BatchNorm2d)
         assert isinstance(down_norm, nn.BatchNorm2d)
-        self.up = PublishedSplit(up, up_norm, Swish)
+        self.up = NormedSplit(up, up_norm, Swish)
         self.depthwise = nn.Sequential(block.depthwise[0], block.depthwise[1], Swish())
         self.attention = block.attention
-        self.down = PublishedSplit(down, down_norm, nn.Identity)
+        self.down = NormedSplit(down, down_norm, nn.Identity)
         self.shortcut = block.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
