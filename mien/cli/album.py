@@ -74,8 +74,7 @@ def album(
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
         if bank is None or not bank.people():
-            place = without_password(facebank)
-            console.note(f"nobody is in {place} yet: run mien enroll FOLDER")
+            console.note_nobody(without_password(facebank))
         update = collection.update(folder, progress=console.progress)
         everything = collection.ask(folder, bank) if xmp else []
         entries = collection.ask(folder, bank, people or ())

@@ -39,6 +39,11 @@ def note(text: str) -> None:
     _err.print(Text(printable(text)), soft_wrap=True)
 
 
+def note_nobody(place: str) -> None:
+    """Say that a facebank knows nobody."""
+    note(f"nobody is in {place} yet: run mien enroll FOLDER")
+
+
 def note_skipped(skipped: Sequence[tuple[Path, str]]) -> int:
     """Say which photos were skipped, and why; how many they were."""
     for path, reason in skipped:

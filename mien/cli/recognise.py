@@ -230,7 +230,7 @@ def identify(
         people = bank.people()
         names = [person.name for person in people]
         if not names:
-            console.note(f"nobody is in {bank.path} yet: run mien enroll FOLDER")
+            console.note_nobody(bank.path)
         # Where results are printed as they come, they show by themselves how far it is.
         quiet = as_json or not sys.stdout.isatty()
         coming = console.progress(photos, "identifying") if quiet else photos

@@ -119,11 +119,7 @@ def make_card(
         BadInput: the calibration is another model's.
     """
     model_id = f"{name}-{digest[:12]}"
-    if calibration and calibration["model_id"] != model_id:
-        raise BadInput(
-            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
-            "run mien calibrate with this one"
-        )
+    require_its_own(calibration, model_id)
     return Card(
         name=name,
         model_id=model_id,
@@ -133,6 +129,15 @@ def make_card(
         trained=trained,
         canary=[round(float(value), 6) for value in canary],
     )
+
+
+def require_its_own(calibration: dict[str, Any] | None, model_id: str) -> None:
+    """Raise BadInput where a calibration is another model's."""
+    if calibration and calibration["model_id"] != model_id:
+        raise BadInput(
+            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
+            "run mien calibrate with this one"
+        )
 
 
 def export_by_chance(

@@ -24,6 +24,7 @@ from onnx import helper, numpy_helper
 
 from mien.embed import Card, OnnxEmbedder, canary_crop
 from mien.errors import BadInput, BadModel
+from mien.export.file import require_its_own
 from mien.images import write_atomically
 from mien.runtime import one_to_one
 from mien.types import Crops
@@ -53,8 +54,7 @@ def to_int8(
         raise BadInput(f"{len(crops)} faces are too few to set scales by: give {FEWEST} or more")
     card, content = OnnxEmbedder(model).card, model.read_bytes()
     model_id = f"{card.model_id}-int8"
-    if calibration and calibration["model_id"] != model_id:
-        raise BadInput(f"the calibration is of {calibration['model_id']}, and this is {model_id}")
+    require_its_own(calibration, model_id)
     card = replace(
         card,
         name=f"{card.name}-int8",
