@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -162,76 +162,76 @@ def _on_openvino(model: bytes, threads: int | None, otherwise: str) -> Callable[
 
 
 def product(
-    columns: NDArray[np.int8], zero: int
-) -> Callable[[NDArray[np.uint8]], NDArray[np.int32]]:
-    """The function from rows, (M, D), to the sums of (rows - zero) @ columns, (M, N), exact.
+    blocks: NDArray[np.int8], zero: int
+) -> Callable[[NDArray[np.uint8]], Sequence[NDArray[np.int32]]]:
+    """The function from rows, (M, D), to the sums of (rows - zero) @ blocks, exact.
 
-    Where ONNX Runtime can, it multiplies a single row by the columns as they lie in memory, which
+    The sums are parts of (M, blocks * B): of each block, or of all where that takes no copying.
+    Where ONNX Runtime can, it multiplies a single row by the blocks as they lie in memory, which
     may be a file's; for anything else it packs a copy of them, when first asked.
 
     Args:
-        columns: (D, N), contiguous, of absolute values up to 64; they must not change.
+        blocks: (blocks, D, B), contiguous, of absolute values up to 64; they must not change.
         zero: the number that stands for zero in the rows.
     """
-    depth, count = columns.shape
-    packed = cache(lambda: _multiplier(depth, count, zero, columns))
+    packed = cache(lambda: _multiplier(blocks, zero, given=False))
     flags = _processor()
     if "avx2" not in flags or "amx_int8" in flags:
-        return lambda rows: packed().run(None, {"q": rows})[0]
+        return lambda rows: packed().run(None, {"q": rows})
 
-    in_place = _multiplier(depth, count, 0)  # any other zero would have it pack them at each call
-    zeros = np.full((1, depth), zero, np.uint8)
-    too_much = in_place.run(None, {"q": zeros, "w": columns})[0]
+    in_place = _multiplier(blocks, 0, given=True)  # with any other zero it would pack at each call
+    zeros = np.full((1, blocks.shape[1]), zero, np.uint8)
+    too_much = in_place.run(None, {"q": zeros, "w": blocks})[0]
 
-    def multiply(rows: NDArray[np.uint8]) -> NDArray[np.int32]:
-        sums: NDArray[np.int32]
+    def multiply(rows: NDArray[np.uint8]) -> Sequence[NDArray[np.int32]]:
         if len(rows) > 1:
-            sums = packed().run(None, {"q": rows})[0]
-        else:
-            sums = in_place.run(None, {"q": rows, "w": columns})[0]
-            sums -= too_much
-        return sums
+            several: list[NDArray[np.int32]] = packed().run(None, {"q": rows})
+            return several
+        sums: NDArray[np.int32] = in_place.run(None, {"q": rows, "w": blocks})[0]
+        sums -= too_much
+        return [sums.reshape(1, -1)]
 
     return multiply
 
 
-def _multiplier(depth: int, count: int, zero: int, columns: NDArray[np.int8] | None = None) -> Any:
-    """A session of one MatMulInteger: "q" by "w", which is these columns or is given as well."""
+def _multiplier(blocks: NDArray[np.int8], zero: int, *, given: bool) -> Any:
+    """A session that multiplies "q" by "w", which is given as well and all blocks, or by each."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = processors()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if columns is not None:
-        options.add_external_initializers(["w"], [ort.OrtValue.ortvalue_from_numpy(columns)])
-    network = _matmul_integer(depth, count, zero, given=columns is None)
+    names = ["w"] if given else [f"w{i}" for i in range(len(blocks))]
+    if not given:
+        values = [ort.OrtValue.ortvalue_from_numpy(block) for block in blocks]
+        options.add_external_initializers(names, values)
+    network = _matmul_integer(names, blocks.shape, zero, given=given)
     return ort.InferenceSession(network, options, ["CPUExecutionProvider"])
 
 
-def _matmul_integer(depth: int, count: int, zero: int, *, given: bool) -> bytes:
-    """An ONNX file of one MatMulInteger, whose matrix is an input or comes from outside.
+def _matmul_integer(names: list[str], shape: tuple[int, ...], zero: int, *, given: bool) -> bytes:
+    """An ONNX file of a MatMulInteger by each name: an input of this shape, or one block of it.
 
-    It is written by hand, since the package onnx is only there where models are trained.  Numbers
-    are those of the fields in onnx.proto3.
+    Blocks come from outside, and are constants, which ONNX Runtime packs if they are matrices.  It
+    is written by hand, since the package onnx is only there where models are trained.  Numbers are
+    those of the fields in onnx.proto3.
     """
-    rows, inner, columns = field(2, "M"), field(1, depth), field(1, count)
-    if given:
-        matrix = field(11, _value("w", 3, inner, columns))
-    else:
-        place = {"location": "memory", "length": str(depth * count)}
-        where = b"".join(field(13, field(1, key) + field(2, value)) for key, value in place.items())
-        matrix = field(5, inner + columns + field(2, 3) + field(8, "w") + where + field(14, 1))
+    stack, inner, columns = (field(1, size) for size in shape)
+    rows = field(2, "M")
+    place = {"location": "memory", "length": str(shape[1] * shape[2])}
+    where = b"".join(field(13, field(1, key) + field(2, value)) for key, value in place.items())
     offset = field(2, 2) + field(8, "zero") + field(9, bytes([zero]))
-    node = b"".join(field(1, name) for name in ("q", "w", "zero"))
-    graph = (
-        field(1, node + field(2, "sums") + field(4, "MatMulInteger"))
-        + field(2, "product")
-        + field(5, offset)
-        + matrix
-        + field(11, _value("q", 2, rows, inner))
-        + field(12, _value("sums", 6, rows, columns))
-    )
+    graph = field(2, "product") + field(5, offset) + field(11, _value("q", 2, rows, inner))
+    for name in names:
+        ends = b"".join(field(1, end) for end in ("q", name, "zero")) + field(2, f"q{name}")
+        graph += field(1, ends + field(4, "MatMulInteger"))
+        if given:
+            graph += field(11, _value(name, 3, stack, inner, columns))
+            graph += field(12, _value(f"q{name}", 6, stack, rows, columns))
+        else:
+            graph += field(5, inner + columns + field(2, 3) + field(8, name) + where + field(14, 1))
+            graph += field(12, _value(f"q{name}", 6, rows, columns))
     return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 

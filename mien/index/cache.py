@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mien.runtime import processors
 
-MAGIC = "mien index 2"
+MAGIC = "mien index 3"
 SUFFIXES = (".cache", ".cache-new")  # of a file's cache, and of one that is being written
 PAGE = 4096
 CHUNK = 1 << 24  # bytes that are checked at a time

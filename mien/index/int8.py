@@ -23,7 +23,9 @@ from mien.index.exact import check, largest
 from mien.runtime import product
 from mien.types import Embeddings, Scores
 
-BLOCK = 1 << 18  # rows that share a scale, and are multiplied at a time
+# Rows that are multiplied at a time: their sums fit the processor's cache, where those of many more
+# would go to memory and back with every few numbers of a row.
+BLOCK = 1 << 15
 # Rows have 7 bits and queries 8: on processors without VNNI two products are added in 16 bits,
 # which 2 * 64 * 255 does not leave.
 ROW_LIMIT, QUERY_LIMIT = 64, 127
@@ -33,30 +35,28 @@ AT_A_TIME = 1 << 14  # rows that are scored anew, so that memory stays bounded
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:
-    """Rows rounded to integers, block by block."""
+    """Rows rounded to integers."""
 
     values: NDArray[np.int8]  # (N * D,): of each block its (D, B), one after the other
-    bounds: NDArray[np.float32]  # (blocks, 3): step, longest rounding error, longest rounded row
+    bounds: NDArray[np.float32]  # (3,): step, longest rounding error, longest rounded row
 
 
 def encode(rows: Embeddings) -> Codes:
     """The codes of rows, (N, D)."""
     values = np.empty(rows.size, np.int8)
-    bounds = np.zeros((-(-len(rows) // BLOCK), 3), np.float32)
     dim = rows.shape[1]
-    for number, start in enumerate(range(0, len(rows), BLOCK)):
+    step = np.float32(max(rows.max(initial=0), -rows.min(initial=0)) / ROW_LIMIT) or 1
+    error = longest = 0.0
+    for start in range(0, len(rows), BLOCK):
         block = np.asarray(rows[start : start + BLOCK])
         out = values[start * dim : start * dim + block.size].reshape(dim, len(block))
-        step = np.float32(max(block.max(initial=0), -block.min(initial=0)) / ROW_LIMIT) or 1
-        bounds[number, 0] = step
         for first in range(0, len(block), 1024):  # fits the processor's cache
             part = block[first : first + 1024]
             rounded = np.rint(part / step)
             out[:, first : first + 1024] = rounded.T
             rounded *= step
-            norms = np.linalg.norm(part - rounded, axis=1).max(), _longest(rounded)
-            bounds[number, 1:] = np.maximum(bounds[number, 1:], norms)
-    return Codes(values, bounds)
+            error, longest = max(error, _longest(part - rounded)), max(longest, _longest(rounded))
+    return Codes(values, np.array([step, error, longest], np.float32))
 
 
 class Int8Index:
@@ -77,13 +77,13 @@ class Int8Index:
         self._rows = rows
         dim = rows.shape[1]
         codes = codes or encode(rows)
-        self._bounds = codes.bounds.astype(float)
-        self._longest = float(self._bounds[:, 1:].sum(axis=1).max(initial=0))
+        self._step, self._error, self._longest = codes.bounds.tolist()
         self._products: list[Any] = []
-        for start in range(0, len(rows), BLOCK):
-            size = min(BLOCK, len(rows) - start)
-            block = codes.values[start * dim : (start + size) * dim].reshape(dim, size)
-            self._products.append(product(block, QUERY_LIMIT + 1))
+        whole = len(rows) // BLOCK * BLOCK
+        for start, end, size in ((0, whole, BLOCK), (whole, len(rows), len(rows) - whole)):
+            if start < end:
+                blocks = codes.values[start * dim : end * dim].reshape(-1, dim, size)
+                self._products.append(product(blocks, QUERY_LIMIT + 1))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -107,26 +107,28 @@ class Int8Index:
         codes = (rounded + (QUERY_LIMIT + 1)).astype(np.uint8)
         lengths = np.linalg.norm(queries, axis=1).astype(float)  # (M,)
         errors = np.linalg.norm(queries - rounded * steps[:, None], axis=1).astype(float)
+        margin = lengths * self._error + errors * self._longest
         # Twice the rounding of a float32 dot product, since the scores are compared with it too.
-        slack = 2 * queries.shape[1] * 2.0**-24 * lengths * self._longest + 1e-7
+        longest = self._error + self._longest  # that a row can be
+        margin += 2 * queries.shape[1] * 2.0**-24 * lengths * longest + 1e-7
 
-        sums = [multiply(codes) for multiply in self._products]  # of each block (M, B), int32
-        seeds = np.concatenate(
-            [largest(block, k) + i * BLOCK for i, block in enumerate(sums)], axis=1
-        )
-        which = np.repeat(np.arange(len(queries)), seeds.shape[1])
-        scores = self._score(queries, which, seeds.ravel()).reshape(seeds.shape)
-        floor = np.partition(scores, -k, axis=1)[:, -k]  # what the k best reach
+        # Of some rows after others, (M, B), int32.
+        sums = [part for multiply in self._products for part in multiply(codes)]
+        offsets = np.cumsum([0, *(part.shape[1] for part in sums[:-1])])
+        best = [largest(part, k) for part in sums]
+        tops = [np.take_along_axis(part, here, 1) for part, here in zip(sums, best, strict=True)]
+        seeds = np.concatenate([here + i for here, i in zip(best, offsets, strict=True)], axis=1)
+        seeds = np.take_along_axis(seeds, largest(np.concatenate(tops, axis=1), k), 1)  # (M, k)
+        which = np.repeat(np.arange(len(queries)), k)
+        floor = self._score(queries, which, seeds.ravel()).reshape(seeds.shape).min(axis=1)
 
-        step, error, longest = self._bounds.T  # (blocks,)
-        margin = np.outer(lengths, error) + np.outer(errors, longest) + slack[:, None]
-        least = np.ceil((floor[:, None] - margin) / np.outer(steps.astype(float), step) - 0.01)
-        limits = np.clip(least, -(2**31), 2**31 - 1).astype(np.int32)  # (M, blocks)
+        least = np.ceil((floor - margin) / (steps.astype(float) * self._step) - 0.01)
+        limits = np.clip(least, -(2**31), 2**31 - 1).astype(np.int32)[:, None]  # (M, 1)
         found = []
-        for i, block in enumerate(sums):
+        for part, offset in zip(sums, offsets, strict=True):
             # Several times faster than nonzero of two dimensions.
-            places = np.flatnonzero(block >= limits[:, i : i + 1])
-            found.append(np.divmod(places, block.shape[1]) + np.array([[0], [i * BLOCK]]))
+            places = np.flatnonzero(part >= limits)
+            found.append(np.divmod(places, part.shape[1]) + np.array([[0], [offset]]))
         which, rows = np.concatenate(found, axis=1)
         scores = self._score(queries, which, rows)
         order = np.lexsort((-scores, which))
