@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ def test_every_installed_engine_is_measured_and_exact_ones_find_the_same() -> No
 def test_alone_leaves_other_libraries_out() -> None:
     found = search.measure(200, 8, turns=1, alone=True)
     assert [one.engine for one in found] == ["mien float32", "mien int8"]
+
+
+def test_graphs_beyond_their_size_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat, graph = (
+        search._Engine(name, Mock(), Mock(), size) for name, size in (("f", 4), ("g", 0))
+    )
+    monkeypatch.setattr(search, "_engines", lambda: [flat, graph])
+    assert search.left_out(search.GRAPHS) == []
+    assert search.left_out(search.GRAPHS + 1) == ["g"]
 
 
 def test_a_facebank_is_filled_and_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ from mien.types import Embeddings
 PHOTOS = 10  # of each made-up person
 LIKENESS = 0.7  # mean cosine of two photos of a person
 BATCH = 32  # queries that are asked together
-GRAPHS = 100_000  # templates up to which graphs are built, which takes hours beyond
+GRAPHS = 100_000  # templates up to which graphs are built, being slow to build
 PART = 1 << 20  # bytes that are read at a time
 
 Nearest = Callable[[Embeddings], NDArray[np.integer[Any]]]  # (M, D) to (M,) row numbers
@@ -92,6 +92,10 @@ class _Engine:
     open: Callable[[Path], Nearest]
     bytes: int  # of a number, as it is read; 0 where not all are, which is compared with 4
 
+    def too_slow(self, templates: int) -> bool:
+        """Whether it is a graph, and takes too long to build with so many."""
+        return not self.bytes and templates > GRAPHS
+
 
 def measure(templates: int, dim: int, *, turns: int = 15, alone: bool = False) -> list[Search]:
     """Every engine that is installed, with made-up people.
@@ -104,9 +108,9 @@ def measure(templates: int, dim: int, *, turns: int = 15, alone: bool = False) -
     """
     rows = people(templates, dim)
     queries = _like(rows, turns + 1 + BATCH)
-    engines = [
-        engine for engine in _engines(templates) if not (alone and "mien" not in engine.name)
-    ]
+    engines = [engine for engine in _engines() if not engine.too_slow(templates)]
+    if alone:
+        engines = [engine for engine in engines if "mien" in engine.name]
     with tempfile.TemporaryDirectory() as folder:
         made = [_make(engine, rows, Path(folder, str(i))) for i, engine in enumerate(engines)]
         # Written to: all pages that never were are one and the same, which stays in the cache.
@@ -146,6 +150,11 @@ def measure(templates: int, dim: int, *, turns: int = 15, alone: bool = False) -
             )
         )
     return results
+
+
+def left_out(templates: int) -> list[str]:
+    """The names of engines that are installed, and not measured with so many templates."""
+    return [engine.name for engine in _engines() if engine.too_slow(templates)]
 
 
 def grow(templates: int, dim: int) -> Growth:
@@ -234,7 +243,7 @@ def _make(
     return nearest, build, opened, max(memory, 0) / 1e6, disk / 1e6
 
 
-def _engines(templates: int) -> list[_Engine]:
+def _engines() -> list[_Engine]:
     engines = [
         _Engine("mien float32", _build_exact, _open_exact, 4),
         _Engine("mien int8", _build_int8, _open_int8, 1),
@@ -242,10 +251,9 @@ def _engines(templates: int) -> list[_Engine]:
     others = {"faiss": _faiss, "usearch": _usearch, "hnswlib": _hnswlib}
     for package, make in others.items():
         try:
-            found = make(importlib.import_module(package))
+            engines += make(importlib.import_module(package))
         except ImportError:
             continue
-        engines += [one for one in found if one.bytes or templates <= GRAPHS]
     return engines
 
 

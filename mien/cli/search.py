@@ -56,7 +56,7 @@ def benchmark_search(
     """
     from dataclasses import asdict
 
-    from mien.benchmark.search import grow, measure, recall
+    from mien.benchmark.search import GRAPHS, grow, left_out, measure, recall
 
     sizes = [(count, wide) for count in templates or (10_000,) for wide in dim or (128,)]
     if engine:
@@ -78,10 +78,15 @@ def benchmark_search(
         for size in console.progress(sizes, "searching")
         for one in measure(*size, turns=turns, alone=alone)
     ]
+    out = [] if alone else sorted({name for size, _ in sizes for name in left_out(size)})
     if as_json:
-        console.document({"turns": turns, "searches": [asdict(one) for one in found]})
+        searches = [asdict(one) for one in found]
+        document = {"turns": turns, "searches": searches, "left_out": out, "graphs_up_to": GRAPHS}
+        console.document(document)
         return
     console.table([_SEARCH, *map(_search, found)])
+    if out:
+        console.say(f"{', '.join(out)}: left out beyond {GRAPHS} templates, being slow to build")
 
 
 def _search(one: Search) -> tuple[str, ...]:
