@@ -14,17 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mien import checkpoint
 from mien.backbones import BACKBONES
 from mien.backbones.blocks import SqueezeExcite
-from mien.data.augment import middle
 from mien.data.shards import Shards
-from mien.images import decode
-from mien.train.student import pixels
+from mien.train.student import pixels, sample
 
 PICTURES = 384
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -84,9 +81,7 @@ def watched(network: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], dict[str,
 def main() -> None:
     """Reads the trained network and some of the pictures, and writes the other."""
     trained, data, out = (Path(argument) for argument in sys.argv[1:])
-    before, pictures = checkpoint.load(trained), Shards(data)
-    places = np.linspace(0, len(pictures) - 1, PICTURES).astype(int)
-    crops = np.stack([middle(decode(content)) for content in pictures.images(places)])
+    before, crops = checkpoint.load(trained), sample(Shards(data), PICTURES)
     simple = BACKBONES["seesaw_fast"](**before.args)
     x = pixels(crops, torch.device("cpu"), torch.contiguous_format)
     simplify(before.build(), simple, x)

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,12 +22,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mien import checkpoint, ranks
 from mien.backbones import BACKBONES
-from mien.data.augment import middle, parse
+from mien.data.augment import parse
 from mien.data.batches import Batch, Batches
 from mien.data.shards import Shards
 from mien.data.verification import VerificationSet, find, read
 from mien.errors import BadInput, RunStopped
-from mien.images import decode
 from mien.layout import Layout, fastest, hold_memory, layouts
 from mien.protocol import verify
 from mien.train import folder
@@ -41,6 +39,7 @@ from mien.train.student import (
     block_losses,
     margin_head,
     pixels,
+    sample,
     teacher_losses,
     tutor,
 )
@@ -152,9 +151,7 @@ class Run:
         self.network = _network(config).to(device)
         self.tutor = None
         if config.teacher is not None:
-            places = np.linspace(0, len(self.pictures) - 1, 128).astype(int)
-            crops = [middle(decode(data)) for data in self.pictures.images(places)]
-            self.tutor = tutor(config, self.network, np.stack(crops), device)
+            self.tutor = tutor(config, self.network, sample(self.pictures, 128), device)
         self.head = self.classes = None
         if config.loss is not None:
             self.head = margin_head(config, len(self.pictures.names)).to(device)

@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from mien import ranks
 from mien.align import SIZE
+from mien.data.augment import middle
+from mien.data.shards import Shards
 from mien.errors import BadInput
+from mien.images import decode
 from mien.losses import LOSSES
 from mien.losses.distil import (
     channel_variance,
@@ -185,6 +188,12 @@ def teacher_losses(
         ]
         found["features"] = weight * config.feature_weight * torch.stack(distances).mean()
     return found
+
+
+def sample(pictures: Shards, count: int) -> Crops:
+    """Crops from all over a data set, without augmentation, (count, 112, 112, 3) uint8."""
+    places = np.linspace(0, len(pictures) - 1, count).astype(int)
+    return np.stack([middle(decode(content)) for content in pictures.images(places)])
 
 
 def pixels(crops: Crops, device: torch.device, layout: torch.memory_format) -> Tensor:
