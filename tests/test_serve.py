@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -341,7 +342,6 @@ def test_a_slow_client_is_sent_away_and_holds_up_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: a"])
 def test_who_does_not_end_the_headers_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
-    whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with serving(tmp_path, seconds=1) as service:
         address = ("127.0.0.1", service.port)
         with closing(socket.create_connection(address, timeout=10)) as slow:
@@ -351,12 +351,14 @@ def test_who_does_not_end_the_headers_is_hung_up_on(tmp_path: Path, sent: bytes)
                 time.sleep(0.1)
             slow.sendall(sent)
             assert slow.recv(100) == b""
-        with closing(socket.create_connection(address, timeout=10)) as quick:
-            quick.sendall(whole)
-            assert quick.recv(100).startswith(b"HTTP/1.1 200")
+        with closing(HTTPConnection(*address, timeout=10)) as quick:
+            quick.request("GET", "/health")
+            quick.getresponse().read()
+            kept = quick.sock
             time.sleep(1.5)  # between two requests there is other time, as uvicorn has it
-            quick.sendall(whole)
-            assert b"HTTP/1.1 200" in quick.recv(65536) + quick.recv(65536)
+            quick.request("GET", "/health")
+            assert quick.sock is kept is not None
+            assert quick.getresponse().status == 200
 
 
 def test_bodies_that_find_no_room_are_told_to_come_again(tmp_path: Path) -> None:
