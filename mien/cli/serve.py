@@ -82,6 +82,8 @@ def serve(
     """
     with needs_extra("mien serve", "serve"):
         from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server
+    import cv2
+
     from mien.detect.mtcnn import MTCNN
     from mien.model import load
     from mien.runtime import preferred, processors
@@ -93,8 +95,11 @@ def serve(
             f"whoever reaches {host} could read and change the facebank: set {TOKEN} or give"
             " --token-file, or listen on 127.0.0.1"
         )
-    # With many in hand, a thread each: more share a network's small layers badly.
+    # With many in hand, a thread each: more share a network's small layers badly, and OpenCV's
+    # wake for next to nothing.
     finder = MTCNN(threads=1) if detector == DEFAULT_DETECTOR and at_once > 1 else detector
+    if at_once > 1:
+        cv2.setNumThreads(1)
     # OpenVINO runs one at a time, on all processors.
     lanes = processors() if at_once > 1 and preferred() == "onnxruntime" else 1
     threads = 1 if lanes > 1 else None
