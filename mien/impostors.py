@@ -30,7 +30,7 @@ GAIN_AT = 1e-2  # the false-match rate at which templates of several photos are 
 _STEPS = 40  # of a bisection of [-1, 1]: to the last bit of a float32 and beyond
 
 # How much higher strangers score with the mean of several photos of a person than with one photo,
-# where a card does not say: mien-small on 200 people of CelebA, by mien calibrate.
+# where a card does not say: a SeesawFaceNet on 200 people of CelebA, by mien calibrate.
 GAINS = {1: 1.0, 2: 1.0388, 4: 1.0702, 8: 1.0894, 16: 1.0961}
 
 _NORMAL = NormalDist()

@@ -40,7 +40,7 @@ def test_the_weights_fit_the_wheel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "network"), [("mien-small", "seesaw_shuffle"), ("mien-tiny", "seesaw_tiny")]
+    ("name", "network"), [("mien-small", "seesaw_fast"), ("mien-tiny", "seesaw_tiny")]
 )
 def test_the_card_says_where_the_threshold_comes_from(name: str, network: str) -> None:
     card = OnnxEmbedder(models.model_file(name)).card
