@@ -15,6 +15,7 @@ from mien.types import Detector, Embedder, Embeddings, Face, Image, require_pict
 
 DEFAULT = "mien-small"
 WEIGHTS = Path(__file__).parent / "weights"
+ROUNDING = 1e-6  # of a cosine of float32 vectors
 FPIR = 0.01  # strangers who may get a name, however many people are enrolled
 
 
@@ -156,6 +157,7 @@ def _threshold(card: Card, given: float | None) -> float:
         raise BadInput(
             f"{card.name} has no threshold yet; give --threshold, or export it with --calibration"
         )
-    if not -1.0 <= threshold <= 1.0:
+    # One that was measured may be above 1, as rounding makes the scores of like vectors.
+    if not abs(threshold) <= 1 + ROUNDING:
         raise BadInput(f"the threshold is a cosine in [-1, 1], not {threshold}")
     return threshold

@@ -100,6 +100,11 @@ def test_a_mirrored_face_is_the_same_with_mirror_averaging(small: models.Model) 
     assert similar(mirror=True) > similar(mirror=False)
 
 
+def test_a_threshold_may_be_the_next_float_above_1() -> None:
+    beyond = float(np.nextafter(np.float32(1), np.float32(2)))  # where strangers score 1
+    assert models.load(threshold=beyond).threshold == beyond
+
+
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match=r"no model 'mien-huge'.*mien-small"):
         models.load("mien-huge")
@@ -107,6 +112,8 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
         models.load(detector="magic")
     with pytest.raises(BadInput, match=r"a cosine in \[-1, 1\], not 1.5"):
         models.load(threshold=1.5)
+    with pytest.raises(BadInput, match=r"a cosine in \[-1, 1\], not nan"):
+        models.load(threshold=float("nan"))
     damaged = bytearray(models.model_file("mien-small").read_bytes())
     damaged[1_000_000:1_001_000] = b"\x5a" * 1000  # huge numbers
     (tmp_path / "damaged.onnx").write_bytes(damaged)
