@@ -97,11 +97,12 @@ def serve(
         )
     # With many in hand, a thread each: more share a network's small layers badly, and OpenCV's
     # wake for next to nothing.
-    finder = MTCNN(threads=1) if detector == DEFAULT_DETECTOR and at_once > 1 else detector
-    if at_once > 1:
+    many = at_once > 1
+    finder = MTCNN(threads=1) if many and detector == DEFAULT_DETECTOR else detector
+    if many:
         cv2.setNumThreads(1)
     # OpenVINO runs one at a time, on all processors.
-    lanes = processors() if at_once > 1 and preferred() == "onnxruntime" else 1
+    lanes = processors() if many and preferred() == "onnxruntime" else 1
     threads = 1 if lanes > 1 else None
     network = load(model, detector=finder, threshold=threshold, fmr=fpir, threads=threads)
     meter = Meter()
