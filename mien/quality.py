@@ -10,7 +10,7 @@ import numpy as np
 from mien.types import Crops, Face, Scores
 
 SMALL = 60  # pixels of a face's longer side; below, a crop of 112 shows what is not there
-# Sharpness below which a crop is called blurred: networks lose a tenth of the score there.  Of
+# Sharpness below which a crop is called blurred: SeesawFaceNet lost a tenth of a score there.  Of
 # 500 photos of CelebA under 1 % lie below it, and over 95 % when blurred by 2 pixels of the crop.
 BLURRED = 0.005
 
