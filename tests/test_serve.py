@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -38,9 +39,11 @@ from mien.errors import BadInput  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402
 from mien.facebank.rows import Photo  # noqa: E402
 from mien.model import Model, load  # noqa: E402
-from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server  # noqa: E402
-from mien.serve.desk import Spread  # noqa: E402
-from mien.serve.guard import Rates  # noqa: E402
+from mien.serve.app import make_app  # noqa: E402
+from mien.serve.desk import Desk  # noqa: E402
+from mien.serve.guard import Limits, Rates  # noqa: E402
+from mien.serve.listen import bind, is_loopback, server  # noqa: E402
+from mien.serve.meter import Meter  # noqa: E402
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 FAKE = Model(SquareFaces(), MeanColours(), 0.9)
@@ -93,7 +96,7 @@ def serving(
 ) -> Iterator[Service]:
     """A service in a thread of this process."""
     facebank, meter = folder / "facebank.db", Meter()
-    desk = Desk(model, str(facebank), lanes=2, note=meter.faces)
+    desk = Desk(model, str(facebank), note=meter.faces)
     app = make_app(desk, meter, **settings)
     with bind("127.0.0.1", 0) as listening:
         running = server(app, seconds=seconds)
@@ -480,34 +483,6 @@ def test_no_answer_tells_where_the_server_keeps_things(service: Service, tmp_pat
     assert not [answer.text for answer in answers if "/mien/" in answer.text]
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_crops_of_many_come_back_to_whom_they_belong(lanes: int) -> None:
-    noted: list[int] = []
-    spread, alone = Spread(MeanColours(), lanes, noted.append), MeanColours()
-
-    def ask(seed: int) -> bool:
-        colour = [colours(seed * 5 + i) for i in range(seed % 3)]
-        crops = np.array(colour, np.uint8).reshape(-1, 2, 2, 3).repeat(56, 1).repeat(56, 2)
-        return bool(np.array_equal(spread(crops), alone(crops)))
-
-    with ThreadPoolExecutor(16) as clients:
-        assert all(clients.map(ask, range(160)))
-    spread.close()
-    assert sorted(noted) == sorted(seed % 3 for seed in range(160))
-
-
-def test_everyone_of_many_clients_gets_their_own_faces(service: Service) -> None:
-    people = {f"Person {seed}": png(100 + seed) for seed in range(24)}
-    for name, photo in people.items():
-        service.enroll(name, photo)
-
-    def ask(name: str) -> bool:
-        return all(service.names(people[name]) == [name] for _ in range(8))
-
-    with ThreadPoolExecutor(24) as clients:
-        assert all(clients.map(ask, people))
-
-
 def test_a_thousand_clients_are_answered_or_told_to_wait(service: Service) -> None:
     body = png(ANNA)
     head = (
@@ -572,7 +547,11 @@ def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
         command += ["--model", str(model_file), "--detector", "whole"]
         command += ["--facebank", str(tmp_path / "facebank.db"), *options]
         process = subprocess.Popen(
-            command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+            command,
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # signals to its group do not reach the tests
         )
         started.append(process)
         assert process.stdout
@@ -588,6 +567,60 @@ def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
+
+
+def test_everyone_of_many_clients_gets_their_own_faces(start: Start) -> None:
+    _, service = start()
+    people = {f"Person {seed}": png(100 + seed) for seed in range(24)}
+    for name, photo in people.items():
+        service.enroll(name, photo)
+
+    def ask(name: str) -> bool:
+        return all(service.names(people[name]) == [name] for _ in range(8))
+
+    with ThreadPoolExecutor(24) as clients:
+        assert all(clients.map(ask, people))
+
+
+def workers_of(process: subprocess.Popen[str]) -> set[int]:
+    """The processes that look at photos."""
+    found = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
+        capture_output=True,
+        text=True,
+    )
+    return {int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line}
+
+
+needs_ps = pytest.mark.skipif(not shutil.which("ps"), reason="finding the workers needs ps")
+
+
+@needs_ps
+def test_a_worker_that_ends_is_replaced(start: Start) -> None:
+    process, service = start()
+    service.enroll("Anna", png(ANNA))
+    before = workers_of(process)
+    assert before
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(service.identify, png(ANNA)) for _ in range(64)]
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        statuses = {answer.result().status_code for answer in answers}
+    assert statuses <= {200, 503}
+    assert [service.names(png(ANNA)) for _ in before] == [["Anna"]] * len(before)
+    assert not before & workers_of(process)
+
+
+@needs_ps
+def test_workers_end_with_who_began_them(start: Start) -> None:
+    process, _ = start()
+    workers = workers_of(process)
+    assert workers
+    process.kill()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_what_was_acknowledged_survives_a_kill(start: Start) -> None:
@@ -616,7 +649,8 @@ def test_what_was_acknowledged_survives_a_kill(start: Start) -> None:
     assert len(there) <= len(acknowledged) + 1
 
 
-def test_what_was_accepted_is_answered_before_it_stops(start: Start) -> None:
+@pytest.mark.parametrize("everyone", [False, True])
+def test_what_was_accepted_is_answered_before_it_stops(start: Start, everyone: bool) -> None:
     process, service = start()
     service.client.get("/health")
     with ThreadPoolExecutor(8) as clients:
@@ -630,7 +664,10 @@ def test_what_was_accepted_is_answered_before_it_stops(start: Start) -> None:
             )
             last.sendall(head % len(body) + body[:100])
             assert [answer.result().status_code for answer in answers] == [200] * 8
-            process.send_signal(signal.SIGTERM)
+            if everyone:  # as a terminal and systemd do it
+                os.killpg(process.pid, signal.SIGTERM)
+            else:
+                process.send_signal(signal.SIGTERM)
             time.sleep(0.3)
             last.sendall(body[100:])  # it was begun before
             assert last.recv(100).startswith(b"HTTP/1.1 200")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,7 +69,7 @@ def serve(
         ),
     ] = None,
     at_once: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Photos in memory at a time.")
+        int, typer.Option(metavar="N", min=1, help="Requests in hand at a time.")
     ] = 8,
     threshold: Threshold = None,
     fpir: Fpir = None,
@@ -81,12 +82,14 @@ def serve(
     It answers until it is stopped, then what was accepted before.
     """
     with needs_extra("mien serve", "serve"):
-        from mien.serve import Desk, Limits, Meter, bind, is_loopback, make_app, server
-    import cv2
-
-    from mien.detect.mtcnn import MTCNN
+        from mien.serve.app import make_app
+        from mien.serve.listen import bind, is_loopback, server
+        from mien.serve.meter import Meter
     from mien.model import load
-    from mien.runtime import preferred, processors
+    from mien.runtime import processors
+    from mien.serve.desk import Desk
+    from mien.serve.guard import Limits
+    from mien.serve.workers import Workers, on_one_thread
 
     token = _token(token_file)
     local = is_loopback(host) and token is None  # with one, others may come through a proxy
@@ -95,18 +98,6 @@ def serve(
             f"whoever reaches {host} could read and change the facebank: set {TOKEN} or give"
             " --token-file, or listen on 127.0.0.1"
         )
-    # With many in hand, a thread each: more share a network's small layers badly, and OpenCV's
-    # wake for next to nothing.
-    many = at_once > 1
-    finder = MTCNN(threads=1) if many and detector == DEFAULT_DETECTOR else detector
-    if many:
-        cv2.setNumThreads(1)
-    # OpenVINO runs one at a time, on all processors.
-    lanes = processors() if many and preferred() == "onnxruntime" else 1
-    threads = 1 if lanes > 1 else None
-    network = load(model, detector=finder, threshold=threshold, fmr=fpir, threads=threads)
-    meter = Meter()
-    desk = Desk(network, facebank, at_once=at_once, lanes=lanes, note=meter.faces)
     limits = Limits(
         bytes=megabytes << 20,
         pixels=megapixels * 1_000_000,
@@ -114,16 +105,27 @@ def serve(
         seconds=seconds,
         rate=rate if rate or local else 20,
     )
-    app = make_app(
-        desk,
-        meter,
-        limits=limits,
-        token=token,
-        hosts=frozenset({"localhost", "127.0.0.1", "::1", host}) if local else None,
-        keep=_folder(facebank) if keep or (keep is None and desk.keeps) else None,
-        local=local,
-    )
-    with bind(host, port) as listening:
+    options: dict[str, Any] = {"detector": detector, "threshold": threshold, "fmr": fpir}
+    with ExitStack() as stack:
+        listening = stack.enter_context(bind(host, port))
+        workers: Workers | None = None
+        if at_once > 1:
+            make = partial(on_one_thread, model, **options)
+            workers = stack.enter_context(Workers(make, min(at_once, processors())))
+        network = load(model, **options)
+        if workers:
+            workers.wait()
+        meter = Meter()
+        desk = Desk(network, facebank, workers=workers, at_once=at_once, note=meter.faces)
+        app = make_app(
+            desk,
+            meter,
+            limits=limits,
+            token=token,
+            hosts=frozenset({"localhost", "127.0.0.1", "::1", host}) if local else None,
+            keep=_folder(facebank) if keep or (keep is None and desk.keeps) else None,
+            local=local,
+        )
         url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         if as_json:
             console.document(
@@ -131,7 +133,6 @@ def serve(
             )
         else:
             console.say(f"mien answers on {url}; Ctrl-C ends it")
-        sys.setswitchinterval(1e-3)  # whoever listens waits less for threads that compute
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
         server(app, seconds=seconds).run(sockets=[listening])
 

@@ -31,11 +31,11 @@ from mien.errors import BadFacebank, BadInput, CannotWrite, MienError, MissingEx
 from mien.facebank.rows import Photo, as_embeddings, person_name
 from mien.health import examine
 from mien.model import Model
-from mien.quality import largest as largest_faces
 from mien.serve import schema
 from mien.serve.desk import Busy, Desk
 from mien.serve.guard import Guard, Limits
 from mien.serve.meter import Meter
+from mien.serve.workers import Lost
 from mien.types import Image, largest_face
 
 T = TypeVar("T")
@@ -49,12 +49,14 @@ PAGE = Path(__file__).parent / "page"
 RUNTIME = PAGE / "ort" / "ort-wasm-simd-threaded.wasm"  # ONNX Runtime Web, where it was fetched
 NOWHERE = Path("/nonexistent")  # a face's folder where none is kept; enroll --rebuild asks for it
 _IN_WORDS: dict[type[MienError], str] = {  # the library's sentences name files; these do not
+    Lost: "what looked at the photo has ended, perhaps of too little memory: try a smaller one",
     UnknownPerson: "the facebank has nobody of that name: see GET /people",
     CannotWrite: "the server cannot write: nothing has changed; its log says why",
     BadFacebank: "the facebank cannot be used: the server's log says why",
 }
 _STATUS: dict[type[MienError], int] = {  # of all others 422
     Busy: 503,
+    Lost: 503,
     UnknownPerson: 404,
     CannotWrite: 507,
     BadFacebank: 503,
@@ -146,17 +148,15 @@ def make_app(
         data = await photo.read()
 
         def do() -> schema.Identified:
-            image = decoded(data, "the photo")
-            found = desk.model.detect(image)
-            faces = largest_faces(found, limits.faces, 0)
-            matches, known = desk.search(desk.model.embed(image, faces))
+            looked = desk.look(data, limits.pixels, limits.faces)
+            matches, known = desk.search(looked.vectors)
             return schema.Identified(
-                width=image.shape[1],
-                height=image.shape[0],
+                width=looked.width,
+                height=looked.height,
                 threshold=known.threshold,
                 fpir=known.fpir,
-                found=len(found),
-                faces=list(map(schema.Face.of, faces, matches)),
+                found=looked.found,
+                faces=list(map(schema.Face.of, looked.faces, matches)),
             )
 
         return await work(do)

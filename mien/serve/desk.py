@@ -1,8 +1,7 @@
 """A model and a facebank for many requests at once.
 
-Photos are decoded and searched for faces by a few threads, no more of them at a time than there are
-processors; their crops go through the network one by one, as many at a time as there are lanes.
-The facebank belongs to one thread, as SQLite wants it, so changes come one after the other.
+Photos are looked at by workers, as many at a time as there are of them; what those find comes back
+here.  The facebank belongs to one thread, as SQLite wants it, so changes come one after the other.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import BoundedSemaphore
 from typing import TypeVar
-
-import numpy as np
 
 from mien import images
 from mien.engines import Store, create_store
@@ -24,63 +22,72 @@ from mien.facebank.bank import Facebank
 from mien.facebank.log import COMMAND
 from mien.facebank.rows import Person
 from mien.model import Model
+from mien.quality import largest
 from mien.runtime import processors
-from mien.types import Crops, Detector, Embedder, Embeddings, Face, Image, Match
+from mien.serve.workers import Workers
+from mien.types import Crops, Embedder, Embeddings, Face, Image, Match
 
 T = TypeVar("T")
 
-AT_ONCE = 8  # photos in memory and in hand: while some are embedded, others are looked at
+AT_ONCE = 8  # requests in hand: while some are looked at, others are searched for
 
 
 class Busy(MienError):
     """More requests wait than can be answered in time."""
 
 
-class Spread:
-    """An embedder that many threads may call: each crop by itself, some of them at a time.
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a photo shows."""
 
-    A crop takes no less in a batch, and on two threads nearly as long as on one, so most is done
-    where each lane's network has one thread (docs/serve.md).
+    width: int
+    height: int
+    found: int  # faces in it
+    faces: list[Face]  # the largest of them
+    vectors: Embeddings  # a row for each of these
+
+
+def look(model: Model, data: bytes, pixels: int, limit: int) -> Looked:
+    """The faces in a photo's bytes.
 
     Args:
-        embedder: what to run; where there is one lane, with all crops of a call at once.
-        lanes: crops at a time.
-        note: is told of each call how many crops it has.
+        model: finds and embeds them.
+        data: see `mien.images.decode`.
+        pixels: that the photo may have.
+        limit: faces that are embedded, the largest.
+
+    Raises:
+        BadInput: it is no photo, or too large.
     """
+    image = images.decode(data, "the photo", pixels=pixels)
+    found = model.detect(image)
+    faces = largest(found, limit, 0)
+    return Looked(image.shape[1], image.shape[0], len(found), faces, model.embed(image, faces))
 
-    def __init__(self, embedder: Embedder, lanes: int, note: Callable[[int], None]) -> None:
-        self._embedder, self._lanes, self._note = embedder, lanes, note
-        self._threads = ThreadPoolExecutor(lanes, "embed")
 
-    @property
-    def dim(self) -> int:
-        return self._embedder.dim
-
-    @property
-    def model_id(self) -> str:
-        return self._embedder.model_id
-
-    def __call__(self, crops: Crops) -> Embeddings:
-        self._note(len(crops))
-        apart = self._lanes > 1 and len(crops)
-        parts: list[Crops] = list(crops[:, None]) if apart else [crops]
-        return np.concatenate(list(self._threads.map(self._embedder, parts)))
-
-    def close(self) -> None:
-        """End the threads, once they have done what they were given."""
-        self._threads.shutdown()
+def _embed(model: Model, crops: Crops) -> Embeddings:
+    return model.embedder(crops)
 
 
 @dataclass(frozen=True, slots=True)
-class _InTurn:
-    """A detector that runs no more often at a time than there are turns."""
+class _Counted:
+    """An embedder that says how many crops it is given, and may run elsewhere."""
 
-    detector: Detector
-    turns: BoundedSemaphore
+    embedder: Embedder
+    run: Callable[[Crops], Embeddings]
+    note: Callable[[int], None]
 
-    def __call__(self, image: Image) -> list[Face]:
-        with self.turns:
-            return self.detector(image)
+    @property
+    def dim(self) -> int:
+        return self.embedder.dim
+
+    @property
+    def model_id(self) -> str:
+        return self.embedder.model_id
+
+    def __call__(self, crops: Crops) -> Embeddings:
+        self.note(len(crops))
+        return self.run(crops)
 
 
 def _threads(number: int, name: str) -> ThreadPoolExecutor:
@@ -101,11 +108,12 @@ class Desk:
     """Where requests bring their work.
 
     Args:
-        model: is used by several threads at once.
+        model: says what the faces found mean; without workers it finds them, in several threads.
         facebank: its address, see `mien.engines`; made where there is none.
+        workers: find and embed the faces, with the same model.
         at_once: requests in hand at a time.
         queue: requests that may wait for their turn.
-        lanes, note: see `Spread`.
+        note: is told how many faces are embedded.
 
     Raises:
         BadFacebank, FacebankMismatch, CannotWrite: see `Facebank.create`.
@@ -116,16 +124,18 @@ class Desk:
         model: Model,
         facebank: str,
         *,
+        workers: Workers | None = None,
         at_once: int = AT_ONCE,
         queue: int = 256,
-        lanes: int = 1,
         note: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._spread = Spread(model.embedder, lanes, note)
-        self._turns = BoundedSemaphore(processors() if at_once > 1 else 1)
-        detector = _InTurn(model.detector, self._turns)
         self.own = model  # not to be run, but to be told of
-        self.model = replace(model, detector=detector, embedder=self._spread)
+        detect = partial(workers.run, Model.detect) if workers else model.detector
+        embed = partial(workers.run, _embed) if workers else model.embedder
+        counted = _Counted(model.embedder, embed, note)
+        self.model = replace(model, detector=detect, embedder=counted)
+        self._workers, self._note = workers, note
+        self._turns = BoundedSemaphore(processors())
         self.address = facebank
         self.at_once = at_once
         self._room = at_once + queue
@@ -166,6 +176,14 @@ class Desk:
         """What some work with the facebank returns; it waits for what others do with it."""
         return self._clerk.submit(do, self._bank).result()
 
+    def look(self, data: bytes, pixels: int, limit: int) -> Looked:
+        """See `look`."""
+        if self._workers is None:
+            return look(self.model, data, pixels, limit)
+        looked = self._workers.run(look, data, pixels, limit)
+        self._note(len(looked.faces))
+        return looked
+
     def decode(self, data: bytes, name: str, pixels: int) -> Image:
         """See `mien.images.decode`; as it takes memory, only as many at a time as processors."""
         with self._turns:
@@ -198,6 +216,5 @@ class Desk:
     def close(self) -> None:
         """Finish what was begun and let go of the file."""
         self._lookers.shutdown()
-        self._spread.close()
         self._clerk.submit(self._bank.close).result()
         self._clerk.shutdown()
