@@ -1,4 +1,5 @@
 # make demo    recognise people in real photographs
+# make serve   the page on http://127.0.0.1:8000, until Ctrl-C
 # make test    check and test everything; with -j2, the checks beside the tests
 # make docs    make a site of docs/, in site/; any warning fails
 # make readme  run the commands of the README and of docs/, and put what they print into them
@@ -18,10 +19,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SECONDS ?= 600
 ORT := mien/serve/page/ort
 
-.PHONY: demo test style types tests docs page browser screenshots photos readme picture faults fuzz clean
+.PHONY: demo serve test style types tests docs page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
+
+serve: .venv/serve
+	$(BIN)/mien serve
 
 test: style types tests
 
@@ -87,6 +91,10 @@ clean:
 
 .venv/installed: pyproject.toml | .venv/bin/python
 	$(PIP) --editable .
+	touch $@
+
+.venv/serve: .venv/installed
+	$(PIP) --editable '.[serve]'
 	touch $@
 
 # Torch first and in one version, so that its dependents take what is there.  The development group
