@@ -17,12 +17,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import numpy as np
 
 from mien import images, sidecar
+from mien.ahead import ahead
 from mien.engines import Store
 from mien.errors import BadInput, CannotWrite, UnknownPerson
 from mien.model import Model
@@ -81,6 +82,16 @@ class Entry:
         return sorted({face.match.person for face in self.faces if face.match.person})
 
 
+class _Looked(NamedTuple):
+    """What a photo's row says, and those of its faces."""
+
+    width: int
+    height: int
+    orientation: int
+    reason: str | None  # why it cannot be looked at
+    faces: list[tuple[Any, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """What became of the photos of a folder."""
@@ -132,8 +143,8 @@ class Album:
     def update(self, folder: Path, *, progress: Progress = silent) -> Update:
         """Look at what is new or changed in a folder, and forget what is gone from it.
 
-        A photo has changed if its size or its time has.  Each is in the file before the next is
-        looked at.
+        A photo has changed if its size or its time has.  Each is in the file as soon as those
+        before it are.
 
         Raises:
             BadInput: no such folder, or no photo in it, as where a disk is not plugged in: nothing
@@ -153,8 +164,9 @@ class Album:
             path for path, state in states.items() if path not in held or held[path][1:] != state
         ]
         unnamed = [path for path in new if not _is_text(path)]
-        for path in progress([path for path in new if _is_text(path)], "looking"):
-            self._look(path, states[path])
+        todo = progress([path for path in new if _is_text(path)], "looking")
+        for path, looked in ahead(self._look, todo, self._model.at_once):
+            self._note(path, states[path], looked())
         gone = [number for path, (number, *_) in held.items() if path not in states]
         with self._in_words(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -214,31 +226,33 @@ class Album:
         threshold = self._model.threshold_among(person.photos for person in facebank.people())
         return facebank.search(vectors, threshold)
 
-    def _look(self, path: Path, state: tuple[int, int]) -> None:
-        width, height, turned, reason, found = 0, 0, 1, None, []
+    def _look(self, path: Path) -> _Looked:
         try:
             data = images.read_bytes(path)
             image = images.decode(data, str(path))
             turned = images.orientation(data)
-            height, width = image.shape[:2]
             faces = self._model.detect(image)
             vectors = self._model.embed(image, faces).astype("<f4")
-            found = [
-                (*face.box.astype(float).tolist(), face.confidence, vector.tobytes())
-                for face, vector in zip(faces, vectors, strict=True)
-            ]
         except BadInput as error:
-            reason = str(error)
+            return _Looked(0, 0, 1, str(error), [])
+        rows = [
+            (*face.box.astype(float).tolist(), face.confidence, vector.tobytes())
+            for face, vector in zip(faces, vectors, strict=True)
+        ]
+        return _Looked(image.shape[1], image.shape[0], turned, None, rows)
+
+    def _note(self, path: Path, state: tuple[int, int], looked: _Looked) -> None:
         with self._in_words(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM photo WHERE path = ?", (str(path),))
             number = self._db.execute(
                 "INSERT INTO photo (path, bytes, modified, width, height, orientation, reason)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (str(path), *state, width, height, turned, reason),
+                (str(path), *state, *looked[:-1]),
             ).lastrowid
             self._db.executemany(
-                "INSERT INTO face VALUES (?, ?, ?, ?, ?, ?, ?)", [(number, *row) for row in found]
+                "INSERT INTO face VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(number, *row) for row in looked.faces],
             )
 
     def _prepare(self) -> None:

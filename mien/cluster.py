@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from mien import align, images
+from mien.ahead import ahead
 from mien.engines import Store
 from mien.errors import BadInput, CannotWrite
 from mien.facebank.rows import person_name
@@ -95,21 +96,24 @@ def cluster(
     parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
     group(parts[0], threshold)  # what is not installed is said before the long part
     skipped, known = [], 0
-    for path in progress(list(paths), "looking"):
+
+    def look(path: Path) -> tuple[str, Image, list[Face], Embeddings]:
+        data = images.read_bytes(path)
+        image = decode(data, str(path))
+        faces = largest(model.detect(image), most, min_face)
+        return hashlib.sha256(data).hexdigest(), image, faces, model.embed(image, faces)
+
+    for path, looked in ahead(look, progress(list(paths), "looking"), model.at_once):
         try:
-            data = images.read_bytes(path)
-            image = decode(data, str(path))
+            digest, image, faces, vectors = looked()
         except BadInput as error:
             skipped.append((path, str(error)))
             continue
-        faces = largest(model.detect(image), most, min_face)
-        vectors = model.embed(image, faces)
         if facebank:
             strange = [match.person is None for match in facebank.search(vectors, own)]
             known += len(faces) - sum(strange)
             faces = [face for face, yes in zip(faces, strange, strict=True) if yes]
             vectors = vectors[np.array(strange, bool)]
-        digest = hashlib.sha256(data).hexdigest()
         thumbs = [cv2.resize(crop, (_THUMB, _THUMB)) for crop in align.crops(image, faces)]
         found += [Stranger(path, digest, *pair) for pair in zip(faces, thumbs, strict=True)]
         parts.append(vectors)

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from mien import images
+from mien.ahead import ahead
 from mien.errors import BadInput, MissingExtra, cannot_write
 from mien.model import Model, load
-from mien.runtime import processors
+from mien.runtime import AT_ONCE, at_once
 from mien.types import Progress, largest_face, silent
 
 PART = 64  # photos that are lost with whoever is killed
@@ -65,8 +66,8 @@ def embed_photos(
     Args:
         source: a folder, a photo or a pattern; or the address of a bucket, as s3://bucket/photos.
         out: the Parquet file, whose columns are `columns`.
-        load_model: makes the model for so many threads, in each worker.
-        workers: processes; more than one need the extra `ray`.
+        load_model: makes the model for so many photos at a time, in each worker.
+        workers: processes; more than one need the extra `ray`, and take one photo at a time.
         cluster: address of a Ray cluster that shares the folder of `out`, for this machine's own
             processors by default.
         progress: shows how far it is.
@@ -77,7 +78,7 @@ def embed_photos(
         CannotWrite: the disk is full or read-only.
     """
     pq = _parquet()
-    model = load_model(processors() if workers == 1 else 1)
+    model = load_model(at_once(AT_ONCE) if workers == 1 else 1)
     parts = out.with_name(out.name + ".parts")
     paths = _list(source)
     done = _rows(pq, [out, *_there(parts)], model.model_id)
@@ -120,7 +121,8 @@ def _embed(chunk: Sequence[str], work: _Work, model: Model) -> int:
     import pyarrow.parquet as pq
 
     read = _reader(work.source)
-    rows = [{"path": path, **_look(path, read, model)} for path in chunk]
+    looked = ahead(lambda path: _look(path, read, model), chunk, model.at_once)
+    rows = [{"path": path, **row()} for path, row in looked]
     name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:32]
     new = work.parts / f"{name}.{os.getpid()}.new"
     pq.write_table(pa.Table.from_pylist(rows, columns(model.dim, model.model_id)), new)
@@ -301,7 +303,7 @@ def _parquet() -> Any:
 def loader(name: str | Path, detector: str) -> Callable[[int], Model]:
     """What `embed_photos` loads a shipped model or a file with, in any process."""
 
-    def load_model(threads: int) -> Model:
-        return load(name, detector=detector, threshold=0, threads=threads)
+    def load_model(at_once: int) -> Model:
+        return load(name, detector=detector, threshold=0, threads=1, at_once=at_once)
 
     return load_model

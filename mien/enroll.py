@@ -1,7 +1,7 @@
 """Photos to people: a folder `FOLDER/NAME/photo.jpg` into a facebank, again and again.
 
 A photo is known by the hash of its bytes: only what is new is looked at, wherever it lay before.
-Each new photo is on the disk before the next is looked at, and what is gone leaves last.
+Each new photo is on the disk as soon as those before it are, and what is gone leaves last.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mien import align, images
+from mien.ahead import ahead
 from mien.engines import Store
 from mien.errors import BadInput, NoFace
 from mien.facebank.rows import Photo, person_name
@@ -113,11 +114,17 @@ def enroll(
 
     held = {photo.sha256: photo for photo in known}
     added, kept, moved = 0, 0, []
-    for picture in progress(pictures, "enrolling"):
+
+    def look(picture: _Picture) -> tuple[Photo, Embeddings] | None:
+        return None if picture.sha256 in held else _look(picture, model, largest)
+
+    for picture, looked in ahead(look, progress(pictures, "enrolling"), model.at_once):
         old = held.get(picture.sha256)
         try:
             if old is None:
-                photo, vector = _look(picture, model, largest)
+                new = looked()
+                assert new  # what is not held now was not held then
+                photo, vector = new
                 added += facebank.add([photo], vector)
                 held[photo.sha256] = photo
                 continue
@@ -173,9 +180,13 @@ def rebuild(
                 )
             pictures.append(_Picture(photo.person, photo.sha256, photo.folder, photo.file))
     fresh: dict[str, tuple[Photo, Embeddings]] = {}
-    for picture in progress(pictures, "enrolling"):
+
+    def look(picture: _Picture) -> tuple[Photo, Embeddings]:
+        return _look(picture, model, largest)
+
+    for picture, looked in ahead(look, progress(pictures, "enrolling"), model.at_once):
         try:
-            photo, vector = _look(picture, model, largest)
+            photo, vector = looked()
             first, _ = fresh.setdefault(photo.sha256, (photo, vector))
             if first.person != photo.person:
                 raise BadInput(_taken(first))

@@ -1,7 +1,7 @@
 """Pictures to names: the faces in each photo, and who in the facebank they are.
 
-Photos go through one at a time and are let go of, so a million take the memory of one.  Each face
-is answered for itself: two faces of a picture can get one name, as in a mirror or a collage.
+Photos go through a few at a time and are let go of, so a million take the memory of these.  Each
+face is answered for itself: two faces of a picture can get one name, as in a mirror or a collage.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien import images
+from mien.ahead import ahead
 from mien.engines import Store
 from mien.errors import BadInput
 from mien.model import Model
 from mien.quality import largest
-from mien.types import Frame, Sighting
+from mien.types import Embeddings, Face, Frame, Image, Sighting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +49,8 @@ def identify(
     Args:
         paths: one file or several, a photo each; `mien.images.walk` makes them of folders and
             patterns.
-        model: made the facebank's vectors; a face gets a name from `Model.threshold_among` on.
+        model: made the facebank's vectors; a face gets a name from `Model.threshold_among` on, and
+            `Model.at_once` photos are looked at at a time.
         facebank: who is known.
         mirror: see `Model.embed`.
         limit: how many faces of a photo count, the largest; all by default.
@@ -60,13 +62,18 @@ def identify(
     """
     facebank.require(model.model_id)
     threshold = model.threshold_among(person.photos for person in facebank.people())
-    for path in map(Path, images.several(paths)):
+
+    def look(path: Path) -> tuple[Image, list[Face], Embeddings]:
+        image = images.read(path)
+        faces = largest(model.detect(image), limit, min_face)
+        return image, faces, model.embed(image, faces, mirror=mirror)
+
+    for path, looked in ahead(look, map(Path, images.several(paths)), model.at_once):
         try:
-            image = images.read(path)
+            image, faces, vectors = looked()
         except BadInput as error:
             yield Skipped(path, str(error))
             continue
-        faces = largest(model.detect(image), limit, min_face)
-        matches = facebank.search(model.embed(image, faces, mirror=mirror), threshold)
+        matches = facebank.search(vectors, threshold)
         sightings = (Sighting(path, *pair) for pair in zip(faces, matches, strict=True))
         yield Seen(Frame(path, image), tuple(sightings))

@@ -28,6 +28,7 @@ class Model:
     threshold: float  # the cosine from which two faces are taken for one person, in [-1, 1]
     impostors: Impostors | None = None  # how alike strangers are to it, where its file says so
     fpir: float | None = None  # strangers who may get a name; None: the threshold is for all sizes
+    at_once: int = 1  # photos that are looked at at a time, in threads, where there are many
 
     @property
     def model_id(self) -> str:
@@ -105,6 +106,7 @@ def load(
     threshold: float | None = None,
     fmr: float | None = None,
     threads: int | None = None,
+    at_once: int = 1,
 ) -> Model:
     """A model ready to use.
 
@@ -114,7 +116,9 @@ def load(
         threshold: overrides the file's own, in [-1, 1], for comparisons and facebanks of any size.
         fmr: instead of a threshold, the share of strangers that may be taken for somebody: of
             pairs where two photos are compared, of faces where one is looked up in a facebank.
-        threads: processors for the network; all that the process may use by default.
+        threads: processors for each network; by default one where several photos are looked at at
+            a time, and else all that the process may use.
+        at_once: photos to look at at a time, where there are many.
 
     Raises:
         BadModel: no such model, or a damaged one.
@@ -123,8 +127,9 @@ def load(
     """
     if threshold is not None and fmr is not None:
         raise BadInput("a threshold and a false-match rate exclude each other: give one of them")
+    threads = threads or (1 if at_once > 1 else None)
     embedder = OnnxEmbedder(model_file(name), threads=threads)
-    finder = detector if not isinstance(detector, str) else _detector(detector)
+    finder = detector if not isinstance(detector, str) else _detector(detector, threads)
     impostors = _impostors(embedder.card)
     if fmr is not None:
         if impostors is None:
@@ -132,16 +137,16 @@ def load(
                 f"{embedder.card.name} does not say how alike strangers are; give --threshold, or"
                 " export it with --calibration"
             )
-        return Model(finder, embedder, impostors.threshold(fmr), impostors, fmr)
+        return Model(finder, embedder, impostors.threshold(fmr), impostors, fmr, at_once)
     fpir = FPIR if threshold is None else None
-    return Model(finder, embedder, _threshold(embedder.card, threshold), impostors, fpir)
+    own = _threshold(embedder.card, threshold)
+    return Model(finder, embedder, own, impostors, fpir, at_once)
 
 
-def _detector(name: str) -> Detector:
+def _detector(name: str, threads: int | None) -> Detector:
     if name not in DETECTORS:
         raise BadInput(f"there is no detector {name!r}; use one of: {', '.join(DETECTORS)}")
-    found: Detector = DETECTORS[name]()
-    return found
+    return DETECTORS[name](threads)
 
 
 def _impostors(card: Card) -> Impostors | None:

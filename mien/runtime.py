@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mien.errors import BadInput, BadModel, MissingExtra
 from mien.protobuf import field
 
 RUNTIMES = ("onnxruntime", "openvino")
+AT_ONCE = 8  # photos; a picture of 12 megapixels takes about 0.2 GB while it is looked at
 CPUINFO = Path("/proc/cpuinfo")
 
 Array = NDArray[Any]
@@ -26,6 +28,11 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def at_once(photos: int) -> int:
+    """How many of so many photos to look at at a time: more would take memory and gain little."""
+    return max(1, min(photos, processors(), AT_ONCE))
 
 
 def session(
@@ -151,12 +158,13 @@ def _on_openvino(model: bytes, threads: int | None, otherwise: str) -> Callable[
         network = core.read_model(model=model, weights=b"")
         # One by one: each size of batch would be compiled anew, and a larger one gains nothing.
         network.reshape([1, *list(network.input().partial_shape)[1:]])
-        request = core.compile_model(network, "CPU", settings).create_infer_request()
+        request, alone = core.compile_model(network, "CPU", settings).create_infer_request(), Lock()
     except RuntimeError as error:
         raise BadModel(otherwise) from error
 
     def run(batch: Array) -> Array:
-        return np.concatenate([request.infer({0: one[None]})[0] for one in batch])
+        with alone:
+            return np.concatenate([request.infer({0: one[None]})[0] for one in batch])
 
     return run
 

@@ -40,3 +40,13 @@ def test_both_ways_see_the_same_photos(tmp_path: Path, model_file: Path, demo_ph
     assert ours.faces == theirs.faces == 6
     assert ours.alone == theirs.alone == ours.missed == theirs.missed == 0
     assert theirs.ratio == pytest.approx(theirs.milliseconds / ours.milliseconds)
+
+
+def test_a_folder_is_measured_too(tmp_path: Path, model_file: Path, demo_photos: Path) -> None:
+    photos = [demo_photos / "t1.jpg"] * 2
+    one, several = ways(
+        photos, model_file, tmp_path, sizes=[(640, 480)], threads=2, turns=1, beside=False
+    )
+    assert several.name == "mien, 2 at a time"
+    assert (several.photos, several.faces) == (one.photos, one.faces) == (2, 12)
+    assert several.ratio == pytest.approx(several.milliseconds / one.milliseconds)

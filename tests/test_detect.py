@@ -32,7 +32,7 @@ def mtcnn() -> MTCNN:
 
 @pytest.fixture(scope="module", params=DETECTORS)
 def detector(request: pytest.FixtureRequest) -> Detector:
-    return DETECTORS[request.param]()
+    return DETECTORS[request.param](None)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks", "protobuf"},
-    {"images", "align", "draw", "metrics", "groups", "losses", "networks", "runtime", "quality"},
+    {"images", "align", "draw", "metrics", "groups", "losses", "networks", "runtime", "quality"}
+    | {"ahead"},
     {"index"},
     {"backbones", "detect", "data", "plots", "layout", "teacher", "impostors"}
     | {"sidecar", "video"},

@@ -13,8 +13,8 @@ import pytest
 from fakes import FakeModel, colours
 
 from mien.errors import BadInput, BadModel
-from mien.model import Model
-from mien.serve.workers import Lost, Workers, on_one_thread
+from mien.model import Model, load
+from mien.serve.workers import Lost, Workers
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,6 @@ def test_who_ends_is_replaced(workers: Workers) -> None:
 
 def test_a_model_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     file = tmp_path / "gone.onnx"
-    make = partial(on_one_thread, file, detector="whole", threshold=None, fmr=None)
+    make = partial(load, file, threads=1)
     with Workers(make, 1) as started, pytest.raises(BadModel, match=r"gone\.onnx"):
         started.wait()

@@ -1,7 +1,7 @@
 """The whole way from a photo's file to names, by stage, beside `face_recognition`.
 
 Both take every photo in turn, so that a machine that slows down slows both: the ratio holds where
-single times do not.
+single times do not.  Then ours takes them several at a time, as where a folder is looked at.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from mien import images
+from mien.ahead import ahead
 from mien.align import crops
 from mien.benchmark.peers import FaceRecognition, boxes_of
 from mien.detect.mtcnn import MTCNN
 from mien.embed import OnnxEmbedder
 from mien.index.exact import ExactIndex
+from mien.runtime import at_once
 from mien.types import Image
 
 SIZES = ((640, 480), (1280, 720))  # width and height in pixels
 PEOPLE = 1000  # that a face is looked for among
+FOLDER = 4  # times that a folder has each photo: at its end processors wait for the last
 
 Boxes = NDArray[np.float32]  # (N, 4) x1, y1, x2, y2
 Stages = dict[str, float]  # seconds a photo by stage
@@ -47,7 +50,7 @@ class Way:
     milliseconds: float  # a photo, the median over the turns
     fastest: float
     slowest: float
-    stages: Stages  # milliseconds a photo, medians
+    stages: Stages  # milliseconds a photo, medians; none where several go through at a time
     ratio: float | None  # its time to the first's; None for the first
 
 
@@ -110,6 +113,7 @@ def ways(
     runs = {"mien": _ours(model, threads)}
     if beside:
         runs[FaceRecognition.name] = _theirs()
+    several = _ours(model, 1)
     before = cv2.getNumThreads()
     cv2.setNumThreads(threads or before)
     try:
@@ -117,7 +121,7 @@ def ways(
             way
             for size in sizes
             for way in _measured(
-                runs, _fitted(photos, size, folder), size, threads or before, turns
+                runs, several, _fitted(photos, size, folder), size, threads or before, turns
             )
         ]
     finally:
@@ -128,20 +132,30 @@ Run = Callable[[Path, Clock], Boxes]  # a photo to its faces' boxes
 
 
 def _measured(
-    runs: dict[str, Run], photos: list[Path], size: tuple[int, int], threads: int, turns: int
+    runs: dict[str, Run],
+    several: Run,
+    photos: list[Path],
+    size: tuple[int, int],
+    threads: int,
+    turns: int,
 ) -> list[Way]:
     boxes = {name: [run(path, Clock()) for path in photos] for name, run in runs.items()}
     clocks = {name: [Clock() for _ in range(turns)] for name in runs}
+    number, together = min(threads, at_once(len(photos))), []
     for turn in range(turns):
         for path in photos:
             for name, run in runs.items():
                 run(path, clocks[name][turn])
+        start = time.perf_counter()
+        for _, done in ahead(lambda path: several(path, Clock()), photos * FOLDER, number):
+            done()
+        together.append(time.perf_counter() - start)
     first = next(iter(runs))
     totals = {
         name: np.array([sum(clock.stages.values()) for clock in every]) * 1000 / len(photos)
         for name, every in clocks.items()
     }
-    return [
+    measured = [
         Way(
             name=name,
             width=size[0],
@@ -169,6 +183,20 @@ def _measured(
         )
         for name in runs
     ]
+    if number == 1:
+        return measured
+    each = np.array(together) * 1000 / len(photos * FOLDER)
+    many = replace(
+        measured[0],
+        name=f"{first}, {number} at a time",
+        threads=1,
+        milliseconds=float(np.median(each)),
+        fastest=float(each.min()),
+        slowest=float(each.max()),
+        stages={},
+        ratio=float(np.median(each / totals[first])),
+    )
+    return [measured[0], many, *measured[1:]]
 
 
 def _unseen(some: Boxes, others: Boxes) -> int:

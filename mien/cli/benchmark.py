@@ -85,7 +85,7 @@ def photo(
         "TIMES MIEN'S",
     )
     console.table([heading, *rows])
-    for way in measured:
+    for way in [way for way in measured if way.stages]:
         stages = ", ".join(f"{name} {spent:.1f}" for name, spent in way.stages.items())
         console.say(f"{way.name} {way.width}x{way.height}: {stages}")
 

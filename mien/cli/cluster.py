@@ -59,13 +59,15 @@ def cluster(
     from mien.cluster import require_own, save, to_json
     from mien.engines import exists, open_store
     from mien.model import load
+    from mien.runtime import at_once
 
     require_own(out)  # before the long part
-    network = load(model, detector=detector)
+    photos = images.walk(paths)
+    network = load(model, detector=detector, at_once=at_once(len(photos)))
     there = exists(facebank)
     with open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank:
         found = find(
-            images.walk(paths),
+            photos,
             network,
             facebank=bank,
             threshold=threshold,

@@ -91,6 +91,7 @@ def enroll(
     from mien.enroll import rebuild as anew
     from mien.enroll import require_usable
     from mien.model import load
+    from mien.runtime import AT_ONCE, at_once
 
     if bool(cluster) != (name is not None):
         raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
@@ -103,7 +104,8 @@ def enroll(
     if cluster and name is not None:
         source, unusable = cut(source, cluster, name)
         largest = True  # a cut-out may show a part of a neighbour
-    network = load(model, detector=detector, threshold=0)  # enrolling asks for none
+    many = at_once(AT_ONCE) if camera is None else 1
+    network = load(model, detector=detector, threshold=0, at_once=many)  # it asks for no threshold
     if camera is not None and folder:
         take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
     there = exists(facebank)
@@ -214,6 +216,7 @@ def identify(
     from mien.engines import open_store
     from mien.identify import identify as look
     from mien.model import load
+    from mien.runtime import at_once
 
     if as_json and json_lines:
         raise BadInput("--json and --json-lines exclude each other: give one of them")
@@ -222,9 +225,10 @@ def identify(
     photos = [path for path in found if not is_video(path)]
     clips = [path for path in found if is_video(path)]
     finder: str | MTCNN = detector
+    many = at_once(len(photos)) if not (clips or min_face) else 1  # a small one takes much memory
     if min_face and detector == DEFAULT_DETECTOR:
         finder = MTCNN(min_face=min_face)
-    network = load(model, detector=finder, threshold=threshold, fmr=fpir)
+    network = load(model, detector=finder, threshold=threshold, fmr=fpir, at_once=many)
     with open_store(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network) if update else 0
         people = bank.people()

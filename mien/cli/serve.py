@@ -89,7 +89,7 @@ def serve(
     from mien.runtime import processors
     from mien.serve.desk import Desk
     from mien.serve.guard import Limits
-    from mien.serve.workers import Workers, on_one_thread
+    from mien.serve.workers import Workers
 
     token = _token(token_file)
     local = is_loopback(host) and token is None  # with one, others may come through a proxy
@@ -110,7 +110,7 @@ def serve(
         listening = stack.enter_context(bind(host, port))
         workers: Workers | None = None
         if at_once > 1:
-            make = partial(on_one_thread, model, **options)
+            make = partial(load, model, **options, threads=1)
             workers = stack.enter_context(Workers(make, min(at_once, processors())))
         network = load(model, **options)
         if workers:

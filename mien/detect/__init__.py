@@ -8,4 +8,7 @@ from mien.detect.mtcnn import MTCNN
 from mien.detect.whole import WholeImage
 from mien.types import Detector
 
-DETECTORS: dict[str, Callable[[], Detector]] = {"mtcnn": MTCNN, "whole": WholeImage}
+DETECTORS: dict[str, Callable[[int | None], Detector]] = {  # of so many threads; None: of all
+    "mtcnn": lambda threads: MTCNN(threads=threads),
+    "whole": lambda _: WholeImage(),
+}

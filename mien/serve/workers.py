@@ -12,25 +12,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
 import cv2
 
-from mien.detect.mtcnn import MTCNN
 from mien.errors import MienError
-from mien.model import Model, load
+from mien.model import Model
 
 T = TypeVar("T")
-
-
-def on_one_thread(
-    name: str | Path, *, detector: str, threshold: float | None, fmr: float | None
-) -> Model:
-    """See `mien.model.load`: a model that leaves the other processors to other workers."""
-    finder = MTCNN(threads=1) if detector == "mtcnn" else detector
-    return load(name, detector=finder, threshold=threshold, fmr=fmr, threads=1)
 
 
 class Lost(MienError):

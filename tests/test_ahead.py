@@ -1,0 +1,133 @@
+"""Several things at a time: in order, each with its own fault, and never too many of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import FakeModel, save_photo
+
+from mien.ahead import ahead
+from mien.album import Album
+from mien.enroll import enroll, rebuild
+from mien.errors import BadInput
+from mien.facebank.bank import Facebank
+from mien.identify import Seen, identify
+from mien.model import Model
+
+ONE = Model(FakeModel().detector, FakeModel().embedder, 0.9)
+SEVERAL = replace(ONE, at_once=3)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_what_was_made_comes_in_order(at_once: int) -> None:
+    def slow_first(number: int) -> int:
+        time.sleep(0.002 * (5 - number % 5))
+        return number**2
+
+    found = [(number, made()) for number, made in ahead(slow_first, range(20), at_once)]
+    assert found == [(number, number**2) for number in range(20)]
+
+
+def test_so_many_are_worked_on_at_a_time() -> None:
+    everyone = threading.Barrier(3)  # nobody passes alone
+    assert [made() >= 0 for _, made in ahead(lambda _: everyone.wait(20), range(6), 3)] == [
+        True
+    ] * 6
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_fault_is_its_own_things(at_once: int) -> None:
+    def odd(number: int) -> int:
+        if number % 2 == 0:
+            raise BadInput(f"{number} is even")
+        return number
+
+    found: list[int | str] = []
+    for number, made in ahead(odd, range(6), at_once):
+        try:
+            found.append(made())
+        except BadInput as error:
+            found.append(str(error))
+            assert str(error) == f"{number} is even"
+    assert found == ["0 is even", 1, "2 is even", 3, "4 is even", 5]
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_only_a_few_wait(at_once: int) -> None:
+    taken: list[int] = []
+
+    def things() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    for number, made in ahead(lambda number: number, things(), at_once):
+        made()
+        assert len(taken) <= number + 1 + 2 * at_once
+
+
+def test_who_stops_does_not_wait_for_the_rest() -> None:
+    begun: list[int] = []
+    gate = threading.Event()
+
+    def work(number: int) -> None:
+        begun.append(number)
+        gate.wait(20)
+
+    coming = ahead(work, range(100), 2)
+    threading.Timer(0.2, gate.set).start()
+    next(coming)
+    coming.close()
+    assert len(begun) < 5
+
+
+def people(folder: Path) -> Path:
+    """Ten people, one of them twice with the same photo, and what is no photo."""
+    for seed in range(10):
+        save_photo(folder / f"Person {seed}" / "a.png", seed)
+        save_photo(folder / f"Person {seed}" / "b.png", seed, shade=9)
+    (folder / "Person 3" / "c.png").write_bytes((folder / "Person 3" / "b.png").read_bytes())
+    (folder / "Person 4" / "c.png").write_bytes(b"no photo")
+    save_photo(folder / "Person 5" / "c.png", 5, faces=0)
+    return folder
+
+
+def test_several_at_a_time_make_the_same_facebank(tmp_path: Path) -> None:
+    folder = people(tmp_path / "people")
+    made = []
+    for name, model in (("one", ONE), ("several", SEVERAL)):
+        with Facebank.create(tmp_path / f"{name}.db", model_id=ONE.model_id, dim=ONE.dim) as bank:
+            steps = [enroll(folder, bank, model), enroll(folder, bank, model)]
+            steps.append(rebuild(folder, bank, model))
+            photos = [(photo.person, photo.file, photo.sha256) for photo in bank.photos()]
+            seen = [
+                [(one.match.person, round(one.match.score, 5)) for one in look.sightings]
+                if isinstance(look, Seen)
+                else look.reason
+                for look in identify(sorted(folder.rglob("*.png")), model, bank)
+            ]
+        made.append((steps, photos, seen))
+    assert made[0] == made[1]
+    steps, photos, seen = made[1]
+    assert [(step.added, step.kept, len(step.skipped)) for step in steps] == [
+        (20, 1, 2),
+        (0, 21, 2),
+        (20, 0, 2),
+    ]
+    assert len(photos) == 20
+    assert len(seen) == 23
+
+
+def test_several_at_a_time_make_the_same_album(tmp_path: Path) -> None:
+    folder = people(tmp_path / "people")
+    made = []
+    for name, model in (("one", ONE), ("several", SEVERAL)):
+        with Album(tmp_path / f"{name}.db", model) as album:
+            made.append((album.update(folder), album.ask(folder, None)))
+    assert made[0] == made[1]
+    assert (made[1][0].added, len(made[1][0].skipped)) == (23, 1)
