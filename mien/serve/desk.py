@@ -133,7 +133,9 @@ class Desk:
         detect = partial(workers.run, Model.detect) if workers else model.detector
         embed = partial(workers.run, _embed) if workers else model.embedder
         counted = _Counted(model.embedder, embed, note)
-        self.model = replace(model, detector=detect, embedder=counted)
+        self.model = replace(
+            model, detector=detect, embedder=counted, at_once=len(workers) if workers else 1
+        )
         self._workers, self._note = workers, note
         self._turns = BoundedSemaphore(processors())
         self.address = facebank

@@ -39,6 +39,9 @@ class Workers:
         self._all = [_Worker(make) for _ in range(number)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def __enter__(self) -> Self:
         for worker in self._all:
             worker.start()
