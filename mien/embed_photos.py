@@ -23,7 +23,7 @@ from mien import images
 from mien.ahead import ahead
 from mien.errors import BadInput, MissingExtra, cannot_write
 from mien.model import Model, load
-from mien.runtime import AT_ONCE, at_once
+from mien.runtime import at_once
 from mien.types import Progress, largest_face, silent
 
 PART = 64  # photos that are lost with whoever is killed
@@ -78,7 +78,7 @@ def embed_photos(
         CannotWrite: the disk is full or read-only.
     """
     pq = _parquet()
-    model = load_model(at_once(AT_ONCE) if workers == 1 else 1)
+    model = load_model(at_once() if workers == 1 else 1)
     parts = out.with_name(out.name + ".parts")
     paths = _list(source)
     done = _rows(pq, [out, *_there(parts)], model.model_id)
@@ -304,6 +304,7 @@ def loader(name: str | Path, detector: str) -> Callable[[int], Model]:
     """What `embed_photos` loads a shipped model or a file with, in any process."""
 
     def load_model(at_once: int) -> Model:
-        return load(name, detector=detector, threshold=0, threads=1, at_once=at_once)
+        threads = 1 if at_once == 1 else None  # other workers have the other processors
+        return load(name, detector=detector, threshold=0, threads=threads, at_once=at_once)
 
     return load_model

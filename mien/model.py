@@ -11,6 +11,7 @@ from mien.detect import DETECTORS
 from mien.embed import Card, OnnxEmbedder, views
 from mien.errors import BadInput, BadModel
 from mien.impostors import Impostors
+from mien.runtime import processors
 from mien.types import Detector, Embedder, Embeddings, Face, Image, require_picture
 
 DEFAULT = "mien-small"
@@ -116,8 +117,8 @@ def load(
         threshold: overrides the file's own, in [-1, 1], for comparisons and facebanks of any size.
         fmr: instead of a threshold, the share of strangers that may be taken for somebody: of
             pairs where two photos are compared, of faces where one is looked up in a facebank.
-        threads: processors for each network; by default one where several photos are looked at at
-            a time, and else all that the process may use.
+        threads: processors for each photo's networks; by default its part of all that the process
+            may use.
         at_once: photos to look at at a time, where there are many.
 
     Raises:
@@ -127,7 +128,7 @@ def load(
     """
     if threshold is not None and fmr is not None:
         raise BadInput("a threshold and a false-match rate exclude each other: give one of them")
-    threads = threads or (1 if at_once > 1 else None)
+    threads = threads or max(1, processors() // at_once)
     embedder = OnnxEmbedder(model_file(name), threads=threads)
     finder = detector if not isinstance(detector, str) else _detector(detector, threads)
     impostors = _impostors(embedder.card)

@@ -902,6 +902,8 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("lines", [0, 1])
 def test_a_closed_pipe_is_quiet(mien: Run, people: Path, model_file: Path, lines: int) -> None:
+    for number in range(300):  # more lines than a pipe holds
+        save_photo(people / "Anna" / f"{number}.png", number)
     command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
     process = start(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None

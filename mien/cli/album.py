@@ -68,11 +68,9 @@ def album(
     from mien.album import Album, write_csv, write_page, write_sidecars
     from mien.engines import exists, open_store
     from mien.model import load
-    from mien.runtime import AT_ONCE, at_once
+    from mien.runtime import at_once
 
-    network = load(
-        model, detector=detector, threshold=threshold, fmr=fpir, at_once=at_once(AT_ONCE)
-    )
+    network = load(model, detector=detector, threshold=threshold, fmr=fpir, at_once=at_once())
     there = exists(facebank)
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:

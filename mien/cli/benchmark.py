@@ -31,7 +31,7 @@ def photo(
     ] = None,
     turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 7,
     alone: Annotated[
-        bool, typer.Option("--alone", help="Leave face_recognition out, which needs mien[peers].")
+        bool, typer.Option("--alone", help="Leave face_recognition out, which needs mien\\[peers].")
     ] = False,
     as_json: Json = False,
 ) -> None:

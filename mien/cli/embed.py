@@ -22,7 +22,7 @@ def embed(
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The Parquet file to write.")],
     workers: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Processes; more than one need mien[ray].")
+        int, typer.Option(metavar="N", min=1, help="Processes; more than one need mien\\[ray].")
     ] = 1,
     cluster: Annotated[
         str | None,

@@ -91,7 +91,7 @@ def enroll(
     from mien.enroll import rebuild as anew
     from mien.enroll import require_usable
     from mien.model import load
-    from mien.runtime import AT_ONCE, at_once
+    from mien.runtime import at_once
 
     if bool(cluster) != (name is not None):
         raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
@@ -104,7 +104,7 @@ def enroll(
     if cluster and name is not None:
         source, unusable = cut(source, cluster, name)
         largest = True  # a cut-out may show a part of a neighbour
-    many = at_once(AT_ONCE) if camera is None else 1
+    many = at_once() if camera is None else 1
     network = load(model, detector=detector, threshold=0, at_once=many)  # it asks for no threshold
     if camera is not None and folder:
         take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
