@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_learns(loss: str, tmp_path: Path) -> None:
     log = run(toy.config(loss=loss, steps=60, rate=0.05, augment="flip"), tmp_path)
-    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert log[-1]["loss"] < 0.85 * log[0]["loss"]
     assert log[-1][loss] == log[-1]["loss"]
 
 
@@ -437,8 +437,9 @@ def test_a_batch_is_looked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_learns(precision: str, tmp_path: Path) -> None:
-    log = run(toy.config(precision=precision, steps=60, rate=0.05), tmp_path)
+@pytest.mark.parametrize("clip", [None, 5.0])
+def test_half_precision_learns(precision: str, clip: float | None, tmp_path: Path) -> None:
+    log = run(toy.config(precision=precision, steps=60, rate=0.05, clip=clip), tmp_path)
     assert log[-1]["loss"] < 0.95 * log[0]["loss"]
 
 
@@ -513,6 +514,16 @@ def test_a_run_of_four_goes_on_alone(on_many: dict[int, Path], tmp_path: Path) -
     alone = run(longer, tmp_path / "alone")
     went_on = run(longer, tmp_path)
     assert went_on[-1]["loss"] == pytest.approx(alone[-1]["loss"], rel=1e-3)
+
+
+def test_ranks_stay_the_same_where_a_gradient_of_one_is_infinite(tmp_path: Path) -> None:
+    process = start(2, tmp_path, **SHARDED | {"steps": 6}, precision="fp16", overflows_at=3)
+    err = finish(process)
+    assert process.returncode == 0, err
+    one, other = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(2))
+    assert one["scale"] == other["scale"] < 65536
+    for name in dict(toy.Toy().named_parameters()):
+        assert torch.equal(one[name], other[name]), name
 
 
 def test_when_a_rank_dies_the_others_say_so_and_the_run_goes_on(tmp_path: Path) -> None:

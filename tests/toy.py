@@ -98,7 +98,7 @@ def use() -> None:
 def main() -> None:
     use()
     world, out, settings = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-    dies_at = settings.pop("dies_at", None)
+    dies_at, overflows_at = settings.pop("dies_at", None), settings.pop("overflows_at", None)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -108,7 +108,7 @@ def main() -> None:
         "WORLD_SIZE": str(world),
     }
     ranks = [
-        children.start(partial(learn, rank, out, config(**settings), dies_at))
+        children.start(partial(learn, rank, out, config(**settings), dies_at, overflows_at))
         for rank in range(world)
     ]
     for process in ranks:
@@ -116,8 +116,13 @@ def main() -> None:
     sys.exit(any(process.exitcode for process in ranks))
 
 
-def learn(rank: int, out: Path, settings: TrainConfig, dies_at: int | None) -> None:
-    """A rank's part of a run; rank 1 dies at a step."""
+def learn(
+    rank: int, out: Path, settings: TrainConfig, dies_at: int | None, overflows_at: int | None
+) -> None:
+    """A rank's part of a run; rank 1 dies at a step, or its classes' gradients are infinite there.
+
+    What the ranks have after that step is in files.
+    """
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
     if dies_at is not None and rank == 1:
@@ -130,11 +135,32 @@ def learn(rank: int, out: Path, settings: TrainConfig, dies_at: int | None) -> N
 
         run: Any = engine.Run
         run.learn = step_or_die
+    if overflows_at is not None:
+        overflow(rank, out, overflows_at)
     try:
         train(settings, out, lambda entry: None)
     except MienError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         os._exit(2)
+
+
+def overflow(rank: int, out: Path, at: int) -> None:
+    run: Any = engine.Run
+    check, step = run._require_numbers, run.learn
+
+    def check_and_overflow(self: Any, *rest: Any) -> Any:
+        if rank == 1 and self.step == at:
+            self.head.weight.grad.fill_(torch.inf)
+        return check(self, *rest)
+
+    def step_and_tell(self: Any, *rest: Any) -> Any:
+        made = step(self, *rest)
+        if self.step == at + 2:
+            state = {**self.network.state_dict(), "scale": torch.tensor(self.scaler.get_scale())}
+            torch.save(state, out / f"rank-{rank}.pt")
+        return made
+
+    run._require_numbers, run.learn = check_and_overflow, step_and_tell
 
 
 if __name__ == "__main__":

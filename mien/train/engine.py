@@ -240,6 +240,8 @@ class Run:
             for name, loss in found.items():
                 learned[name] = learned.get(name, 0) + loss.detach() / len(parts)
         self._require_numbers(learned)
+        if self.scaler.is_enabled():
+            self._overflow_together(optimizers)
         for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
         if config.clip:
@@ -277,6 +279,19 @@ class Run:
                 f"the loss is no number at step {self.step + 1} ({values}); what was saved before "
                 "is good: go on from it with a lower rate, as --weights of another run"
             )
+
+    def _overflow_together(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        """Where a gradient is infinite, for any optimizer on any rank, makes all so.
+
+        The scaler leaves out a step, and lowers its scale, by what one optimizer has on one rank:
+        the others would go on with gradients that clipping has spoilt, or of another scale.
+        """
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        found = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        finite = torch.stack([gradient.isfinite().all() for gradient in found]).all()
+        if ranks.any_of(not finite, self.device):
+            for gradient in found:
+                gradient.fill_(torch.inf)
 
     def _clip(self, longest: float) -> None:
         """Shortens the gradient, of the network and of all ranks' classes together."""
