@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn import functional as gradients
 from torch.nn.modules.batchnorm import _BatchNorm
 
 T = TypeVar("T")
@@ -70,12 +69,46 @@ def wait() -> None:
 
 def gathered(x: Tensor) -> Tensor:
     """All ranks' rows in the order of the ranks, (N, ...) -> (world * N, ...), differentiable."""
-    return torch.cat(gradients.all_gather(x.contiguous())) if world() > 1 else x  # type: ignore[no-untyped-call]
+    return _apply(_Gathered, x) if world() > 1 else x
 
 
 def total(x: Tensor) -> Tensor:
     """The sum over all ranks, differentiable."""
-    return gradients.all_reduce(x.clone()) if world() > 1 else x  # type: ignore[no-untyped-call]
+    return _apply(_Total, x) if world() > 1 else x
+
+
+def _apply(function: type[torch.autograd.Function], x: Tensor) -> Tensor:
+    out: Tensor = function.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _sum(x: Tensor) -> Tensor:
+    x = x.contiguous().clone()
+    dist.all_reduce(x)
+    return x
+
+
+# torch.distributed.nn has these two, and has said that it will not for long.
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _sum(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _sum(gradient)
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        rows = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
+        dist.all_gather(rows, x.contiguous())
+        return torch.cat(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _sum(gradient).chunk(world())[rank()]
 
 
 def greatest(x: Tensor) -> Tensor:
