@@ -11,7 +11,7 @@ from mien.detect import DETECTORS
 from mien.embed import Card, OnnxEmbedder, views
 from mien.errors import BadInput, BadModel
 from mien.impostors import Impostors
-from mien.runtime import processors
+from mien.runtime import threads_each
 from mien.types import Detector, Embedder, Embeddings, Face, Image, require_picture
 
 DEFAULT = "mien-small"
@@ -128,7 +128,7 @@ def load(
     """
     if threshold is not None and fmr is not None:
         raise BadInput("a threshold and a false-match rate exclude each other: give one of them")
-    threads = threads or max(1, processors() // at_once)
+    threads = threads or threads_each(at_once)
     embedder = OnnxEmbedder(model_file(name), threads=threads)
     finder = detector if not isinstance(detector, str) else _detector(detector, threads)
     impostors = _impostors(embedder.card)

@@ -141,6 +141,19 @@ def test_candidates_lie_on_a_grid(mtcnn: MTCNN, crowd: Image) -> None:
         np.testing.assert_array_equal(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
 
 
+@pytest.mark.parametrize("rows", [*range(12, 20), 45, 46])
+def test_bands_are_one_picture(
+    mtcnn: MTCNN, crowd: Image, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level = np.ascontiguousarray(crowd[100 : 100 + rows, 200:261])
+    whole = mtcnn._cells(level)
+    assert whole[0].shape[:2] == whole[1].shape
+    for cells in (1, 60, 100, 400):  # a row of cells is 26
+        monkeypatch.setattr("mien.detect.mtcnn.CELLS", cells)
+        for one, other in zip(whole, mtcnn._cells(level), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_a_face_that_leaves_the_picture_is_clipped(mtcnn: MTCNN, photo: Image) -> None:
     x1, y1, _, y2 = middle_face(mtcnn(photo)).box
     left = int(x1) + 12

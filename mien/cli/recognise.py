@@ -216,7 +216,7 @@ def identify(
     from mien.engines import open_store
     from mien.identify import identify as look
     from mien.model import load
-    from mien.runtime import at_once
+    from mien.runtime import at_once, threads_each
 
     if as_json and json_lines:
         raise BadInput("--json and --json-lines exclude each other: give one of them")
@@ -225,9 +225,9 @@ def identify(
     photos = [path for path in found if not is_video(path)]
     clips = [path for path in found if is_video(path)]
     finder: str | MTCNN = detector
-    many = at_once(len(photos)) if not (clips or min_face) else 1  # a small one takes much memory
+    many = 1 if clips else at_once(len(photos))
     if min_face and detector == DEFAULT_DETECTOR:
-        finder = MTCNN(min_face=min_face)
+        finder = MTCNN(min_face=min_face, threads=threads_each(many))
     network = load(model, detector=finder, threshold=threshold, fmr=fpir, at_once=many)
     with open_store(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network) if update else 0
