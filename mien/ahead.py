@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -26,17 +26,14 @@ def ahead(
         for thing in things:
             yield thing, partial(do, thing)
         return
-    coming: deque[tuple[T, Future[R]]] = deque()
-    with ThreadPoolExecutor(at_once) as threads:
-        try:
-            for thing in things:
-                coming.append((thing, threads.submit(do, thing)))
-                if len(coming) > 2 * at_once:
-                    first, made = coming.popleft()
-                    yield first, made.result
-            while coming:
-                first, made = coming.popleft()
-                yield first, made.result
-        finally:  # whoever asks no more does not wait for what was not begun
-            for _, made in coming:
-                made.cancel()
+    coming: deque[tuple[T, Callable[[], R]]] = deque()
+    threads = ThreadPoolExecutor(at_once)
+    try:
+        for thing in things:
+            coming.append((thing, threads.submit(do, thing).result))
+            if len(coming) > 2 * at_once:
+                yield coming.popleft()
+        while coming:
+            yield coming.popleft()
+    finally:  # whoever asks no more does not wait for what was not begun
+        threads.shutdown(cancel_futures=True)

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -180,10 +181,7 @@ def rebuild(
                 )
             pictures.append(_Picture(photo.person, photo.sha256, photo.folder, photo.file))
     fresh: dict[str, tuple[Photo, Embeddings]] = {}
-
-    def look(picture: _Picture) -> tuple[Photo, Embeddings]:
-        return _look(picture, model, largest)
-
+    look = partial(_look, model=model, largest=largest)
     for picture, looked in ahead(look, progress(pictures, "enrolling"), model.at_once):
         try:
             photo, vector = looked()

@@ -146,10 +146,11 @@ def _measured(
         for path in photos:
             for name, run in runs.items():
                 run(path, clocks[name][turn])
-        start = time.perf_counter()
-        for _, done in ahead(lambda path: several(path, Clock()), photos * FOLDER, number):
-            done()
-        together.append(time.perf_counter() - start)
+        if number > 1:
+            start = time.perf_counter()
+            for _, done in ahead(lambda path: several(path, Clock()), photos * FOLDER, number):
+                done()
+            together.append(time.perf_counter() - start)
     first = next(iter(runs))
     totals = {
         name: np.array([sum(clock.stages.values()) for clock in every]) * 1000 / len(photos)
@@ -183,7 +184,7 @@ def _measured(
         )
         for name in runs
     ]
-    if number == 1:
+    if not together:
         return measured
     each = np.array(together) * 1000 / len(photos * FOLDER)
     many = replace(

@@ -65,6 +65,11 @@ def look(model: Model, data: bytes, pixels: int, limit: int) -> Looked:
     return Looked(image.shape[1], image.shape[0], len(found), faces, model.embed(image, faces))
 
 
+def _here(model: Model, do: Callable[..., T], *args: object) -> T:
+    """As `Workers.run`, in the thread that asks."""
+    return do(model, *args)
+
+
 def _embed(model: Model, crops: Crops) -> Embeddings:
     return model.embedder(crops)
 
@@ -130,13 +135,14 @@ class Desk:
         note: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.own = model  # not to be run, but to be told of
-        detect = partial(workers.run, Model.detect) if workers else model.detector
-        embed = partial(workers.run, _embed) if workers else model.embedder
-        counted = _Counted(model.embedder, embed, note)
+        self._run = workers.run if workers else partial(_here, model)
+        self._note = note
         self.model = replace(
-            model, detector=detect, embedder=counted, at_once=len(workers) if workers else 1
+            model,
+            detector=partial(self._run, Model.detect),
+            embedder=_Counted(model.embedder, partial(self._run, _embed), note),
+            at_once=len(workers) if workers else 1,
         )
-        self._workers, self._note = workers, note
         self._turns = BoundedSemaphore(processors())
         self.address = facebank
         self.at_once = at_once
@@ -180,9 +186,7 @@ class Desk:
 
     def look(self, data: bytes, pixels: int, limit: int) -> Looked:
         """See `look`."""
-        if self._workers is None:
-            return look(self.model, data, pixels, limit)
-        looked = self._workers.run(look, data, pixels, limit)
+        looked = self._run(look, data, pixels, limit)
         self._note(len(looked.faces))
         return looked
 
