@@ -137,7 +137,9 @@ def test_garbage_is_damaged_or_bad_input(tmp_path: Path, rec: bytes, idx: bytes)
         except BadInput as error:
             assert str(tmp_path) in str(error)
         else:
-            assert all(one.reason for one in found if isinstance(one, Damaged))
+            for one in found:
+                assert one.image in rec if isinstance(one, Entry) else isinstance(one, Damaged)
+                assert not isinstance(one, Damaged) or one.reason
 
 
 @unhurried

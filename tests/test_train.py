@@ -110,10 +110,20 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     ]
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The same rounding on every machine, and whatever ran before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.usefixtures("one_thread")
 def test_every_loss_learns(loss: str, tmp_path: Path) -> None:
     log = run(toy.config(loss=loss, steps=60, rate=0.05, augment="flip"), tmp_path)
-    assert log[-1]["loss"] < 0.85 * log[0]["loss"]
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
     assert log[-1][loss] == log[-1]["loss"]
 
 
