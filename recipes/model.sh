@@ -33,7 +33,8 @@ learn() {
 }
 
 if [ "$model" = mien-small ]; then
-    # The published network, a faster one made of it, which learns names too, then its teacher alone.
+    # The published network, a faster one made of it, which learns names too, then its teacher alone,
+    # twice.
     learn published seesaw_shuffle --loss none --block-steps 600 --steps 2400 -lr 1e-3
     if ! [ -e "$run/simple.safetensors" ]; then
         python "$(dirname "$0")/simplify.py" \
@@ -41,8 +42,10 @@ if [ "$model" = mien-small ]; then
     fi
     learn named seesaw_fast --loss liarcface --teacher-weight 40 --steps 2100 -lr 8e-4 \
         --weights "$run/simple.safetensors"
-    learn "$model" seesaw_fast --loss none --steps 3800 -lr 8e-4 \
+    learn taught seesaw_fast --loss none --steps 3800 -lr 8e-4 \
         --weights "$run/named/last.safetensors"
+    learn "$model" seesaw_fast --loss none --steps 4800 -lr 8e-4 \
+        --weights "$run/taught/last.safetensors"
 else
     learn "$model" seesaw_tiny --loss none --block-steps 600 --steps 9000 -lr 1e-3
 fi

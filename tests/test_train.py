@@ -22,6 +22,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
+import torch.nn.functional as F  # noqa: E402
 import toy  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 
@@ -32,11 +33,12 @@ from mien.cli import train as command  # noqa: E402
 from mien.data.batches import Batch, Batches  # noqa: E402
 from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  # noqa: E402
 from mien.losses import LOSSES  # noqa: E402
+from mien.model import load  # noqa: E402
 from mien.teacher import Teacher  # noqa: E402
 from mien.train import TrainConfig, engine, find_batch, find_rate, train  # noqa: E402
 from mien.train.schedule import body_optimizer, rate  # noqa: E402
 from mien.train.search import RateSweep  # noqa: E402
-from mien.train.student import goals  # noqa: E402
+from mien.train.student import goals, pixels  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +147,17 @@ def test_first_weights_are_those_of_another_run(tmp_path: Path) -> None:
     assert begun.state_dict()["head.2.weight"].shape == (4, 16)  # of another size: begun anew
     with pytest.raises(BadInput, match=r"nothing in .* fits seesaw_share"):
         engine.Run(toy.config(weights=str(first), backbone="seesaw_share"), torch.device("cpu"))
+
+
+def test_first_weights_are_those_of_a_model_that_ships() -> None:
+    config = toy.config(weights="mien-tiny", backbone="seesaw_tiny", dim=128)
+    begun = engine.Run(config, torch.device("cpu"))
+    crops = next(begun.batches()).clean
+    with torch.inference_mode():
+        x = pixels(crops, begun.device, torch.contiguous_format)
+        found = F.normalize(begun.network.eval()(x))
+    expected = torch.from_numpy(load("mien-tiny").embedder(crops))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_the_average_is_what_is_kept(tmp_path: Path) -> None:

@@ -58,7 +58,10 @@ def train(
     ] = 50,
     dim: Annotated[int, _option(_NET, metavar="N", min=2, help="Numbers in an embedding.")] = 128,
     weights: Annotated[
-        str | None, _option(_NET, metavar="FILE", help="A checkpoint to start from.")
+        str | None,
+        _option(
+            _NET, metavar="FILE", help="A checkpoint to start from, or a model, as mien-small."
+        ),
     ] = None,
     loss: Annotated[
         str,

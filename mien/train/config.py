@@ -31,7 +31,7 @@ class TrainConfig:
     data: str  # a folder that mien prepare has made
     backbone: str = "seesaw_shuffle"  # a name in mien.backbones.BACKBONES
     dim: int = 128  # numbers in an embedding
-    weights: str | None = None  # a checkpoint to start from; what does not fit starts anew
+    weights: str | None = None  # a checkpoint or a model to start from; what does not fit is new
 
     loss: str | None = "liarcface"  # a name in mien.losses.LOSSES; None learns from a teacher only
     margin: float | None = None  # None: the loss's own

@@ -28,6 +28,7 @@ from mien.data.shards import Shards
 from mien.data.verification import VerificationSet, find, read
 from mien.errors import BadInput, RunStopped
 from mien.layout import Layout, fastest, hold_memory, layouts
+from mien.model import model_file, shipped
 from mien.protocol import verify
 from mien.train import folder
 from mien.train.config import PRECISIONS, TrainConfig
@@ -43,7 +44,10 @@ from mien.train.student import (
     teacher_losses,
     tutor,
 )
+from mien.train.unfold import unfold
 from mien.types import Crops, Embeddings
+
+SETTLED = 256  # pictures that a model's batch norms are settled by
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -148,7 +152,7 @@ class Run:
         self.pictures = Shards(config.data)
         self.total = config.total_steps(len(self.pictures))
         torch.manual_seed(config.seed)
-        self.network = _network(config).to(device)
+        self.network = _network(config, self.pictures).to(device)
         self.tutor = None
         if config.teacher is not None:
             self.tutor = tutor(config, self.network, sample(self.pictures, 128), device)
@@ -349,10 +353,10 @@ class Run:
         }
 
 
-def _network(config: TrainConfig) -> nn.Module:
+def _network(config: TrainConfig, pictures: Shards) -> nn.Module:
     network = BACKBONES[config.backbone](dim=config.dim)
     if config.weights is not None:
-        before = checkpoint.load(Path(config.weights)).weights
+        before = _weights(config.weights, pictures)
         now = network.state_dict()
         fitting = {
             name: value
@@ -366,6 +370,14 @@ def _network(config: TrainConfig) -> nn.Module:
             )
         network.load_state_dict(fitting, strict=False)
     return network
+
+
+def _weights(name: str, pictures: Shards) -> dict[str, Tensor]:
+    """Those of a checkpoint, or of a model that recognises."""
+    if name not in shipped() and Path(name).suffix != ".onnx":
+        return checkpoint.load(Path(name)).weights
+    x = pixels(sample(pictures, SETTLED), torch.device("cpu"), torch.contiguous_format)
+    return unfold(model_file(name), x).state_dict()
 
 
 def device_of(config: TrainConfig) -> torch.device:

@@ -1,0 +1,69 @@
+"""Networks to train on, of model files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn.functional import normalize  # noqa: E402
+
+from mien.backbones import BACKBONES  # noqa: E402
+from mien.checkpoint import Checkpoint  # noqa: E402
+from mien.errors import BadModel  # noqa: E402
+from mien.export import export  # noqa: E402
+from mien.train.unfold import unfold  # noqa: E402
+
+
+def photos(seed: int, count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    x: Tensor = torch.rand(count, 3, 112, 112, generator=generator) * 2 - 1
+    return x
+
+
+def exported(name: str, path: Path) -> nn.Module:
+    """A network whose batch norms have something to say, and its file."""
+    torch.manual_seed(0)
+    network: nn.Module = BACKBONES[name](dim=8)
+    for layer in network.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.1)
+    network.train()(photos(1, 8))
+    export(Checkpoint(name, {"dim": 8}, network.state_dict()), path, name="ours")
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", ["seesaw_fast", "seesaw_tiny"])
+def test_it_computes_what_the_exported_network_does(name: str, tmp_path: Path) -> None:
+    network = exported(name, tmp_path / "ours.onnx")
+    again = unfold(tmp_path / "ours.onnx", photos(2, 16))
+    x = photos(3, 8)
+    with torch.no_grad():
+        expected = normalize(network(x))
+        torch.testing.assert_close(normalize(again.eval()(x)), expected, rtol=0, atol=1e-5)
+        learning = normalize(again.train()(x))  # its batch norms look at these pictures alone
+    assert (learning * expected).sum(1).min() > 0.9
+
+
+def test_all_of_it_can_learn(tmp_path: Path) -> None:
+    exported("seesaw_tiny", tmp_path / "ours.onnx")
+    network = unfold(tmp_path / "ours.onnx", photos(2, 8)).train()
+    network(photos(3, 8)).square().sum().backward()
+    still = {
+        name
+        for name, weight in network.named_parameters()
+        if weight.grad is None or not weight.grad.any()
+    }
+    # Behind a branch that adds nothing yet; what it is multiplied with learns first.
+    assert all(".point.0." in name or name == "head.3.weight" for name in still), still
+
+
+@pytest.mark.parametrize("name", ["mobileface", "seesaw_shuffle"])
+def test_what_the_file_no_longer_holds_is_said(name: str, tmp_path: Path) -> None:
+    exported(name, tmp_path / "ours.onnx")  # of PReLU it keeps only what is computed with it
+    with pytest.raises(BadModel, match=r"does not hold the weights .*: give a checkpoint"):
+        unfold(tmp_path / "ours.onnx", photos(2, 2))
