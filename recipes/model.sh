@@ -6,7 +6,7 @@
 # DATA holds faces/ and celebs/ (photos to learn from; the last 40 people of celebs/ are kept for
 # the threshold), teacher/mobilefacenet-ms1m.onnx and lfw/ (for the figure that is reported).
 # RUN is where everything goes, of both models; what was stopped goes on when the same line is given
-# again.  On two processors mien-small takes four and a half hours, mien-tiny two and a half.
+# again.  On two processors mien-small takes six hours, mien-tiny two and a half.
 set -eu
 model=$1 data=$2 run=$3
 case $model in
