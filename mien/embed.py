@@ -12,12 +12,12 @@ import numpy as np
 
 from mien.errors import BadModel
 from mien.protobuf import metadata
-from mien.runtime import failures, one_to_one, preferred
+from mien.runtime import chosen, failures, one_to_one
 from mien.types import Crops, Embeddings
 
 BATCH = 32  # crops per run: memory stays bounded however many faces a picture holds
 # Of each coordinate.  Processors round float32 differently by a hundredth of it; bfloat16, which
-# OpenVINO takes where it is faster, and 8 bits are coarser, and damage is coarser by far.
+# OpenVINO takes where the processor has it, and 8 bits are coarser, and damage is coarser by far.
 CANARY_TOLERANCE = {"float32": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}
 
 
@@ -68,7 +68,7 @@ class OnnxEmbedder:
     Args:
         path: the model file.
         threads: processors to use; all that the process may use by default.
-        runtime: one of `mien.runtime.RUNTIMES`; by default what suits the processor.
+        runtime: one of `mien.runtime.RUNTIMES`; by default ONNX Runtime, or what MIEN_RUNTIME says.
 
     Raises:
         BadModel: the file is missing, damaged, or not one of ours.
@@ -89,7 +89,7 @@ class OnnxEmbedder:
             canary = np.array(self.card.canary, np.float32)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
-        self.runtime = runtime or preferred()
+        self.runtime = runtime or chosen()
         try:
             self._run = one_to_one(
                 content, runtime=self.runtime, threads=threads, otherwise=unusable

@@ -1,9 +1,9 @@
-"""What runs networks: ONNX Runtime, and for embeddings OpenVINO where it is the faster."""
+"""What runs networks: ONNX Runtime, and for embeddings OpenVINO where that is asked for."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -98,22 +98,16 @@ def failures(*besides: type[Exception]) -> tuple[type[Exception], ...]:
     )
 
 
-def preferred() -> str:
-    """Which of `RUNTIMES` embeds: what MIEN_RUNTIME says, else the one that suits the processor.
-
-    OpenVINO gains where the processor multiplies bfloat16, which ONNX Runtime does not use; where
-    it does not, ONNX Runtime is as fast or faster, and starts sooner.
+def chosen() -> str:
+    """Which of `RUNTIMES` embeds: what MIEN_RUNTIME says, else ONNX Runtime.
 
     Raises:
         BadInput: MIEN_RUNTIME names no runtime.
     """
-    if chosen := os.environ.get("MIEN_RUNTIME"):
-        if chosen not in RUNTIMES:
-            raise BadInput(f"MIEN_RUNTIME is {chosen!r}: give one of {', '.join(RUNTIMES)}")
-        return chosen
-    bfloat16 = {"avx512_bf16", "amx_bf16"} & _processor()
-    suits = importlib.util.find_spec("openvino") is not None and bfloat16
-    return "openvino" if suits else "onnxruntime"
+    name = os.environ.get("MIEN_RUNTIME") or RUNTIMES[0]
+    if name not in RUNTIMES:
+        raise BadInput(f"MIEN_RUNTIME is {name!r}: give one of {', '.join(RUNTIMES)}")
+    return name
 
 
 def _processor() -> set[str]:
@@ -151,9 +145,17 @@ def one_to_one(
     return run
 
 
+def import_openvino() -> Any:
+    """The package; by itself it would report to an analytics service that it was imported."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if not installed
+    import openvino  # slow to import
+
+    return openvino
+
+
 def _on_openvino(model: bytes, threads: int | None, otherwise: str) -> Callable[[Array], Array]:
     try:
-        import openvino  # slow to import
+        openvino = import_openvino()
     except ModuleNotFoundError as error:
         raise MissingExtra("OpenVINO", "openvino") from error
 

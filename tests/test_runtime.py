@@ -30,37 +30,29 @@ def test_onnx_runtime_reports_to_nobody(tmp_path: Path, model_file: Path) -> Non
     assert not list((tmp_path / "home").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("installed", "flags", "expected"),
-    [
-        (True, "flags : fma avx512_bf16 avx2", "openvino"),
-        (True, "flags : amx_bf16", "openvino"),
-        (True, "flags : fma avx2", "onnxruntime"),
-        (False, "flags : avx512_bf16", "onnxruntime"),
-        (True, None, "onnxruntime"),
-    ],
-)
-def test_openvino_is_for_processors_with_bfloat16(
-    installed: bool,
-    flags: str | None,
-    expected: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("MIEN_RUNTIME", raising=False)
-    monkeypatch.setattr(runtime, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
-    if flags is not None:
-        (tmp_path / "cpuinfo").write_text(flags)
-    assert runtime.preferred() == expected
+def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    """Its package reports that it was imported, where the one that does so can be imported."""
+    (tmp_path / "openvino_telemetry.py").touch()
+    (tmp_path / "openvino.py").write_text(
+        "try:\n    import openvino_telemetry\n    REPORTS = True\n"
+        "except ImportError:\n    REPORTS = False\n"
+    )
+    code = "from mien.runtime import import_openvino; print(import_openvino().REPORTS)"
+    settings = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=settings, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIEN_RUNTIME", raising=False)
+    assert runtime.chosen() == "onnxruntime"
     monkeypatch.setenv("MIEN_RUNTIME", "openvino")
-    assert runtime.preferred() == "openvino"
+    assert runtime.chosen() == "openvino"
     monkeypatch.setenv("MIEN_RUNTIME", "tensorrt")
     with pytest.raises(BadInput, match="'tensorrt'"):
-        runtime.preferred()
+        runtime.chosen()
 
 
 @needs_openvino

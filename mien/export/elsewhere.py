@@ -22,6 +22,7 @@ from mien.checkpoint import Checkpoint
 from mien.errors import BadInput, BadModel, MissingExtra
 from mien.export.file import Deployed, crops_to_compare, embed_all, to_onnx
 from mien.export.fold import fold
+from mien.runtime import import_openvino
 from mien.types import Crops, Embeddings
 
 LIKE = 0.9999  # the least cosine between a crop's vectors of the network and of the file
@@ -70,8 +71,7 @@ def to(target: str, checkpoint: Checkpoint, path: Path) -> Written:
 
 def _openvino(network: Deployed, path: Path) -> Run:
     """OpenVINO's .xml, and its .bin beside it."""
-    import openvino
-
+    openvino = import_openvino()
     content = to_onnx(network, torch.from_numpy(crops_to_compare())).SerializeToString()
     openvino.save_model(openvino.Core().read_model(content, b""), path, compress_to_fp16=False)
     # Compared in float32, so that a processor's bfloat16 is not taken for a bad conversion.
