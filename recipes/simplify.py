@@ -22,9 +22,9 @@ from mien.backbones import BACKBONES
 from mien.backbones.blocks import SqueezeExcite
 from mien.data.shards import Shards
 from mien.train.student import pixels, sample
+from mien.train.unfold import NORMS
 
 PICTURES = 384
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def simplify(trained: nn.Module, simple: nn.Module, x: Tensor) -> None:

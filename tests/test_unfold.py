@@ -15,7 +15,7 @@ from mien.backbones import BACKBONES  # noqa: E402
 from mien.checkpoint import Checkpoint  # noqa: E402
 from mien.errors import BadModel  # noqa: E402
 from mien.export import export  # noqa: E402
-from mien.train.unfold import unfold  # noqa: E402
+from mien.train.unfold import NORMS, unfold  # noqa: E402
 
 
 def photos(seed: int, count: int) -> Tensor:
@@ -29,7 +29,7 @@ def exported(name: str, path: Path) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = BACKBONES[name](dim=8)
     for layer in network.modules():
-        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        if isinstance(layer, NORMS):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias, 0, 0.1)
     network.train()(photos(1, 8))

@@ -69,10 +69,14 @@ class SplitConv(nn.Module):
             order = order.view(2, out_channels // 2).T.reshape(-1)
         self.register_buffer("order", order, persistent=False)
 
+    @property
+    def parts(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """Both kernels, in the order of the channels that they take."""
+        return (self.quarter, self.rest) if self.quarter_first else (self.rest, self.quarter)
+
     def dense(self) -> Tensor:
         """The same map as one matrix, (out_channels, in_channels)."""
-        parts = (self.quarter, self.rest) if self.quarter_first else (self.rest, self.quarter)
-        whole: Tensor = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
+        whole: Tensor = torch.block_diag(*self.parts)  # type: ignore[no-untyped-call]
         return whole[self.order]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,14 +110,14 @@ class DepthwiseBranches(nn.Module):
             wide.weight += F.pad(point.weight, [1, 1, 1, 1])
             wide.bias += point.bias
             if self.identity is not None:
-                scale, shift = _affine(self.identity)
+                scale, shift = affine(self.identity)
                 wide.weight[:, 0, 1, 1] += scale
                 wide.bias += shift
         conv: nn.Conv2d = wide
         return conv
 
 
-def _affine(norm: Any) -> tuple[Tensor, Tensor]:
+def affine(norm: Any) -> tuple[Tensor, Tensor]:
     """What batch norm multiplies with and adds in evaluation, each (C,)."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     return scale, norm.bias - norm.running_mean * scale

@@ -131,11 +131,10 @@ class NormedSplit(nn.Module):
 
     def __init__(self, split: SplitConv, norm: nn.BatchNorm2d, activation: type[nn.Module]) -> None:
         super().__init__()
-        parts = (split.quarter, split.rest) if split.quarter_first else (split.rest, split.quarter)
-        self.sizes = [weight.shape[1] for weight in parts]
+        self.sizes = [weight.shape[1] for weight in split.parts]
         self.parts = nn.ModuleList()
-        outputs = torch.split(split.order.argsort(), [len(weight) for weight in parts])
-        for weight, places in zip(parts, outputs, strict=True):
+        outputs = torch.split(split.order.argsort(), [len(weight) for weight in split.parts])
+        for weight, places in zip(split.parts, outputs, strict=True):
             conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
             conv.weight = nn.Parameter(weight.detach()[:, :, None, None].clone())
             part_norm = nn.BatchNorm2d(len(weight))

@@ -32,9 +32,8 @@ class PublishedSplit(nn.Module):
 
     def __init__(self, split: SplitConv) -> None:
         super().__init__()
-        parts = [split.quarter, split.rest] if split.quarter_first else [split.rest, split.quarter]
-        self.parts = nn.ModuleList(_conv(part) for part in parts)
-        self.widths = [part.shape[1] for part in parts]
+        self.parts = nn.ModuleList(_conv(part) for part in split.parts)
+        self.widths = [part.shape[1] for part in split.parts]
         self.shuffled = not bool((split.order.diff() == 1).all())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ at first does in training what it does in use: it knows the mean and the deviati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from mien.backbones import BACKBONES
-from mien.backbones.blocks import DepthwiseBranches, SplitConv
+from mien.backbones.blocks import DepthwiseBranches, SplitConv, affine
 from mien.embed import OnnxEmbedder
 from mien.errors import BadModel
 
@@ -61,20 +60,18 @@ def unfold(path: Path, x: Tensor) -> nn.Module:
 
 
 def _layers(
-    module: nn.Module, place: str = ""
+    module: nn.Module, place: str = "", norm: nn.Module | None = None
 ) -> Iterator[tuple[str, nn.Module, nn.Module | None]]:
     """Every layer with weights, the batch norm that it took in, and the name that `fold` left."""
     if isinstance(module, nn.Sequential):
         kept = 0
-        layers = [*module, None]
-        for layer, behind in pairwise(layers):
-            if isinstance(layer, (nn.Conv2d, nn.Linear, SplitConv)):
-                yield f"{place}{kept}", layer, behind if isinstance(behind, NORMS) else None
-            elif layer is not None and not isinstance(layer, NORMS):
-                yield from _layers(layer, f"{place}{kept}.")
-            kept += not isinstance(layer, (*NORMS, nn.Identity))
+        for layer, behind in zip(module, [*list(module)[1:], None], strict=True):
+            if not isinstance(layer, NORMS):
+                norm = behind if isinstance(behind, NORMS) else None
+                yield from _layers(layer, f"{place}{kept}.", norm)
+                kept += not isinstance(layer, nn.Identity)
     elif isinstance(module, (nn.Conv2d, nn.Linear, nn.PReLU, SplitConv, DepthwiseBranches)):
-        yield place.removesuffix("."), module, None
+        yield place.removesuffix("."), module, norm
     else:
         for name, child in module.named_children():
             yield from _layers(child, f"{place}{name}.")
@@ -90,9 +87,7 @@ def _fill(layer: Any, norm: Any, name: str, read: Callable[[str, Tensor], Tensor
                 nn.init.zeros_(other.weight)
     elif isinstance(layer, SplitConv):
         matrix = read(f"{name}.weight", layer.dense())[layer.order.argsort()]
-        first, second = layer.quarter, layer.rest
-        if not layer.quarter_first:
-            first, second = second, first
+        first, second = layer.parts
         rows, columns = first.shape
         first.copy_(matrix[:rows, :columns])
         second.copy_(matrix[rows:, columns:])
@@ -119,8 +114,8 @@ def settle(network: nn.Module, x: Tensor) -> None:
     def seen(norm: Any, inputs: tuple[Tensor]) -> None:
         axes = [axis for axis in range(inputs[0].dim()) if axis != 1]
         variance, mean = torch.var_mean(inputs[0], axes, correction=0)
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        norm.bias += (mean - norm.running_mean) * scale
+        scale, shift = affine(norm)
+        norm.bias.copy_(shift + mean * scale)
         norm.weight.copy_(scale * (variance + norm.eps).sqrt())
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
