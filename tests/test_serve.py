@@ -129,6 +129,24 @@ def problem(answer: Any, status: int) -> str:
     return str(sentence)
 
 
+def test_nothing_is_reported_whatever_the_environment_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi.telemetry", reason="FastAPI before 0.165 reports nothing")
+    from opentelemetry import trace
+
+    class Provider(trace.TracerProvider):
+        def get_tracer(self, *_: object, **__: object) -> trace.Tracer:
+            raise AssertionError("FastAPI reports requests, and names are in their paths")
+
+    monkeypatch.setattr(trace, "get_tracer_provider", Provider)
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    with serving(tmp_path) as service:
+        assert service.enroll("Anna", png(ANNA)).status_code == 201
+        assert service.names(png(ANNA)) == ["Anna"]
+
+
 def test_who_is_enrolled_is_identified(service: Service) -> None:
     assert service.client.get("/health").json()["status"] == "ready"
     assert service.names(png(ANNA)) == [None]

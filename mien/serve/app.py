@@ -119,6 +119,7 @@ def make_app(
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses={
             status: {"model": schema.Problem, "description": why}
             for status, why in _PROBLEMS.items()
