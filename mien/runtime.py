@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import graph
 from mien.errors import BadInput, BadModel, MissingExtra
-from mien.protobuf import field
 
 RUNTIMES = ("onnxruntime", "openvino")
 AT_ONCE = 8  # photos; while one of 12 megapixels is looked at, it takes 0.15 GB
@@ -230,29 +230,18 @@ def _multiplier(blocks: NDArray[np.int8], zero: int, *, given: bool) -> Any:
 def _matmul_integer(names: list[str], shape: tuple[int, ...], zero: int, *, given: bool) -> bytes:
     """An ONNX file of a MatMulInteger by each name: an input of this shape, or one block of it.
 
-    Blocks come from outside, and are constants, which ONNX Runtime packs if they are matrices.  It
-    is written by hand, since the package onnx is only there where models are trained.  Numbers are
-    those of the fields in onnx.proto3.
+    Blocks come from outside, and are constants, which ONNX Runtime packs if they are matrices.
     """
-    stack, inner, columns = (field(1, size) for size in shape)
-    rows = field(2, "M")
-    place = {"location": "memory", "length": str(shape[1] * shape[2])}
-    where = b"".join(field(13, field(1, key) + field(2, value)) for key, value in place.items())
-    offset = field(2, 2) + field(8, "zero") + field(9, bytes([zero]))
-    graph = field(2, "product") + field(5, offset) + field(11, _value("q", 2, rows, inner))
+    stack, inner, columns = shape
+    before = (stack,) if given else ()
+    nodes = [graph.node("MatMulInteger", ["q", name, "zero"], [f"q{name}"]) for name in names]
+    constants = [graph.constant("zero", np.array(zero, np.uint8))]
+    inputs = [graph.border("q", graph.UINT8, "M", inner)]
     for name in names:
-        ends = b"".join(field(1, end) for end in ("q", name, "zero")) + field(2, f"q{name}")
-        graph += field(1, ends + field(4, "MatMulInteger"))
         if given:
-            graph += field(11, _value(name, 3, stack, inner, columns))
-            graph += field(12, _value(f"q{name}", 6, stack, rows, columns))
+            inputs.append(graph.border(name, graph.INT8, *shape))
         else:
-            graph += field(5, inner + columns + field(2, 3) + field(8, name) + where + field(14, 1))
-            graph += field(12, _value(f"q{name}", 6, rows, columns))
-    return field(1, 8) + field(7, graph) + field(8, field(2, 13))
-
-
-def _value(name: str, kind: int, *sizes: bytes) -> bytes:
-    """A tensor as the graph's borders name it."""
-    shape = b"".join(field(1, size) for size in sizes)
-    return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))
+            size = inner * columns
+            constants.append(graph.constant_elsewhere(name, graph.INT8, (inner, columns), size))
+    outputs = [graph.border(f"q{name}", graph.INT32, *before, "M", columns) for name in names]
+    return graph.file(nodes, constants, inputs, outputs)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +149,40 @@ def test_bands_are_one_picture(
     mtcnn: MTCNN, crowd: Image, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     level = np.ascontiguousarray(crowd[100 : 100 + rows, 200:261])
-    whole = mtcnn._cells(level)
+    (whole,) = mtcnn._cells([level])
     assert whole[0].shape[:2] == whole[1].shape
     for cells in (1, 60, 100, 400):  # a row of cells is 26
         monkeypatch.setattr("mien.detect.mtcnn.CELLS", cells)
-        for one, other in zip(whole, mtcnn._cells(level), strict=True):
+        (bands,) = mtcnn._cells([level])
+        for one, other in zip(whole, bands, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_threads_change_nothing(mtcnn: MTCNN, crowd: Image, photo: Image) -> None:
+    shared = MTCNN(threads=3)
+    pictures = [crowd, photo, np.zeros((200, 300, 3), np.uint8)] * 4
+    with ThreadPoolExecutor(6) as pool:  # more who ask than there are helpers
+        found = list(pool.map(shared, pictures))
+    for picture, faces in zip(pictures, found, strict=True):
+        alone = mtcnn(picture)
+        assert len(faces) == len(alone)
+        for one, other in zip(faces, alone, strict=True):
+            np.testing.assert_allclose(one.points, other.points, atol=1e-3)
+
+
+def test_what_fails_in_a_helper_is_raised(crowd: Image) -> None:
+    detector = MTCNN(threads=2)
+    main = threading.get_ident()
+
+    class Failing:
+        def run(self, *_: object) -> list[Floats]:
+            if threading.get_ident() == main:
+                time.sleep(0.05)  # so that the helper comes to it
+                return [np.zeros((1, 1), np.float32)]
+            raise ValueError("out of memory")
+
+    with pytest.raises(ValueError, match="out of memory"):
+        detector._share(Failing(), [crowd, crowd, crowd])
 
 
 def test_a_face_that_leaves_the_picture_is_clipped(mtcnn: MTCNN, photo: Image) -> None:

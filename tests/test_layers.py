@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "ranks", "protobuf"},
+    {"graph"},
     {"images", "align", "draw", "metrics", "groups", "losses", "networks", "runtime", "quality"}
     | {"ahead"},
     {"index"},

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from mien import graph
 from mien.benchmark.peers import FaceRecognition
 from mien.embed import OnnxEmbedder
 from mien.errors import BadInput
-from mien.protobuf import field
 from mien.runtime import session
 from mien.types import Crops
 
@@ -167,20 +167,14 @@ def _macs(node: dict[str, Any]) -> int:
 def _product(threads: int) -> Callable[[Crops], object]:
     """What multiplies two matrices once for each crop: the processor at its best."""
 
-    def matrix(name: str) -> bytes:
-        shape = field(1, field(1, SIDE)) * 2
-        return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
-
-    node = field(1, "a") + field(1, "b") + field(2, "c") + field(4, "MatMul")
-    graph = field(1, node) + field(2, "product")
-    graph += field(11, matrix("a")) + field(11, matrix("b")) + field(12, matrix("c"))
-    model = field(1, 8) + field(7, graph) + field(8, field(2, 13))
+    a, b, c = (graph.border(name, graph.FLOAT, SIDE, SIDE) for name in "abc")
+    model = graph.file([graph.node("MatMul", "ab", "c")], [], [a, b], [c])
     network = session(model, threads=threads, otherwise="ONNX Runtime multiplies no matrices")
-    a, b = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
+    left, right = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
 
     def run(crops: Crops) -> None:
         for _ in crops:
-            network.run(None, {"a": a, "b": b})
+            network.run(None, {"a": left, "b": right})
 
     return run
 

@@ -6,13 +6,18 @@ Convolutional Networks", arXiv 1604.02878.  The networks' weights come from the 
 
 The weights were trained where pictures are stored column by column, so the networks want a picture
 with its axes swapped.  It is swapped once, on entry: below, pixels are indexed [x, y].
+
+Each thread runs a network by itself, on a part of what there is to look at: ONNX Runtime's own
+threads are woken for each operation, which on a small photo takes longer than they save.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,9 +25,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mien.detect.prelu import without_prelu
+from mien.detect.cascade import PIXELS, SHAPES, rebuilt
 from mien.errors import BadInput, BadModel
-from mien.runtime import session
+from mien.runtime import processors, session
 from mien.types import Face, Image
 
 Floats = NDArray[np.float32]
@@ -32,7 +37,8 @@ CELL, STRIDE = 12, 2  # pixels of a pyramid level: what one output of the first 
 UNION, SMALLER = 0.5, 0.7  # parts of an area that two boxes may share; 0.7 of the union is slower
 GRID = 8  # places in a pixel where a candidate may begin
 CELLS = 16_384  # that the first network is asked about together, which bounds the memory too
-BATCH = 256  # candidates that are worked on together, which bounds the memory
+CUTS = 16  # that the others are: of more, what they compute would not stay in the cache
+BATCH = 256  # candidates that are compared with all others together, which bounds the memory
 FILES = {"propose": "pnet.onnx", "refine": "rnet.onnx", "confirm": "onet.onnx"}
 
 
@@ -43,10 +49,10 @@ class MTCNN:
         min_face: side in pixels of the smallest face that is looked for, 12 or more; somewhat
             smaller ones may be found too.  A picture whose longer side exceeds 4,096 pixels is
             first shrunk to that, and `min_face` then counts in the shrunk picture: the largest
-            picture takes about 0.15 GB beside its own, and 0.4 GB where `min_face` is 12.
+            picture takes about 0.15 GB beside its own, and 0.5 GB where `min_face` is 12.
         factor: from one level of the pyramid to the next.
         thresholds: confidence in [0, 1] that the first, second and third network must reach.
-        threads: of ONNX Runtime; by default as many as there are processors to use.
+        threads: that work on one picture; by default as many as there are processors to use.
         weights: folder with pnet.onnx, rnet.onnx and onet.onnx; by default the installed ones.
 
     Raises:
@@ -70,9 +76,11 @@ class MTCNN:
         self.min_face = min_face
         self.factor = factor
         self.thresholds = thresholds
+        self._threads = threads or processors()
+        self._helpers = ThreadPoolExecutor(processors(), "detect")  # of all who call; none yet runs
         self._folder = weights or _installed()
         self._propose, self._refine, self._confirm = (
-            session(self.network(name), threads=threads, otherwise=_unusable(self._folder / file))
+            session(self.network(name), threads=1, otherwise=_unusable(self._folder / file))
             for name, file in FILES.items()
         )
 
@@ -84,7 +92,7 @@ class MTCNN:
         """
         path = self._folder / FILES[name]
         try:
-            return without_prelu(path.read_bytes())
+            return rebuilt(path.read_bytes(), SHAPES[name])
         except (OSError, ValueError) as error:
             raise BadModel(_unusable(path)) from error
 
@@ -108,9 +116,10 @@ class MTCNN:
 
     def propose(self, halves: list[Image]) -> Floats:
         """(N, 4) square boxes of the first network, from every level of the pyramid."""
+        pyramid = list(self._pyramid(halves))
         found = [np.empty((0, 5), np.float32)]
-        for level, scale in self._pyramid(halves):
-            offsets, heat = self._cells(level)
+        said = self._cells([level for level, _ in pyramid])
+        for (offsets, heat), (_, scale) in zip(said, pyramid, strict=True):
             # Boxes of one level overlap by more than a half only where they are neighbours:
             # suppression among them is to keep the peaks.
             highest = cv2.dilate(heat, np.ones((3, 3), np.uint8))
@@ -123,19 +132,33 @@ class MTCNN:
         keep = suppress(every[:, :4], every[:, 4], limit=UNION)
         return _square(every[keep, :4])
 
-    def _cells(self, level: Image) -> tuple[Floats, Floats]:
+    def _cells(self, levels: Sequence[Image]) -> Iterator[tuple[Floats, Floats]]:
         """What the first network says of each cell: (H, W, 4) offsets and (H, W) confidences.
 
         It is asked band by band: what it computes of one stays in the processor's cache.
         """
-        rows = (len(level) - CELL + 1) // STRIDE + 1
-        band = max(1, CELLS * STRIDE // level.shape[1])  # rows of cells
-        parts = []
-        for first in range(0, rows, band):
-            pixels = level[STRIDE * first : STRIDE * (first + band - 1) + CELL]
-            parts.append(self._propose.run(None, {"input_1": _normal(pixels)[None]}))
-        offsets, sure = (np.concatenate(part, axis=1)[0] for part in zip(*parts, strict=True))
-        return offsets, np.ascontiguousarray(sure[:, :, 1])
+        bands = [list(_bands(level)) for level in levels]
+        each = iter(self._share(self._propose, [band[None] for some in bands for band in some]))
+        for some in bands:
+            outputs = zip(*islice(each, len(some)), strict=True)
+            offsets, sure = (np.concatenate(parts, axis=1)[0] for parts in outputs)
+            yield offsets, sure[:, :, 0]
+
+    def _share(self, network: Any, parts: list[Image]) -> list[list[Floats]]:
+        """What a network says of each part; threads take one after the other."""
+        todo = iter(enumerate(parts))
+        said: list[list[Floats]] = [[]] * len(parts)
+
+        def work() -> None:
+            for i, pixels in todo:
+                said[i] = network.run(None, {PIXELS: pixels})
+
+        helpers = [self._helpers.submit(work) for _ in range(min(self._threads, len(parts)) - 1)]
+        work()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+        return said
 
     def _pyramid(self, halves: list[Image]) -> Iterator[tuple[Image, NDArray[np.float64]]]:
         """The picture at every scale at which a face is as large as what the first network sees.
@@ -152,20 +175,36 @@ class MTCNN:
 
     def refine(self, halves: list[Image], boxes: Floats) -> Floats:
         """(N, 4) square boxes that the second network takes for faces."""
-        offsets, sure = _run(self._refine, _cut(halves, boxes, 24), (4, 2))
-        passed = np.flatnonzero(sure[:, 1] >= self.thresholds[1])
-        passed = passed[suppress(boxes[passed], sure[passed, 1], limit=UNION)]
+        offsets, sure = self._say(self._refine, _cut(halves, boxes, 24), (4, 1))
+        passed = np.flatnonzero(sure >= self.thresholds[1])
+        passed = passed[suppress(boxes[passed], sure[passed, 0], limit=UNION)]
         return _square(_calibrate(boxes[passed], offsets[passed]))
 
     def confirm(self, halves: list[Image], boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """(N, 4) boxes, (N, 5, 2) points and (N,) confidences of the third network, best first."""
-        offsets, places, sure = _run(self._confirm, _cut(halves, boxes, 48), (4, 10, 2))
-        passed = np.flatnonzero(sure[:, 1] >= self.thresholds[2])
+        offsets, places, sure = self._say(self._confirm, _cut(halves, boxes, 48), (4, 10, 1))
+        passed = np.flatnonzero(sure >= self.thresholds[2])
         boxes, places = boxes[passed], places[passed].reshape(-1, 2, 5).transpose(0, 2, 1)
         points = boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2])
-        boxes, confidence = _calibrate(boxes, offsets[passed]), sure[passed, 1]
+        boxes, confidence = _calibrate(boxes, offsets[passed]), sure[passed, 0]
         keep = suppress(boxes, confidence, limit=SMALLER, of="smaller")
         return boxes[keep], points[keep], confidence[keep]
+
+    def _say(self, network: Any, cuts: Image, numbers: tuple[int, ...]) -> list[Floats]:
+        """What a network says of all cuts: outputs of so many numbers each."""
+        if not len(cuts):
+            return [np.empty((0, number), np.float32) for number in numbers]
+        size = min(CUTS, math.ceil(len(cuts) / self._threads))
+        parts = self._share(network, [cuts[i : i + size] for i in range(0, len(cuts), size)])
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def _bands(level: Image) -> Iterator[Image]:
+    """A level in parts that have their rows of cells, and no others."""
+    rows = (len(level) - CELL + 1) // STRIDE + 1
+    band = max(1, CELLS * STRIDE // level.shape[1])  # rows of cells
+    for first in range(0, rows, band):
+        yield level[STRIDE * first : STRIDE * (first + band - 1) + CELL]
 
 
 def suppress(
@@ -273,22 +312,6 @@ def _cut(halves: list[Image], boxes: Floats, size: int) -> Image:
     for cut, depth, matrix in zip(cuts, depths, matrices, strict=True):
         cv2.warpAffine(halves[depth], matrix, (size, size), dst=cut, flags=flags)
     return cuts
-
-
-def _normal(pixels: Image) -> Floats:
-    """Pixels as the networks take them, in [-1, 1]."""
-    return (pixels - np.float32(127.5)) / np.float32(128)
-
-
-def _run(network: Any, cuts: Image, widths: tuple[int, ...]) -> list[Floats]:
-    """A network's outputs for all cuts, of the given widths."""
-    name = network.get_inputs()[0].name
-    parts = [
-        network.run(None, {name: _normal(cuts[i : i + BATCH])}) for i in range(0, len(cuts), BATCH)
-    ]
-    if not parts:
-        return [np.empty((0, width), np.float32) for width in widths]
-    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
 def _unusable(path: Path) -> str:

@@ -4,7 +4,7 @@
 
 import { part, shrunk, transposed, warped } from "./pixels.js";
 
-const LONGEST = 4096, CELL = 12, STRIDE = 2, GRID = 8, BATCH = 256;
+const LONGEST = 4096, CELL = 12, STRIDE = 2, GRID = 8, CUTS = 16;
 const UNION = 0.5, SMALLER = 0.7;
 const { fround } = Math;
 
@@ -30,9 +30,9 @@ async function propose(halves, minFace, factor, threshold, run) {
     const depth = depthOf(1 / scale, halves), half = halves[depth];
     const level = shrunk(half, ...[half.rows, half.columns].map((side) => Math.ceil(side * scale * 2 ** depth)));
     const pixel = [(half.rows * 2 ** depth) / level.rows, (half.columns * 2 ** depth) / level.columns];
-    const [offsets, sure] = await run("propose", normal(level.data), [1, level.rows, level.columns, 3]);
+    const [offsets, sure] = await run("propose", level.data, [1, level.rows, level.columns, 3]);
     const [, rows, columns] = sure.dims;
-    const heat = (i, j) => (i < 0 || j < 0 || i >= rows || j >= columns ? 0 : sure.data[2 * (i * columns + j) + 1]);
+    const heat = (i, j) => (i < 0 || j < 0 || i >= rows || j >= columns ? 0 : sure.data[i * columns + j]);
     for (let i = 0; i < rows; i++) {
       for (let j = 0; j < columns; j++) {
         const confidence = heat(i, j);
@@ -54,7 +54,7 @@ function isPeak(heat, i, j) {
 
 async function refine(halves, boxes, threshold, run) {
   const [offsets, sure] = await runAll("refine", cut(halves, boxes, 24), 24, run);
-  const passed = boxes.map((box, i) => ({ box, i, confidence: sure[2 * i + 1] })).filter((one) => one.confidence >= threshold);
+  const passed = boxes.map((box, i) => ({ box, i, confidence: sure[i] })).filter((one) => one.confidence >= threshold);
   return suppress(passed, UNION, union).map(({ box, i }) => square(calibrated(box, offsets, i)));
 }
 
@@ -64,7 +64,7 @@ async function confirm(halves, boxes, threshold, run) {
     box: calibrated(box, offsets, i),
     points: [0, 1, 2, 3, 4].map((point) => [0, 1].map((axis) =>
       along(box, axis, places[10 * i + 5 * axis + point]))),
-    confidence: sure[2 * i + 1],
+    confidence: sure[i],
   })).filter((one) => one.confidence >= threshold);
   return suppress(passed, SMALLER, smaller);
 }
@@ -129,18 +129,12 @@ function cut(halves, boxes, size) {
   return cuts;
 }
 
-function normal(pixels) {
-  const made = new Float32Array(pixels.length);
-  for (let i = 0; i < pixels.length; i++) made[i] = (pixels[i] - 127.5) / 128;
-  return made;
-}
-
-// A network's outputs for all cuts; a few at a time, which bounds the memory.
+// A network's outputs for all cuts; a few at a time, so that what it computes stays in the cache.
 async function runAll(name, cuts, size, run) {
   const all = [[], [], []];
-  for (let start = 0; start < cuts.length; start += BATCH * size * size * 3) {
-    const some = cuts.subarray(start, start + BATCH * size * size * 3);
-    const found = await run(name, normal(some), [some.length / (size * size * 3), size, size, 3]);
+  for (let start = 0; start < cuts.length; start += CUTS * size * size * 3) {
+    const some = cuts.subarray(start, start + CUTS * size * size * 3);
+    const found = await run(name, some, [some.length / (size * size * 3), size, size, 3]);
     found.forEach(({ data }, i) => all[i].push(...data));
   }
   return all;

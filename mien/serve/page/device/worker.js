@@ -12,7 +12,7 @@ let settings;
 
 async function run(name, pixels, shape) {
   const network = sessions[name];
-  const tensor = new Tensor(pixels instanceof Float32Array ? "float32" : "uint8", pixels, shape);
+  const tensor = new Tensor("uint8", pixels, shape);
   const found = await network.run({ [network.inputNames[0]]: tensor });
   return network.outputNames.map((output) => found[output]);
 }
