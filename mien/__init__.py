@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 # Else ONNX Runtime keeps an identifier of the machine in the cache and sends events to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Else NumPy's threads keep processors busy for 25 ms after each search, while photos are looked at;
+# of so many doublings of a turn, 16 are a small part of a millisecond.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 __version__ = "0.1.0"
 

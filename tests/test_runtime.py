@@ -81,3 +81,20 @@ def test_a_damaged_network_is_refused_without_a_word(capfd: pytest.CaptureFixtur
     with pytest.raises(BadModel, match="give another"):
         runtime.session(damaged, otherwise="give another")
     assert capfd.readouterr() == ("", "")
+
+
+def test_numpys_threads_rest_between_searches() -> None:
+    code = (
+        "import mien, time, numpy as np\n"
+        "queries, rows = np.ones((8, 128), np.float32), np.ones((3000, 128), np.float32)\n"
+        "def busy():\n"
+        "    queries @ rows.T\n"
+        "    start = time.process_time()\n"
+        "    time.sleep(0.02)\n"
+        "    return time.process_time() - start\n"
+        "print(min(busy() for _ in range(5)))"
+    )
+    settings = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, env=settings)
+    assert float(out.stdout) < 0.01  # seconds of processor time; one thread that turns takes 0.02

@@ -29,7 +29,7 @@ from mien.types import Image
 
 SIZES = ((640, 480), (1280, 720))  # width and height in pixels
 PEOPLE = 1000  # that a face is looked for among
-FOLDER = 4  # times that a folder has each photo: at its end processors wait for the last
+FOLDER = 100  # photos, or more: threads begin slowly, and at the end wait for the last
 
 Boxes = NDArray[np.float32]  # (N, 4) x1, y1, x2, y2
 Stages = dict[str, float]  # seconds a photo by stage
@@ -142,13 +142,14 @@ def _measured(
     boxes = {name: [run(path, Clock()) for path in photos] for name, run in runs.items()}
     clocks = {name: [Clock() for _ in range(turns)] for name in runs}
     number, together = min(threads, at_once(len(photos))), []
+    folder = photos * -(-FOLDER // len(photos))
     for turn in range(turns):
         for path in photos:
             for name, run in runs.items():
                 run(path, clocks[name][turn])
         if number > 1:
             start = time.perf_counter()
-            for _, done in ahead(lambda path: several(path, Clock()), photos * FOLDER, number):
+            for _, done in ahead(lambda path: several(path, Clock()), folder, number):
                 done()
             together.append(time.perf_counter() - start)
     first = next(iter(runs))
@@ -186,7 +187,7 @@ def _measured(
     ]
     if not together:
         return measured
-    each = np.array(together) * 1000 / len(photos * FOLDER)
+    each = np.array(together) * 1000 / len(folder)
     many = replace(
         measured[0],
         name=f"{first}, {number} at a time",
