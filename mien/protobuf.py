@@ -1,4 +1,4 @@
-"""The little of protobuf that it takes to look into an ONNX file and to write a small one.
+"""The little of protobuf that it takes to look into an ONNX file, and to write one.
 
 A message is a run of fields, each with a number and a type; a field of bytes may be a message
 again.  The package `onnx` does this and more, but is large and needed for training only.

@@ -29,8 +29,6 @@ from mien.types import Crops, Embedder, Embeddings, Face, Image, Match
 
 T = TypeVar("T")
 
-AT_ONCE = 8  # requests in hand: while some are looked at, others are searched for
-
 
 class Busy(MienError):
     """More requests wait than can be answered in time."""
@@ -116,7 +114,7 @@ class Desk:
         model: says what the faces found mean; without workers it finds them, in several threads.
         facebank: its address, see `mien.engines`; made where there is none.
         workers: find and embed the faces, with the same model.
-        at_once: requests in hand at a time.
+        at_once: requests in hand: while some are looked at, others are searched for.
         queue: requests that may wait for their turn.
         note: is told how many faces are embedded.
 
@@ -130,7 +128,7 @@ class Desk:
         facebank: str,
         *,
         workers: Workers | None = None,
-        at_once: int = AT_ONCE,
+        at_once: int = 8,
         queue: int = 256,
         note: Callable[[int], None] = lambda _: None,
     ) -> None:
