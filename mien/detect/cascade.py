@@ -167,7 +167,7 @@ class _Network:
     def file(self, x: str, numbers: Sequence[int], *, everywhere: bool) -> bytes:
         """All as an ONNX file that gives each part of `x`, the last brought to [0, 1]."""
         parts = [f"part{i}" for i in range(len(numbers))]
-        split = [x, self._named(np.array(numbers))]
+        split = [x, self._named(np.array(numbers, np.int64))]
         self._nodes.append(graph.node("Split", split, parts, axis=1))
         parts[-1] = self.add("Sigmoid", parts[-1])
         if everywhere:

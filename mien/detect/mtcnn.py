@@ -38,6 +38,7 @@ UNION, SMALLER = 0.5, 0.7  # parts of an area that two boxes may share; 0.7 of t
 GRID = 8  # places in a pixel where a candidate may begin
 CELLS = 16_384  # that the first network is asked about together, which bounds the memory too
 CUTS = 16  # that the others are: of more, what they compute would not stay in the cache
+WORTH = 48 * 48  # pixels to cut out: fewer are not worth waking a thread
 BATCH = 256  # candidates that are compared with all others together, which bounds the memory
 FILES = {"propose": "pnet.onnx", "refine": "rnet.onnx", "confirm": "onet.onnx"}
 
@@ -194,7 +195,8 @@ class MTCNN:
         """What a network says of all cuts: outputs of so many numbers each."""
         if not len(cuts):
             return [np.empty((0, number), np.float32) for number in numbers]
-        size = min(CUTS, math.ceil(len(cuts) / self._threads))
+        fair = math.ceil(len(cuts) / self._threads)
+        size = min(CUTS, max(fair, WORTH // cuts[0, :, :, 0].size))
         parts = self._share(network, [cuts[i : i + size] for i in range(0, len(cuts), size)])
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
