@@ -19,15 +19,14 @@ def field(number: int, content: bytes | str | int) -> bytes:
     return _varint(number << 3 | _BYTES) + _varint(len(data)) + data
 
 
-def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Each field's number, its content where that is bytes, and the whole field.
+def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each field's number, and its content where that is bytes.
 
     Raises:
         ValueError: the bytes are no message.
     """
     at = 0
     while at < len(message):
-        start = at
         key, at = _read_varint(message, at)
         content = b""
         match key & 7:
@@ -45,7 +44,7 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
                 raise ValueError(f"no protobuf: a field of type {other}")
         if at > len(message):
             raise ValueError("no protobuf: a field reaches over the end")
-        yield key >> 3, content, message[start:at]
+        yield key >> 3, content
 
 
 def metadata(model: bytes) -> dict[str, str]:
@@ -54,11 +53,8 @@ def metadata(model: bytes) -> dict[str, str]:
     Raises:
         ValueError: the bytes are no message, or not text.
     """
-    entries = [
-        {number: content for number, content, _ in fields(entry)}
-        for key, entry, _ in fields(model)
-        if key == 14  # metadata_props of ModelProto
-    ]
+    metadata_props = 14  # of ModelProto
+    entries = [dict(fields(entry)) for key, entry in fields(model) if key == metadata_props]
     return {entry.get(1, b"").decode(): entry.get(2, b"").decode() for entry in entries}
 
 

@@ -237,11 +237,10 @@ def _matmul_integer(names: list[str], shape: tuple[int, ...], zero: int, *, give
     nodes = [graph.node("MatMulInteger", ["q", name, "zero"], [f"q{name}"]) for name in names]
     constants = [graph.constant("zero", np.array(zero, np.uint8))]
     inputs = [graph.border("q", graph.UINT8, "M", inner)]
-    for name in names:
-        if given:
-            inputs.append(graph.border(name, graph.INT8, *shape))
-        else:
-            size = inner * columns
-            constants.append(graph.constant_elsewhere(name, graph.INT8, (inner, columns), size))
+    if given:
+        inputs += [graph.border(name, graph.INT8, *shape) for name in names]
+    else:
+        block, size = (inner, columns), inner * columns
+        constants += [graph.constant_elsewhere(name, graph.INT8, block, size) for name in names]
     outputs = [graph.border(f"q{name}", graph.INT32, *before, "M", columns) for name in names]
     return graph.file(nodes, constants, inputs, outputs)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mien import graph, protobuf
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 PIXELS = "pixels"
 BLOCK = 16  # channels that ONNX Runtime keeps together, or a part of this
@@ -71,15 +71,14 @@ def rebuilt(model: bytes, shape: Shape) -> bytes:
     arrays = _arrays(model)
 
     def take(*size: int) -> Array:
-        array = next(arrays, np.empty(0))
+        array = next(arrays, np.empty(0, np.float32))
         if array.size != np.prod(size):
             raise ValueError(f"no network of MTCNN: it has {array.size} numbers, not {size}")
-        return array.reshape(size).astype(float)
+        return array.reshape(size)
 
     net = _Network()
     filters, side, pool = shape.convolutions[0]
-    weights = take(filters, 3, side, side), take(filters), take(filters)
-    x, signs = net.first(*weights, pool)
+    x, signs = net.first(take(filters, 3, side, side), take(filters), take(filters), pool)
     for filters, side, pool in shape.convolutions[1:]:
         kernel = take(filters, len(signs), side, side) * signs[:, None, None]
         x = net.prelu(net.add("Conv", x, _filled(kernel, 1), take(filters)), take(filters, 1, 1))
@@ -91,18 +90,13 @@ def rebuilt(model: bytes, shape: Shape) -> bytes:
         side, units = shape.hidden
         kernel = take(side, side, channels, units).transpose(2, 0, 1, 3).reshape(-1, units)
         x = net.prelu(net.add("Gemm", net.add("Flatten", x), kernel, take(units)), take(units))
-        kernels = [take(units, number).T for number in numbers]
-        biases = [take(number) for number in numbers]
+        kernel = _one_class([take(units, number).T for number in numbers]).T
+        x = net.add("Gemm", x, kernel, _one_class([take(number) for number in numbers]))
     else:
-        each = [(take(number, channels), take(number)) for number in numbers]
-        kernels, biases = ([pair[i] for pair in each] for i in (0, 1))
+        each = [(take(number, channels, 1, 1), take(number)) for number in numbers]
+        x = net.add("Conv", x, *map(_one_class, zip(*each, strict=True)))
     if next(arrays, None) is not None:
         raise ValueError("no network of MTCNN: it has too many arrays")
-    kernel, bias = _one_class(kernels), _one_class(biases)
-    if shape.hidden:
-        x = net.add("Gemm", x, kernel.T, bias)
-    else:
-        x = net.add("Conv", x, kernel[:, :, None, None], bias)
     return net.file(x, (*shape.numbers, 1), everywhere=shape.hidden is None)
 
 
@@ -147,6 +141,7 @@ class _Network:
 
         A slope over 1 takes the smaller of `x` and `a x`, which is the larger if both are negated.
         """
+        kernel, bias, slope = (array.astype(float) for array in (kernel, bias, slope))
         falling, channels = np.flatnonzero(slope < 0), np.arange(len(slope))
         kernel = np.concatenate([kernel, kernel[falling] * slope[falling, None, None, None]])
         bias = np.concatenate([bias, bias[falling] * slope[falling]])
@@ -203,12 +198,12 @@ def _arrays(model: bytes) -> Iterator[NDArray[np.float32]]:
     """
     tensors: dict[bytes, NDArray[np.float32]] = {}
     inputs: list[bytes] = []
-    for part, content, _ in protobuf.fields(model):
-        for kind, message, _ in protobuf.fields(content) if part == 7 else ():  # the graph
+    for part, content in protobuf.fields(model):
+        for kind, message in protobuf.fields(content) if part == 7 else ():  # the graph
             if kind == 1:  # an operation
-                inputs += [name for number, name, _ in protobuf.fields(message) if number == 1]
+                inputs += [name for number, name in protobuf.fields(message) if number == 1]
             elif kind == 5:  # an array, its floats packed or as they lie in memory
-                tensor = {number: value for number, value, _ in protobuf.fields(message)}
+                tensor = dict(protobuf.fields(message))
                 content = tensor.get(4) or tensor.get(9, b"")
                 tensors[tensor.get(8, b"")] = np.frombuffer(content, "<f4")
     return (tensors[name] for name in inputs if name in tensors)
