@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mien.album import Album
-    from mien.calibrate import Calibration, calibrate
-    from mien.cluster import Clusters, cluster
-    from mien.compare import Comparison, compare
     from mien.draw import annotate
-    from mien.enroll import Enrolment, enroll, rebuild
     from mien.errors import (
         BadFacebank,
         BadInput,
@@ -26,15 +19,21 @@ if TYPE_CHECKING:
         NoFace,
         UnknownPerson,
     )
-    from mien.evaluate import evaluate
+    from mien.evaluation.calibrate import Calibration, calibrate
+    from mien.evaluation.evaluate import evaluate
+    from mien.evaluation.protocol import Evaluation, Identification, Verification, verify
     from mien.facebank.bank import Facebank
-    from mien.health import Health, examine
-    from mien.identify import Seen, Skipped, identify
-    from mien.images import read, walk, write
-    from mien.impostors import Impostors
-    from mien.model import Model, load
-    from mien.protocol import Evaluation, Identification, Verification, verify
-    from mien.types import Face, Frame, Match, Sighting
+    from mien.files import walk
+    from mien.images import read, write
+    from mien.recognition.model import Model, load
+    from mien.recognition.thresholds import Impostors
+    from mien.types import Face, Match, NamedFace, Picture
+    from mien.verbs.album import Album
+    from mien.verbs.cluster import Clusters, cluster
+    from mien.verbs.compare import Comparison, compare
+    from mien.verbs.enroll import Enrolment, enroll, rebuild
+    from mien.verbs.health import Health, examine
+    from mien.verbs.identify import Seen, Skipped, identify
 
 # Else ONNX Runtime keeps an identifier of the machine in the cache and sends events to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -58,7 +57,6 @@ __all__ = [
     "Face",
     "Facebank",
     "FacebankMismatch",
-    "Frame",
     "Health",
     "Identification",
     "Impostors",
@@ -66,9 +64,10 @@ __all__ = [
     "MienError",
     "MissingExtra",
     "Model",
+    "NamedFace",
     "NoFace",
+    "Picture",
     "Seen",
-    "Sighting",
     "Skipped",
     "UnknownPerson",
     "Verification",
@@ -88,54 +87,84 @@ __all__ = [
     "write",
 ]
 
-_FILES = {  # where each name is; they are imported when they are first asked for
-    "album": ("Album",),
-    "calibrate": ("Calibration", "calibrate"),
-    "cluster": ("Clusters", "cluster"),
-    "compare": ("Comparison", "compare"),
-    "draw": ("annotate",),
-    "enroll": ("Enrolment", "enroll", "rebuild"),
-    "errors": (
-        "BadFacebank",
-        "BadInput",
-        "BadModel",
-        "CannotWrite",
-        "FacebankMismatch",
-        "MienError",
-        "MissingExtra",
-        "NoFace",
-        "UnknownPerson",
-    ),
-    "evaluate": ("evaluate",),
-    "facebank.bank": ("Facebank",),
-    "health": ("Health", "examine"),
-    "identify": ("Seen", "Skipped", "identify"),
-    "images": ("read", "walk", "write"),
-    "impostors": ("Impostors",),
-    "model": ("Model", "load"),
-    "protocol": ("Evaluation", "Identification", "Verification", "verify"),
-    "types": ("Face", "Frame", "Match", "Sighting"),
+_HOME = {  # where each name is; imported when it is first asked for
+    name: module
+    for module, names in {
+        "mien.draw": ("annotate",),
+        "mien.errors": (
+            "BadFacebank",
+            "BadInput",
+            "BadModel",
+            "CannotWrite",
+            "FacebankMismatch",
+            "MienError",
+            "MissingExtra",
+            "NoFace",
+            "UnknownPerson",
+        ),
+        "mien.evaluation.calibrate": (
+            "Calibration",
+            "calibrate",
+        ),
+        "mien.evaluation.evaluate": ("evaluate",),
+        "mien.evaluation.protocol": (
+            "Evaluation",
+            "Identification",
+            "Verification",
+            "verify",
+        ),
+        "mien.facebank.bank": ("Facebank",),
+        "mien.files": ("walk",),
+        "mien.images": (
+            "read",
+            "write",
+        ),
+        "mien.recognition.model": (
+            "Model",
+            "load",
+        ),
+        "mien.recognition.thresholds": ("Impostors",),
+        "mien.types": (
+            "Face",
+            "Match",
+            "NamedFace",
+            "Picture",
+        ),
+        "mien.verbs.album": ("Album",),
+        "mien.verbs.cluster": (
+            "Clusters",
+            "cluster",
+        ),
+        "mien.verbs.compare": (
+            "Comparison",
+            "compare",
+        ),
+        "mien.verbs.enroll": (
+            "Enrolment",
+            "enroll",
+            "rebuild",
+        ),
+        "mien.verbs.health": (
+            "Health",
+            "examine",
+        ),
+        "mien.verbs.identify": (
+            "Seen",
+            "Skipped",
+            "identify",
+        ),
+    }.items()
+    for name in names
 }
-_FILE_OF = {name: file for file, names in _FILES.items() for name in names}
 
 
-class _Package(ModuleType):
-    """A package in which `compare` is the function, not the file of the same name."""
-
-    def __getattr__(self, name: str) -> object:
-        if name not in _FILE_OF:
-            raise AttributeError(f"module 'mien' has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"mien.{_FILE_OF[name]}"), name)
-        setattr(self, name, value)
-        return value
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in _FILE_OF and isinstance(value, ModuleType):  # Python has imported the file
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *__all__})
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mien' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

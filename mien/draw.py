@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from mien.types import Face, Image, Sighting
+from mien.types import Face, Image, NamedFace
 
 Colour: TypeAlias = tuple[int, int, int]  # RGB
 Rectangle: TypeAlias = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 exclusive
@@ -51,7 +51,7 @@ class Label:
     known: bool  # in colour, else in grey
 
 
-def annotate(image: Image, sightings: Iterable[Sighting], *, score: bool = False) -> Image:
+def annotate(image: Image, sightings: Iterable[NamedFace], *, score: bool = False) -> Image:
     """A copy of the picture in which every face has a box and a name.
 
     A face that matched nobody is called unknown.  With `score`, the cosine follows the name.

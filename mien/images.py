@@ -1,4 +1,4 @@
-"""Pictures in and out: reading, finding and writing them.
+"""Pictures in and out: reading and writing them.
 
 Everything past this file is RGB, uint8 and upright.  The only place that knows file formats, EXIF
 rotation and OpenCV's blue-first order.
@@ -6,16 +6,11 @@ rotation and OpenCV's blue-first order.
 
 from __future__ import annotations
 
-import glob
 import io
-import os
 import re
-import secrets
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -23,11 +18,10 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from mien.errors import BadInput, cannot_write
+from mien.errors import BadInput
+from mien.files import write_atomically
 from mien.types import Image, require_picture
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-_NAMED = (*EXTENSIONS, ".heic", ".heif")  # by `walk`: of what phones write, nothing is passed over
 MAX_PIXELS = 120_000_000  # 100-megapixel cameras and some room
 MAX_BYTES = 1 << 30  # of a file; MAX_PIXELS of 16-bit RGB without compression are 0.7 GB
 
@@ -217,75 +211,6 @@ def as_stored(
     return (y1, x1, y2, x2) if orientation in _TRANSPOSED else (x1, y1, x2, y2)
 
 
-def several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
-    """The paths, one of which may come alone: a text would else be taken letter by letter."""
-    return [paths] if isinstance(paths, str | Path) else paths
-
-
-def walk(
-    paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = (), required: bool = True
-) -> list[Path]:
-    """The photos that files, folders and patterns stand for, each once, in a stable order.
-
-    The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
-    named outright is taken whatever its ending.  Folders are searched to the bottom, through links
-    too, for names that end in `EXTENSIONS`, .heic, .heif, or in what `also` names, and do not start
-    with a dot; patterns are those of `glob`, with ** for any depth.  `read` refuses HEIC in a
-    sentence.
-
-    Raises:
-        BadInput: nothing of that name, a folder without photos if they are required, or one that
-            cannot be listed.
-    """
-    found: dict[str, Path] = {}  # by real path
-    try:
-        for path in several(paths):
-            for photo in _photos(Path(path), (*_NAMED, *also), required):
-                found.setdefault(os.path.realpath(photo), photo)
-    except OSError as error:
-        raise BadInput(
-            f"{error.filename} cannot be listed ({error.strerror}): check who may read it"
-        ) from error
-    return list(found.values())
-
-
-def _photos(path: Path, endings: tuple[str, ...], required: bool) -> list[Path]:
-    if path.is_dir():
-        matches = [path]
-    elif path.exists() or path.is_symlink():
-        return [path]
-    else:  # Path.glob takes no absolute pattern
-        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    if not matches:
-        raise BadInput(f"{path} does not exist: check the path")
-    photos = [photo for match in matches for photo in _photos_below(match, endings)]
-    if required and not photos:
-        raise BadInput(f"{path} holds no photos ({' '.join(EXTENSIONS)}): name a picture or folder")
-    return photos
-
-
-def _photos_below(path: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    if not path.is_dir():
-        yield from [path] if _is_photo(path.name, endings) else []
-        return
-    seen = set()  # real folders: a link may lead back up
-    for folder, folders, files in os.walk(path, onerror=_raise, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if _is_photo(name, endings))
-
-
-def _is_photo(name: str, endings: tuple[str, ...]) -> bool:
-    return name.lower().endswith(endings) and not name.startswith(".")
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def write(path: str | Path, image: Image) -> None:
     """Leave a picture in a file, as JPEG of quality 92 or PNG by its name; see `write_atomically`.
 
@@ -314,28 +239,3 @@ def encode(image: Image, suffix: str) -> bytes:
     """
     blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(suffix, blue_first, _ENCODING[suffix])[1].tobytes()
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Leave data in a file, whole or not at all, replacing what was there.
-
-    Missing folders are made.  A reader sees the old file or the new one and never a part, whatever
-    stops the writer: the bytes go to a hidden file beside it, to the disk, then take its name.
-
-    Raises:
-        CannotWrite: the disk is full or read-only, or writing there is forbidden.
-    """
-    path = Path(path)
-    partial = path.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien import images
+from mien import files, images
 from mien.errors import BadInput
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -62,7 +62,7 @@ def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool
 
     Raises:
         BadInput: a sidecar that is no XMP, or whose regions are not ours to change.
-        CannotWrite: see `mien.images.write_atomically`.
+        CannotWrite: see `mien.files.write_atomically`.
     """
     path = path_of(photo)
     old = _read(path) if path.exists() or path.is_symlink() else None
@@ -81,7 +81,7 @@ def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool
         holder.append(after)
         holder.set(_MARK, _fingerprint(after))
     text = ET.tostring(root, encoding="unicode")
-    images.write_atomically(path, (_BEGIN + text + _END).encode())
+    files.write_atomically(path, (_BEGIN + text + _END).encode())
     return True
 
 

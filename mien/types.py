@@ -74,7 +74,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class Picture:
     """One picture to look at, and where it came from."""
 
     path: Path
@@ -82,7 +82,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
+class NamedFace:
     """One face in one picture, and who it is."""
 
     path: Path

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
 import mien
-from mien.align import TEMPLATE, crop, similarity
-from mien.embed import OnnxEmbedder
-from mien.impostors import Impostors
-from mien.model import DEFAULT, model_file
-from mien.plots import calm
+from mien.evaluation.plots import calm
+from mien.recognition.align import TEMPLATE, crop, similarity
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import DEFAULT, model_file
+from mien.recognition.thresholds import Impostors
 from mien.types import Image, largest_face
 
 ROOT = Path(__file__).parents[1]

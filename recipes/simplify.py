@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mien import checkpoint
-from mien.backbones import BACKBONES
-from mien.backbones.blocks import SqueezeExcite
-from mien.data.shards import Shards
-from mien.train.student import pixels, sample
-from mien.train.unfold import NORMS
+from mien.training import checkpoint
+from mien.training.backbones import BACKBONES
+from mien.training.backbones.blocks import SqueezeExcite
+from mien.training.data.shards import Shards
+from mien.training.from_onnx import NORMS
+from mien.training.student import pixels, sample
 
 PICTURES = 384
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from fakes import MeanColours, colours
 
-from mien import align
-from mien.model import Model
+from mien.recognition import align
+from mien.recognition.model import Model
 from mien.types import Face, Image
 
 av = pytest.importorskip("av", reason="videos need the package av")

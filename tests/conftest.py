@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import MeanColours
 
-from mien.embed import Card, canary_crop
+from mien.recognition.embed import Card, canary_crop
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from mien import align
-from mien.model import Model
+from mien.recognition import align
+from mien.recognition.model import Model
 from mien.types import Crops, Embeddings, Face, Image
 
 

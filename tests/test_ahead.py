@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from fakes import FakeModel, save_photo
 
-from mien.ahead import ahead
-from mien.album import Album
-from mien.enroll import enroll, rebuild
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
-from mien.identify import Seen, identify
-from mien.model import Model
+from mien.parallel import ahead
+from mien.recognition.model import Model
+from mien.verbs.album import Album
+from mien.verbs.enroll import enroll, rebuild
+from mien.verbs.identify import Seen, identify
 
 ONE = Model(FakeModel().detector, FakeModel().embedder, 0.9)
 SEVERAL = replace(ONE, at_once=3)

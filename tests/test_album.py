@@ -17,12 +17,12 @@ import pytest
 from fakes import FakeModel, SquareFaces, save_photo
 from PIL import Image as Pillow
 
-from mien.album import Album, write_csv, write_page, write_sidecars
-from mien.enroll import enroll
 from mien.errors import BadInput, UnknownPerson
 from mien.facebank.bank import Facebank
 from mien.images import as_stored, orientation, read
 from mien.sidecar import path_of
+from mien.verbs.album import Album, write_csv, write_page, write_sidecars
+from mien.verbs.enroll import enroll
 
 ANNA, BERT, CLEO = 1, 2, 3  # seeds
 

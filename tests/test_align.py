@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien.align import SIZE, TEMPLATE, crop, crops, cut_out, similarity
+from mien.recognition.align import SIZE, TEMPLATE, crop, crops, cut_out, similarity
 from mien.types import Face, Image
 
 

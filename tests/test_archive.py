@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from faults import DIM, MODEL, photo, vectors
 
-from mien.engines.archive import bring, parse, read, save
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
+from mien.facebank.archive import bring, parse, read, save
 from mien.facebank.bank import Facebank
 
 PHOTOS = [photo("Zoë", 1), photo("Ann", 2), photo("Ann", 3)]

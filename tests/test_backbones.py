@@ -12,13 +12,13 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from mien.backbones import BACKBONES  # noqa: E402
-from mien.backbones.blocks import ACTIVATIONS, SplitConv  # noqa: E402
-from mien.backbones.count import multiply_adds, parameters, sizes  # noqa: E402
-from mien.backbones.mobileface import mobileface  # noqa: E402
-from mien.backbones.seesaw import SeesawBlock, SeesawFaceNet  # noqa: E402
-from mien.backbones.slim import OPTIONS, SlimModule, SlimNet, slim_seesaw  # noqa: E402
-from mien.networks import NETWORKS  # noqa: E402
+from mien.training.backbones import BACKBONES  # noqa: E402
+from mien.training.backbones.blocks import ACTIVATIONS, SplitConv  # noqa: E402
+from mien.training.backbones.count import multiply_adds, parameters, sizes  # noqa: E402
+from mien.training.backbones.mobileface import mobileface  # noqa: E402
+from mien.training.backbones.seesaw import SeesawBlock, SeesawFaceNet  # noqa: E402
+from mien.training.backbones.slim import OPTIONS, SlimModule, SlimNet, slim_seesaw  # noqa: E402
+from mien.training.zoo import NETWORKS  # noqa: E402
 
 # Of the IRs, which take seconds, the one that has every part; all of them are counted.
 QUICK = [name for name in BACKBONES if not name.startswith("ir_") or name == "ir_se_50"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mien.index import cache
+from mien.facebank.index import cache
 
 STAMP = {"file": [1, 2, 3], "model_id": "tiny"}
 ARRAYS = {

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from fakes import FakeModel, MeanColours, SquareFaces, save_photo
 
-from mien import align, images
-from mien.calibrate import calibrate
+from mien import images
 from mien.errors import BadInput
-from mien.impostors import Impostors
+from mien.evaluation.calibrate import calibrate
+from mien.recognition import align
+from mien.recognition.thresholds import Impostors
 
 
 def save_people(folder: Path, people: int, photos: int) -> None:

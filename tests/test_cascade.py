@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.detect.cascade import SHAPES, _arrays, rebuilt
-from mien.detect.mtcnn import FILES, _installed
-from mien.protobuf import field
-from mien.runtime import session
+from mien.recognition.detect.cascade import SHAPES, _arrays, rebuilt
+from mien.recognition.detect.mtcnn import FILES, _installed
+from mien.recognition.onnx.protobuf import field
+from mien.recognition.onnx.session import session
 from mien.types import Image
 
 SIDES = {"propose": (40, 51), "refine": (24, 24), "confirm": (48, 48)}

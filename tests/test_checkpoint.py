@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from safetensors.torch import save_file  # noqa: E402
 
-from mien import checkpoint  # noqa: E402
-from mien.backbones import BACKBONES  # noqa: E402
-from mien.checkpoint import Checkpoint  # noqa: E402
 from mien.errors import BadModel  # noqa: E402
+from mien.training import checkpoint  # noqa: E402
+from mien.training.backbones import BACKBONES  # noqa: E402
+from mien.training.checkpoint import Checkpoint  # noqa: E402
 
 
 @pytest.fixture(scope="module")

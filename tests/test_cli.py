@@ -22,16 +22,18 @@ import pytest
 from fakes import MeanColours, save_photo
 from PIL import Image as Pillow
 
-from mien import __version__, engines, report
+from mien import __version__
 from mien.benchmark.embed import SIDE
 from mien.cli import app, main
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
-from mien.detect import DETECTORS
 from mien.errors import without_password
+from mien.evaluation import report
+from mien.facebank import stores
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Photo
 from mien.images import read
-from mien.model import DEFAULT
+from mien.recognition.detect import DETECTORS
+from mien.recognition.model import DEFAULT
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 GROUPS: dict[str, Any] = {str(one.name): one.typer_instance for one in app.registered_groups}
@@ -696,7 +698,7 @@ def test_models_are_listed_without_torch(tmp_path: Path) -> None:
 
 def test_the_slim_options(bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from mien.backbones import slim
+    from mien.training.backbones import slim
 
     some = {name: slim.OPTIONS[name] for name in ("A1", "A2")}  # to count them all takes seconds
     monkeypatch.setattr(slim, "OPTIONS", some)
@@ -1137,8 +1139,8 @@ def test_no_command_shows_the_password_of_an_address(
         bank.path = without_password(address)
         return bank
 
-    monkeypatch.setattr(engines, "open_store", stored)
-    monkeypatch.setattr(engines, "create_store", stored)
+    monkeypatch.setattr(stores, "open_store", stored)
+    monkeypatch.setattr(stores, "create_store", stored)
     at = ("--facebank", "postgresql://ann:secret@localhost/faces")
     for command in (("people", "--json"), ("people", "import", "out.jsonl"), ("enroll", "people")):
         result = mien(*command, *at)

@@ -15,9 +15,9 @@ from test_cli import Result, Run, bare, is_a_sentence
 
 from mien.cli import camera as camera_command
 from mien.cli.video import _moment, clock
-from mien.detect import DETECTORS
 from mien.errors import BadInput
 from mien.images import write
+from mien.recognition.detect import DETECTORS
 from mien.types import Face, Image
 from mien.video.read import Video
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from fakes import FakeModel, save_photo
 
-from mien.cluster import FILE, Clusters, cluster, cut, save
-from mien.enroll import enroll
 from mien.errors import BadInput, CannotWrite
 from mien.facebank.bank import Facebank
-from mien.images import read, walk
+from mien.files import walk
+from mien.images import read
+from mien.verbs.cluster import FILE, Clusters, cluster, cut, save
+from mien.verbs.enroll import enroll
 
 pytest.importorskip("scipy", reason="grouping needs the extra cluster")
 

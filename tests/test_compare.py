@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from fakes import MeanColours, SquareFaces, save_photo
 
-from mien.compare import compare
 from mien.errors import NoFace
 from mien.images import read
-from mien.model import Model
+from mien.recognition.model import Model
 from mien.types import Image
+from mien.verbs.compare import compare
 
 MODEL = Model(SquareFaces(), MeanColours(), threshold=0.9)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import demo
-from mien.model import shipped
+from mien.recognition.model import shipped
 
 CONTENT = b"a photograph"
 

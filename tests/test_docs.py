@@ -20,7 +20,7 @@ from test_readme import OPERATORS, alike, run
 
 import mien
 from mien.cli import app
-from mien.model import shipped
+from mien.recognition.model import shipped
 
 FOLDER = pages.ROOT / "docs"
 TEXTS = {page.relative_to(FOLDER).as_posix(): page.read_text("utf-8") for page in pages.DOCS}

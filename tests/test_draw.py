@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ImageFont
 
 from mien.draw import Label, annotate, draw
-from mien.types import Face, Image, Match, Sighting
+from mien.types import Face, Image, Match, NamedFace
 
 GROUND = 77  # no colour of a label
 Box = tuple[float, float, float, float]
@@ -26,8 +26,8 @@ def face(*box: float) -> Face:
     return Face(np.array(box, np.float32), np.zeros((5, 2), np.float32), 0.99)
 
 
-def sighting(person: str | None, *box: float) -> Sighting:
-    return Sighting(Path("photo.jpg"), face(*box), Match(person, 0.631))
+def sighting(person: str | None, *box: float) -> NamedFace:
+    return NamedFace(Path("photo.jpg"), face(*box), Match(person, 0.631))
 
 
 def painted(image: Image) -> NDArray[np.bool_]:  # (H, W) bool

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from fakes import FakeModel, save_photo
 
-from mien import embed_photos as module
 from mien.cli import main
-from mien.embed_photos import Embedded, embed_photos, loader
 from mien.errors import BadInput, MissingExtra
-from mien.model import Model
+from mien.recognition.model import Model
+from mien.verbs import embed_photos as module
+from mien.verbs.embed_photos import Embedded, embed_photos, loader
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 

@@ -12,11 +12,12 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from mien.engines import Store, archive, copy, create_store, exists, open_store
-from mien.engines.milvus import _connect
 from mien.errors import BadFacebank, BadInput, FacebankMismatch, UnknownPerson
+from mien.facebank import archive
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Person, Photo
+from mien.facebank.stores import Store, copy, create_store, exists, open_store
+from mien.facebank.stores.milvus import _connect
 from mien.types import Embeddings, Match
 
 MODEL, DIM = "tiny-1a2b3c", 8

@@ -18,12 +18,12 @@ import children
 import pytest
 from fakes import FakeModel, SquareFaces, save_photo
 
-from mien.enroll import Enrolment, enroll, rebuild, require_usable
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Person
 from mien.images import read
 from mien.types import Embeddings
+from mien.verbs.enroll import Enrolment, enroll, rebuild, require_usable
 
 ANN, BEN, EVE = 1, 2, 3  # seeds of photos
 T = TypeVar("T")

@@ -16,13 +16,14 @@ import pytest
 from fakes import FakeModel, save_photo
 from numpy.typing import NDArray
 
-from mien import align, images
-from mien.detect.mtcnn import MTCNN
-from mien.detect.whole import WholeImage
+from mien import images
 from mien.errors import BadInput
-from mien.evaluate import central, evaluate
-from mien.model import Model
-from mien.protocol import Evaluation
+from mien.evaluation.evaluate import central, evaluate
+from mien.evaluation.protocol import Evaluation
+from mien.recognition import align
+from mien.recognition.detect.mtcnn import MTCNN
+from mien.recognition.detect.whole import WholeImage
+from mien.recognition.model import Model
 from mien.types import Crops, Embeddings, Face, Image, T
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)

@@ -13,15 +13,15 @@ import onnx  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from toy import Toy  # noqa: E402
 
-from mien.backbones import BACKBONES  # noqa: E402
-from mien.checkpoint import Checkpoint  # noqa: E402
-from mien.embed import Card, OnnxEmbedder  # noqa: E402
 from mien.errors import BadInput, BadModel, MissingExtra  # noqa: E402
-from mien.export import adopt, elsewhere, export, fold, to_int8  # noqa: E402
-from mien.export.elsewhere import TARGETS, to  # noqa: E402
-from mien.export.fold import QuickPReLU, as_published  # noqa: E402
-from mien.runtime import session  # noqa: E402
-from mien.teacher import INPUTS  # noqa: E402
+from mien.recognition.embed import Card, OnnxEmbedder  # noqa: E402
+from mien.recognition.onnx.session import session  # noqa: E402
+from mien.training.backbones import BACKBONES  # noqa: E402
+from mien.training.checkpoint import Checkpoint  # noqa: E402
+from mien.training.export import adopt, elsewhere, export, fold, to_int8  # noqa: E402
+from mien.training.export.elsewhere import TARGETS, to  # noqa: E402
+from mien.training.export.fold import QuickPReLU, as_published  # noqa: E402
+from mien.training.teacher import INPUTS  # noqa: E402
 
 
 def trained(name: str, seed: int = 0, crops: int = 8) -> Checkpoint:

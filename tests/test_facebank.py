@@ -18,13 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.errors import (
-    BadFacebank,
-    BadInput,
-    CannotWrite,
-    FacebankMismatch,
-    UnknownPerson,
-)
+from mien.errors import BadFacebank, BadInput, CannotWrite, FacebankMismatch, UnknownPerson
 from mien.facebank.bank import Facebank
 from mien.facebank.database import BESIDE
 from mien.facebank.rows import Person, Photo, person_name

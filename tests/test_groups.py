@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien import groups
 from mien.benchmark.cluster import judge
 from mien.errors import BadInput
-from mien.groups import group
+from mien.recognition import grouping
+from mien.recognition.grouping import group
 
 pytest.importorskip("scipy", reason="grouping needs the extra cluster")
 
 
 def test_people_far_apart_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "_BLOCK", 7)
+    monkeypatch.setattr(grouping, "_BLOCK", 7)
     random = np.random.default_rng(2)
     person = np.repeat([0, 1, 2, 3], [5, 9, 1, 7])
     vectors = np.eye(16)[person] + 0.1 * random.normal(size=(22, 16))
@@ -32,7 +32,7 @@ def test_none_and_one() -> None:
 
 def test_more_than_fit_the_memory() -> None:
     with pytest.raises(BadInput, match="are too many"):
-        group(np.broadcast_to(np.float32(1), (groups.MOST + 1, 1)), 0.5)
+        group(np.broadcast_to(np.float32(1), (grouping.MOST + 1, 1)), 0.5)
 
 
 def test_figures_of_groups() -> None:

@@ -11,12 +11,12 @@ import pytest
 from fakes import MeanColours, SquareFaces, save_photo
 
 from mien import images
-from mien.enroll import enroll
 from mien.facebank.bank import Facebank
-from mien.health import examine
-from mien.impostors import Impostors
-from mien.model import Model
-from mien.quality import SMALL, sharpness
+from mien.recognition.model import Model
+from mien.recognition.quality import SMALL, sharpness
+from mien.recognition.thresholds import Impostors
+from mien.verbs.enroll import enroll
+from mien.verbs.health import examine
 
 ANNA, BERT, CLEO = 1, 2, 3  # seeds
 STRANGERS = Impostors((0.5, 0.05, 0.01, 0.001), (0.0, 0.6, 0.8, 0.9), {1: 1.0})

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from fakes import MeanColours, SquareFaces, save_photo
 
-from mien.enroll import enroll
 from mien.errors import FacebankMismatch
 from mien.facebank.bank import Facebank
-from mien.identify import Seen, Skipped, identify
 from mien.images import read
-from mien.model import Model
+from mien.recognition.model import Model
+from mien.verbs.enroll import enroll
+from mien.verbs.identify import Seen, Skipped, identify
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import features
 
-from mien import images
+from mien import files, images
 from mien.errors import BadInput, CannotWrite
 from mien.types import Image
 
@@ -243,7 +243,7 @@ def test_an_animation_gives_its_first_frame(format: str) -> None:
     assert off_by(images.decode(data), scene()) < 8
 
 
-@pytest.mark.parametrize("suffix", images.EXTENSIONS)
+@pytest.mark.parametrize("suffix", files.EXTENSIONS)
 def test_one_pixel_is_a_picture(tmp_path: Path, suffix: str) -> None:
     if suffix == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
@@ -422,7 +422,7 @@ def album(tmp_path: Path, *names: str) -> Path:
 
 
 def found(folder: Path, *paths: str | Path) -> list[str]:
-    return [str(photo.relative_to(folder)) for photo in images.walk(paths)]
+    return [str(photo.relative_to(folder)) for photo in files.walk(paths)]
 
 
 def test_a_folder_is_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_a_folder_is_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
 
 def test_one_path_may_come_alone(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    assert images.walk(str(tmp_path)) == images.walk(tmp_path) == [tmp_path / "a.png"]
+    assert files.walk(str(tmp_path)) == files.walk(tmp_path) == [tmp_path / "a.png"]
 
 
 def test_a_file_named_outright_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
 
 def test_a_dangling_link_is_found_and_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "gone.jpg")
-    [photo] = images.walk([tmp_path])
+    [photo] = files.walk([tmp_path])
     with pytest.raises(BadInput, match="does not exist"):
         images.read(photo)
 
@@ -489,13 +489,13 @@ def test_a_dangling_link_is_found_and_cannot_be_read(tmp_path: Path) -> None:
 def test_nothing_found_is_an_error(tmp_path: Path, path: str, complaint: str) -> None:
     album(tmp_path, "notes.txt", "empty/notes.txt", "full/a.jpg")
     with pytest.raises(BadInput, match=complaint):
-        images.walk([tmp_path / "full", f"{tmp_path}/{path}"])
+        files.walk([tmp_path / "full", f"{tmp_path}/{path}"])
 
 
 def test_a_folder_that_one_may_not_list(tmp_path: Path) -> None:
     album(tmp_path, "locked/a.jpg")
     with forbidden(tmp_path / "locked"), pytest.raises(BadInput, match="Permission denied"):
-        images.walk([tmp_path / "locked"])
+        files.walk([tmp_path / "locked"])
 
 
 # Writing
@@ -521,7 +521,7 @@ def test_shares_are_no_picture_to_write(tmp_path: Path) -> None:
 
 
 def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
-    images.write_atomically(tmp_path / "ours", b"new")
+    files.write_atomically(tmp_path / "ours", b"new")
     (tmp_path / "plain").touch()
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -530,7 +530,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     with full_disk(room=4096), pytest.raises(CannotWrite, match=r"a\.png cannot be written"):
-        images.write_atomically(path, bytes(100_000))
+        files.write_atomically(path, bytes(100_000))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.embed import OnnxEmbedder
 from mien.errors import BadInput
-from mien.impostors import GAINS, Impostors, template_gains
-from mien.model import load, model_file, shipped
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import load, model_file, shipped
+from mien.recognition.thresholds import GAINS, Impostors, template_gains
 
 NORMAL = NormalDist(0.02, 0.1)
 OLD = {

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from torch import Tensor, nn  # noqa: E402
 
-from mien.layout import Layout, fastest, layouts, step_seconds  # noqa: E402
+from mien.training.precision import Layout, fastest, layouts, step_seconds  # noqa: E402
 
 CPU = torch.device("cpu")
 

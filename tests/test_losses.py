@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
-from mien.losses.distil import (  # noqa: E402
+from mien.training.losses.distil import (  # noqa: E402
     channel_variance,
     cosine_distance,
     feature_distance,

@@ -13,14 +13,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
-from mien.losses import LOSSES  # noqa: E402
-from mien.losses.adaface import adaface  # noqa: E402
-from mien.losses.arcface import arcface  # noqa: E402
-from mien.losses.cosface import cosface  # noqa: E402
-from mien.losses.liarcface import liarcface  # noqa: E402
-from mien.losses.margin import MarginHead  # noqa: E402
-from mien.losses.softmax import softmax  # noqa: E402
-from mien.losses.target import angle  # noqa: E402
+from mien.training.losses import LOSSES  # noqa: E402
+from mien.training.losses.adaface import adaface  # noqa: E402
+from mien.training.losses.arcface import arcface  # noqa: E402
+from mien.training.losses.cosface import cosface  # noqa: E402
+from mien.training.losses.liarcface import liarcface  # noqa: E402
+from mien.training.losses.margin import MarginHead  # noqa: E402
+from mien.training.losses.softmax import softmax  # noqa: E402
+from mien.training.losses.target import angle  # noqa: E402
 
 NORMS = [30.0, 11.0, 24.5, 19.0, 27.0, 23.0]
 LABELS = [0, 3, 1, 1, 4, 2]
@@ -253,7 +253,7 @@ def test_adaface_reads_the_norms_without_teaching_them() -> None:
 
 
 def test_the_example_of_liarcface_is_true() -> None:
-    module = sys.modules["mien.losses.liarcface"]
+    module = sys.modules["mien.training.losses.liarcface"]
     result = doctest.testmod(module, extraglobs={"torch": torch})
     assert (result.attempted, result.failed) == (1, 0)
 

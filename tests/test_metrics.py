@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_curve
 
-from mien import metrics
+from mien.evaluation import metrics
+from mien.recognition.thresholds import threshold_at_fmr
 
 # Few distinct values make ties; any float32 makes neighbours with no number between them.
 coarse = st.integers(-5, 5).map(lambda n: n / 5)
@@ -141,7 +142,7 @@ def test_threshold_at_fmr_is_the_smallest(data: st.DataObject, dtype: type) -> N
     elements = st.sampled_from([coarse, fine])
     scores = data.draw(arrays(dtype, st.integers(1, 40), elements=data.draw(elements)))
     fmr = data.draw(st.sampled_from([0, 0.01, 0.1, 0.25, 0.29, 0.5, 0.99]) | st.floats(0, 0.999))
-    threshold = metrics.threshold_at_fmr(scores, fmr)
+    threshold = threshold_at_fmr(scores, fmr)
     assert np.mean(scores >= threshold) <= fmr
     assert np.mean(scores >= np.nextafter(dtype(threshold), dtype(-2))) > fmr
     assert dtype(threshold) == threshold
@@ -149,12 +150,12 @@ def test_threshold_at_fmr_is_the_smallest(data: st.DataObject, dtype: type) -> N
 
 def test_threshold_at_fmr_counts_exactly() -> None:
     scores = np.arange(100, dtype=np.float32)  # 0.29 x 100 is 28.999999999999996 in floats
-    assert (scores >= metrics.threshold_at_fmr(scores, 0.29)).sum() == 29
+    assert (scores >= threshold_at_fmr(scores, 0.29)).sum() == 29
 
 
 def test_threshold_at_fmr_of_millions() -> None:
     scores = np.random.default_rng(2).random(10**7, dtype=np.float32)
-    assert (scores >= metrics.threshold_at_fmr(scores, 1e-5)).sum() == 100
+    assert (scores >= threshold_at_fmr(scores, 1e-5)).sum() == 100
 
 
 def test_tar_at_far_by_hand() -> None:
@@ -247,10 +248,10 @@ def test_folds_that_cannot_be_used() -> None:
 @pytest.mark.parametrize("scores", [[], [np.nan], [[0.1]]])
 def test_impostor_scores_that_cannot_be_used(scores: list[float]) -> None:
     with pytest.raises(ValueError, match="finite"):
-        metrics.threshold_at_fmr(scores, 0.1)
+        threshold_at_fmr(scores, 0.1)
 
 
 @pytest.mark.parametrize("fmr", [-0.1, 1, np.nan])
 def test_rates_that_cannot_be_asked_for(fmr: float) -> None:
     with pytest.raises(ValueError, match="fmr"):
-        metrics.threshold_at_fmr([0.1], fmr)
+        threshold_at_fmr([0.1], fmr)

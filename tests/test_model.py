@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien import model as models
-from mien.align import TEMPLATE
-from mien.detect.whole import WholeImage
-from mien.embed import OnnxEmbedder, canary_crop
 from mien.errors import BadInput, BadModel
-from mien.protobuf import field
+from mien.recognition import model as models
+from mien.recognition.align import TEMPLATE
+from mien.recognition.detect.whole import WholeImage
+from mien.recognition.embed import OnnxEmbedder, canary_crop
+from mien.recognition.onnx.protobuf import field
 from mien.types import Face
 
 

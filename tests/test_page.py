@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from mien.images import encode, read, write
-from mien.model import load, shipped
+from mien.recognition.model import load, shipped
 
 pytest.importorskip("fastapi", reason="the service needs mien[serve]")
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")

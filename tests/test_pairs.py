@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mien.data import pairs
 from mien.errors import BadInput
+from mien.evaluation import pairs
 
 TWO_FOLDS = """2 1
 Ann\t1\t2

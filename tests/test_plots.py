@@ -8,8 +8,9 @@ import warnings
 import numpy as np
 import pytest
 
-from mien import images, metrics, plots
+from mien import images
 from mien.errors import MissingExtra
+from mien.evaluation import metrics, plots
 
 pytest.importorskip("matplotlib")
 SAME = np.arange(400) % 2 == 0

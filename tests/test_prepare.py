@@ -28,10 +28,10 @@ from rec import content, insightface, record, write
 pytest.importorskip("pyarrow", reason="preparing needs the extra data")
 
 from mien import images
-from mien import prepare as verb
-from mien.data.shards import NO_LABEL, Shards
 from mien.errors import BadInput, CannotWrite
-from mien.prepare import check, write_original_layout
+from mien.training import prepare as verb
+from mien.training.data.shards import NO_LABEL, Shards
+from mien.training.prepare import check, write_original_layout
 from mien.types import Face, Image
 
 T = TypeVar("T")

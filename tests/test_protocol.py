@@ -13,11 +13,11 @@ from PIL import Image as Pillow
 from sklearn.metrics import accuracy_score, roc_curve, top_k_accuracy_score
 from sklearn.model_selection import KFold
 
-from mien import protocol
-from mien.data.verification import VerificationSet
-from mien.embed import views
 from mien.errors import BadInput
-from mien.protocol import Identification, genuine_scores, impostor_scores
+from mien.evaluation import protocol
+from mien.evaluation.protocol import Identification, genuine_scores, impostor_scores
+from mien.evaluation.verification_set import VerificationSet
+from mien.recognition.embed import views
 from mien.types import Crops, Embeddings
 
 

@@ -14,7 +14,7 @@ import pages
 import pytest
 
 from mien.cli import app, main
-from mien.model import shipped
+from mien.recognition.model import shipped
 
 TEXT = pages.README.read_text("utf-8")
 NUMBER = re.compile(r"(-?\d+\.\d+)")

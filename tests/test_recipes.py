@@ -14,7 +14,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def test_a_simplified_network_has_the_weights_and_the_moments_of_the_trained_one() -> None:
-    from mien.backbones import BACKBONES
+    from mien.training.backbones import BACKBONES
 
     recipe = runpy.run_path(str(RECIPES / "simplify.py"))
     torch.manual_seed(0)

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rec import content, insightface, record, write
 
-from mien.data import recordio
-from mien.data.recordio import MAGIC, Damaged, Entry, Records, Span
 from mien.errors import BadInput
+from mien.training.data import recordio
+from mien.training.data.recordio import MAGIC, Damaged, Entry, Records, Span
 
 unhurried = settings(
     deadline=None,

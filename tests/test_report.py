@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from fakes import FakeModel, save_photo
 
-from mien import images, report
+from mien import images
 from mien.errors import BadInput, MissingExtra
-from mien.evaluate import evaluate
-from mien.protocol import Evaluation
+from mien.evaluation import report
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.protocol import Evaluation
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien import runtime
-from mien.embed import OnnxEmbedder
 from mien.errors import BadInput, BadModel, MissingExtra
-from mien.model import model_file
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import model_file
+from mien.recognition.onnx import session
 
 without = importlib.util.find_spec("openvino") is None
 needs_openvino = pytest.mark.skipif(without, reason="an extra: pip install 'mien[openvino]'")
@@ -37,7 +37,7 @@ def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
         "try:\n    import openvino_telemetry\n    REPORTS = True\n"
         "except ImportError:\n    REPORTS = False\n"
     )
-    code = "from mien.runtime import import_openvino; print(import_openvino().REPORTS)"
+    code = "from mien.recognition.onnx import session; print(session.import_openvino().REPORTS)"
     settings = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=settings, capture_output=True, text=True
@@ -47,19 +47,19 @@ def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
 
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIEN_RUNTIME", raising=False)
-    assert runtime.chosen() == "onnxruntime"
+    assert session.chosen() == "onnxruntime"
     monkeypatch.setenv("MIEN_RUNTIME", "openvino")
-    assert runtime.chosen() == "openvino"
+    assert session.chosen() == "openvino"
     monkeypatch.setenv("MIEN_RUNTIME", "tensorrt")
     with pytest.raises(BadInput, match="'tensorrt'"):
-        runtime.chosen()
+        session.chosen()
 
 
 @needs_openvino
 def test_both_runtimes_compute_the_same() -> None:
     file = model_file("mien-small")
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
-    ours, other = (OnnxEmbedder(file, threads=1, runtime=name)(crops) for name in runtime.RUNTIMES)
+    ours, other = (OnnxEmbedder(file, threads=1, runtime=name)(crops) for name in session.RUNTIMES)
     assert ours.shape == other.shape == (3, 128)
     assert (ours * other).sum(axis=1).min() > 0.99  # coarser where the processor has bfloat16
 
@@ -67,19 +67,19 @@ def test_both_runtimes_compute_the_same() -> None:
 @needs_openvino
 def test_openvino_refuses_what_is_no_network() -> None:
     with pytest.raises(BadModel, match="of no use"):
-        runtime.one_to_one(b"\x08\x08", runtime="openvino", otherwise="of no use")
+        session.one_to_one(b"\x08\x08", runtime="openvino", otherwise="of no use")
 
 
 @pytest.mark.skipif(not without, reason="OpenVINO is installed")
 def test_openvino_that_is_not_installed() -> None:
     with pytest.raises(MissingExtra, match="openvino"):
-        runtime.one_to_one(b"", runtime="openvino", otherwise="of no use")
+        session.one_to_one(b"", runtime="openvino", otherwise="of no use")
 
 
 def test_a_damaged_network_is_refused_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
     damaged = model_file("mien-small").read_bytes()[:-5]
     with pytest.raises(BadModel, match="give another"):
-        runtime.session(damaged, otherwise="give another")
+        session.session(damaged, otherwise="give another")
     assert capfd.readouterr() == ("", "")
 
 

@@ -34,16 +34,16 @@ httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from mien.benchmark.serve import ways  # noqa: E402
 from mien.cli.serve import _token  # noqa: E402
-from mien.detect.mtcnn import MTCNN  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402
 from mien.facebank.rows import Photo  # noqa: E402
-from mien.model import Model, load  # noqa: E402
+from mien.recognition.detect.mtcnn import MTCNN  # noqa: E402
+from mien.recognition.model import Model, load  # noqa: E402
 from mien.serve.app import make_app  # noqa: E402
-from mien.serve.desk import Desk  # noqa: E402
-from mien.serve.guard import Limits, Rates  # noqa: E402
-from mien.serve.listen import bind, is_loopback, server  # noqa: E402
-from mien.serve.meter import Meter  # noqa: E402
+from mien.serve.metrics import Meter  # noqa: E402
+from mien.serve.middleware import Limits, Rates  # noqa: E402
+from mien.serve.server import bind, is_loopback, server  # noqa: E402
+from mien.serve.service import Service  # noqa: E402
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 FAKE = Model(SquareFaces(), MeanColours(), 0.9)
@@ -71,7 +71,7 @@ def bomb(width: int, height: int) -> bytes:
     )
 
 
-class Service:
+class Running:
     """A service that listens, and a client of it."""
 
     def __init__(self, port: int, facebank: Path, **headers: str) -> None:
@@ -93,16 +93,16 @@ class Service:
 @contextmanager
 def serving(
     folder: Path, model: Model = FAKE, *, seconds: float = 10, **settings: Any
-) -> Iterator[Service]:
+) -> Iterator[Running]:
     """A service in a thread of this process."""
     facebank, meter = folder / "facebank.db", Meter()
-    desk = Desk(model, str(facebank), note=meter.faces)
+    desk = Service(model, str(facebank), note=meter.faces)
     app = make_app(desk, meter, **settings)
     with bind("127.0.0.1", 0) as listening:
         running = server(app, seconds=seconds)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
-        service = Service(listening.getsockname()[1], facebank)
+        service = Running(listening.getsockname()[1], facebank)
         try:
             yield service
         finally:
@@ -113,7 +113,7 @@ def serving(
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+def service(tmp_path: Path) -> Iterator[Running]:
     """One that keeps faces, for this machine alone."""
     keep = Path(os.path.realpath(tmp_path / "kept"))
     hosts = frozenset({"127.0.0.1"})
@@ -147,7 +147,7 @@ def test_nothing_is_reported_whatever_the_environment_asks(
         assert service.names(png(ANNA)) == ["Anna"]
 
 
-def test_who_is_enrolled_is_identified(service: Service) -> None:
+def test_who_is_enrolled_is_identified(service: Running) -> None:
     assert service.client.get("/health").json()["status"] == "ready"
     assert service.names(png(ANNA)) == [None]
     answer = service.enroll("Anna", png(ANNA))
@@ -167,7 +167,7 @@ def test_who_is_enrolled_is_identified(service: Service) -> None:
     assert (again["added"], again["photos"]) == (False, 1)
 
 
-def test_vectors_from_elsewhere_get_the_names_that_photos_get(service: Service) -> None:
+def test_vectors_from_elsewhere_get_the_names_that_photos_get(service: Running) -> None:
     service.enroll("Anna", png(ANNA))
     crops = [np.asarray(Pillow.open(io.BytesIO(png(one))).resize((112, 112))) for one in (1, 2)]
     vectors = MeanColours()(np.stack(crops)).tolist()
@@ -203,14 +203,14 @@ def test_the_networks_that_run_are_given_away(tmp_path: Path, model_file: Path) 
         problem(get("/networks/other"), 422)
 
 
-def test_what_a_browser_cannot_run_is_said(service: Service) -> None:
+def test_what_a_browser_cannot_run_is_said(service: Running) -> None:
     told = service.client.get("/device").json()
     assert told["detector"] is None
     assert "another detector" in told["missing"]
     problem(service.client.get("/networks/propose"), 404)
 
 
-def test_compare(service: Service) -> None:
+def test_compare(service: Running) -> None:
     def same(one: int, other: int) -> bool:
         files = {"first": png(one), "second": png(other)}
         return bool(service.client.post("/compare", files=files).json()["same"])
@@ -219,7 +219,7 @@ def test_compare(service: Service) -> None:
     assert not same(ANNA, BERT)
 
 
-def test_one_face_of_several_is_named_by_a_point_in_it(service: Service) -> None:
+def test_one_face_of_several_is_named_by_a_point_in_it(service: Running) -> None:
     both = png(ANNA, faces=2)
     assert "2 faces" in problem(service.enroll("Anna", both), 422)
     assert "no face" in problem(service.enroll("Anna", both, x=10_000, y=3), 422)
@@ -228,7 +228,7 @@ def test_one_face_of_several_is_named_by_a_point_in_it(service: Service) -> None
     assert first["sha256"] != second["sha256"] or not second["added"]
 
 
-def test_rename_merge_and_delete(service: Service) -> None:
+def test_rename_merge_and_delete(service: Running) -> None:
     first = service.enroll("Anna", png(ANNA)).json()["sha256"]
     service.enroll("Bert", png(BERT))
     patch = service.client.patch
@@ -244,7 +244,7 @@ def test_rename_merge_and_delete(service: Service) -> None:
     problem(service.client.delete("/people/Bert"), 404)
 
 
-def test_kept_faces_are_shown_and_leave_with_their_person(service: Service, tmp_path: Path) -> None:
+def test_kept_faces_are_shown_and_leave_with_their_person(service: Running, tmp_path: Path) -> None:
     sha256 = service.enroll("Anna", png(ANNA)).json()["sha256"]
     assert service.client.get("/people/Anna/photos").json()["photos"][0]["shown"]
     shown = service.client.get(f"/photos/{sha256}")
@@ -279,7 +279,7 @@ def test_files_elsewhere_are_shown_to_this_machine_alone(tmp_path: Path) -> None
     assert photo.is_file()
 
 
-def test_strangers_are_grouped(service: Service) -> None:
+def test_strangers_are_grouped(service: Running) -> None:
     pytest.importorskip("scipy", reason="grouping needs mien[cluster]")
     with Facebank.open(service.facebank) as bank:
         bank.keep_log(100)
@@ -295,14 +295,14 @@ def test_strangers_are_grouped(service: Service) -> None:
     assert log == {("enrolled", "mien serve"), ("searched", "mien serve")}
 
 
-def test_what_ails_the_facebank(service: Service) -> None:
+def test_what_ails_the_facebank(service: Running) -> None:
     service.enroll("Anna", png(ANNA))
     state = service.client.get("/facebank").json()
     assert (state["people"], state["photos"], state["single"]) == (1, 1, ["Anna"])
     assert state["threshold"] == 0.9
 
 
-def test_metrics_count_and_name_nobody(service: Service) -> None:
+def test_metrics_count_and_name_nobody(service: Running) -> None:
     service.enroll("Anna", png(ANNA))
     text = service.client.get("/metrics").text
     line = 'mien_requests_total{route="/people/{name}/photos",status="201"} 1.0'
@@ -440,7 +440,7 @@ def test_the_token_comes_from_a_file_or_the_environment(
             _token(file)
 
 
-def test_other_sites_and_other_names_are_refused(service: Service) -> None:
+def test_other_sites_and_other_names_are_refused(service: Running) -> None:
     problem(service.client.get("/people", headers={"Origin": "http://evil.example"}), 403)
     problem(service.client.get("/people", headers={"Origin": "null"}), 403)
     problem(service.client.get("/people", headers={"Host": "evil.example"}), 403)
@@ -480,12 +480,12 @@ def test_loopback(host: str, yes: bool) -> None:
     assert is_loopback(host) is yes
 
 
-def test_a_port_that_is_taken_is_said(service: Service) -> None:
+def test_a_port_that_is_taken_is_said(service: Running) -> None:
     with pytest.raises(BadInput, match=f"cannot listen on 127.0.0.1 port {service.port}"):
         bind("127.0.0.1", service.port)
 
 
-def test_no_answer_tells_where_the_server_keeps_things(service: Service, tmp_path: Path) -> None:
+def test_no_answer_tells_where_the_server_keeps_things(service: Running, tmp_path: Path) -> None:
     service.enroll("Anna", png(ANNA))
     ask = service.client
     answers = [
@@ -501,7 +501,7 @@ def test_no_answer_tells_where_the_server_keeps_things(service: Service, tmp_pat
     assert not [answer.text for answer in answers if "/mien/" in answer.text]
 
 
-def test_a_thousand_clients_are_answered_or_told_to_wait(service: Service) -> None:
+def test_a_thousand_clients_are_answered_or_told_to_wait(service: Running) -> None:
     body = png(ANNA)
     head = (
         "POST /identify HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -523,7 +523,7 @@ def test_a_thousand_clients_are_answered_or_told_to_wait(service: Service) -> No
     assert service.names(body) == [None]
 
 
-def test_it_keeps_its_own_promises(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_keeps_its_own_promises(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -552,7 +552,7 @@ def test_it_keeps_its_own_promises(service: Service, monkeypatch: pytest.MonkeyP
 
 # From here on in a process of its own, which is stopped and killed.
 
-Start = Callable[..., "tuple[subprocess.Popen[str], Service]"]
+Start = Callable[..., "tuple[subprocess.Popen[str], Running]"]
 
 
 @pytest.fixture
@@ -560,7 +560,7 @@ def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
     """Starts `mien serve` on a free port."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(*options: str, **variables: str) -> tuple[subprocess.Popen[str], Service]:
+    def run(*options: str, **variables: str) -> tuple[subprocess.Popen[str], Running]:
         command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--json"]
         command += ["--model", str(model_file), "--detector", "whole"]
         command += ["--facebank", str(tmp_path / "facebank.db"), *options]
@@ -579,7 +579,7 @@ def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
             assert line, "the service did not start"
             document += line
         port = int(re.findall(r":(\d+)$", json.loads(document)["url"])[0])
-        return process, Service(port, tmp_path / "facebank.db")
+        return process, Running(port, tmp_path / "facebank.db")
 
     yield run
     for process in started:

@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="shards need the extra data")
 
-from mien.data.shards import NO_LABEL, Record, Shards, finish, shard_name, write_shard
 from mien.errors import BadInput
+from mien.training.data.shards import NO_LABEL, Record, Shards, finish, shard_name, write_shard
 
 RECORDS = [
     Record(b"\xff\xd8" + bytes([k]) * (k % 7), k % 3 if k % 5 else NO_LABEL, f"{k}.jpg", 112)

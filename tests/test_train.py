@@ -26,25 +26,24 @@ import torch.nn.functional as F  # noqa: E402
 import toy  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 
-from mien import checkpoint, ranks  # noqa: E402
-from mien.backbones import BACKBONES  # noqa: E402
 from mien.cli import main  # noqa: E402
 from mien.cli import train as command  # noqa: E402
-from mien.data.batches import Batch, Batches  # noqa: E402
 from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  # noqa: E402
-from mien.losses import LOSSES  # noqa: E402
-from mien.model import load  # noqa: E402
-from mien.teacher import Teacher  # noqa: E402
-from mien.train import TrainConfig, engine, find_batch, find_rate, train  # noqa: E402
-from mien.train.schedule import body_optimizer, rate  # noqa: E402
-from mien.train.search import RateSweep  # noqa: E402
-from mien.train.student import goals, pixels  # noqa: E402
+from mien.recognition.model import load  # noqa: E402
+from mien.training import TrainConfig, checkpoint, distributed, find_batch, find_rate, loop, train  # noqa: E402  # noqa: E402
+from mien.training.backbones import BACKBONES  # noqa: E402
+from mien.training.data.batches import Batch, Batches  # noqa: E402
+from mien.training.losses import LOSSES  # noqa: E402
+from mien.training.lr_finder import RateSweep  # noqa: E402
+from mien.training.optim import body_optimizer, rate  # noqa: E402
+from mien.training.student import goals, pixels  # noqa: E402
+from mien.training.teacher import Teacher  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES, "toy", toy.Toy)
-    monkeypatch.setattr(engine, "Shards", toy.ToyPictures)
+    monkeypatch.setattr(loop, "Shards", toy.ToyPictures)
 
 
 def run(config: TrainConfig, out: Path, stop_at: int | None = None) -> list[dict[str, Any]]:
@@ -141,17 +140,17 @@ def test_a_checkpoint_holds_no_path_and_the_whole_recipe(tmp_path: Path) -> None
 
 def test_first_weights_are_those_of_another_run(tmp_path: Path) -> None:
     first = train(toy.config(steps=5), tmp_path / "a", lambda entry: None)
-    begun = engine.Run(toy.config(weights=str(first), dim=4), torch.device("cpu")).network
+    begun = loop.Run(toy.config(weights=str(first), dim=4), torch.device("cpu")).network
     wanted = checkpoint.load(first).weights
     assert torch.equal(begun.state_dict()["stem.0.weight"], wanted["stem.0.weight"])
     assert begun.state_dict()["head.2.weight"].shape == (4, 16)  # of another size: begun anew
     with pytest.raises(BadInput, match=r"nothing in .* fits seesaw_share"):
-        engine.Run(toy.config(weights=str(first), backbone="seesaw_share"), torch.device("cpu"))
+        loop.Run(toy.config(weights=str(first), backbone="seesaw_share"), torch.device("cpu"))
 
 
 def test_first_weights_are_those_of_a_model_that_ships() -> None:
     config = toy.config(weights="mien-tiny", backbone="seesaw_tiny", dim=128)
-    begun = engine.Run(config, torch.device("cpu"))
+    begun = loop.Run(config, torch.device("cpu"))
     crops = next(begun.batches()).clean
     with torch.inference_mode():
         x = pixels(crops, begun.device, torch.contiguous_format)
@@ -170,7 +169,7 @@ def test_the_average_is_what_is_kept(tmp_path: Path) -> None:
 
 def test_the_speed_is_the_present_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.accumulate([0.0] + [100.0] * 10 + [2.0] * 120)  # busy for ten steps
-    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     entries = {entry["step"]: entry for entry in run(toy.config(steps=130), tmp_path)}
     assert entries[10]["photos_per_second"] == 12 / 100
     assert entries[120]["photos_per_second"] == 12 / 2
@@ -179,7 +178,7 @@ def test_the_speed_is_the_present_one(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_parts_of_a_step_are_the_step() -> None:
     def learned(accumulate: int) -> dict[str, Any]:
-        one = engine.Run(toy.config(accumulate=accumulate), torch.device("cpu"))
+        one = loop.Run(toy.config(accumulate=accumulate), torch.device("cpu"))
         network: Any = one.network
         for layers in (network.stem, *network.blocks, network.head):
             for name, layer in layers.named_children():
@@ -316,7 +315,7 @@ def test_a_run_is_announced_when_nothing_is_left_to_refuse(
 def test_one_rank_tells_the_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mien.train.find_rate", lambda config: RateSweep((0.1,), (2.0,), 0.1))
+    monkeypatch.setattr("mien.training.find_rate", lambda config: RateSweep((0.1,), (2.0,), 0.1))
     for rank, lines in (("1", 0), ("0", 1)):
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(SystemExit, match="0"):
@@ -448,7 +447,7 @@ def test_a_first_batch_that_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch
     def learn(*given: Any) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(engine.Run, "learn", learn)
+    monkeypatch.setattr(loop.Run, "learn", learn)
     with pytest.raises(BadInput, match="a batch of 8 does not fit"):
         list(find_batch(toy.config(), least=8))
 
@@ -470,10 +469,10 @@ def test_half_precision_learns(precision: str, clip: float | None, tmp_path: Pat
 
 
 def test_what_ranks_share_is_what_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks, "world", lambda: 2)
-    monkeypatch.setattr(ranks, "told_by_first", lambda find: find())
-    monkeypatch.setattr(engine, "DistributedDataParallel", lambda student: student)
-    one = engine.Run(toy.config(), torch.device("cpu"))
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "broadcast", lambda find: find())
+    monkeypatch.setattr(loop, "DistributedDataParallel", lambda student: student)
+    one = loop.Run(toy.config(), torch.device("cpu"))
     one.begin()  # as a run that goes on, which keeps its optimizer
     learning = {id(each) for group in one.body.param_groups for each in group["params"]}
     assert learning == {id(each) for each in one.network.parameters()}

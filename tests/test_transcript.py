@@ -19,8 +19,8 @@ pytest.importorskip("torch", reason="training is an extra: pip install 'mien[tra
 pytest.importorskip("pyarrow", reason="preparing data is an extra: pip install 'mien[data]'")
 
 from mien.cli import main
-from mien.data.crops import largest
-from mien.detect.mtcnn import MTCNN
+from mien.recognition.align import largest
+from mien.recognition.detect.mtcnn import MTCNN
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn  # noqa: E402
 from torch.nn.functional import normalize  # noqa: E402
 
-from mien.backbones import BACKBONES  # noqa: E402
-from mien.checkpoint import Checkpoint  # noqa: E402
 from mien.errors import BadModel  # noqa: E402
-from mien.export import export  # noqa: E402
-from mien.train.unfold import NORMS, unfold  # noqa: E402
+from mien.training.backbones import BACKBONES  # noqa: E402
+from mien.training.checkpoint import Checkpoint  # noqa: E402
+from mien.training.export import export  # noqa: E402
+from mien.training.from_onnx import NORMS, unfold  # noqa: E402
 
 
 def photos(seed: int, count: int) -> Tensor:

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from mien.data import verification
-from mien.data.recordio import Entry, Records
 from mien.errors import BadInput
+from mien.evaluation import verification_set
+from mien.training.data.recordio import Entry, Records
 
 unhurried = settings(
     deadline=None,
@@ -38,7 +38,7 @@ def lfw(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("content", PYTHON_2)
 def test_python_2(lfw: Path, content: bytes) -> None:
     lfw.write_bytes(content)
-    found = verification.read(lfw)
+    found = verification_set.read(lfw)
     assert found.images == [b"\xff\xd8'", b"b"]
     assert found.same.tolist() == [True]
 
@@ -47,7 +47,7 @@ def test_a_file_that_python_2_has_written() -> None:
     """Of the pictures that mxnet has packed; see test_recordio."""
     folder = Path(__file__).parent / "mxnet"
     records = Records(folder / "train.rec")
-    found = verification.read(folder / "lfw.bin")
+    found = verification_set.read(folder / "lfw.bin")
     packed = [records.read(number) for number in (1, 2, 3, 6)]
     assert found.images == [entry.image for entry in packed if isinstance(entry, Entry)]
     assert found.same.tolist() == [True, False]
@@ -57,7 +57,7 @@ def test_a_file_that_python_2_has_written() -> None:
 @pytest.mark.parametrize("same", [[True, False], [np.bool_(True), np.bool_(False)], (1, 0)])
 def test_python_3(lfw: Path, protocol: int, same: object) -> None:
     lfw.write_bytes(pickle.dumps((PHOTOS, same), protocol))
-    found = verification.read(lfw)
+    found = verification_set.read(lfw)
     assert found.images == PHOTOS
     assert found.same.dtype == np.bool_
     assert found.same.tolist() == [True, False]
@@ -67,13 +67,13 @@ def test_python_3(lfw: Path, protocol: int, same: object) -> None:
 @pytest.mark.parametrize("kind", [bytearray, lambda photo: np.frombuffer(photo, np.uint8)])
 def test_photos_that_are_not_bytes(lfw: Path, protocol: int, kind: type[bytearray]) -> None:
     lfw.write_bytes(pickle.dumps(([kind(photo) for photo in PHOTOS], [True, False]), protocol))
-    assert verification.read(lfw).images == PHOTOS
+    assert verification_set.read(lfw).images == PHOTOS
 
 
 @pytest.mark.parametrize("protocol", range(3))
 def test_an_array_of_bools(lfw: Path, protocol: int) -> None:
     lfw.write_bytes(pickle.dumps((PHOTOS, np.array([True, False])), protocol))
-    assert verification.read(lfw).same.tolist() == [True, False]
+    assert verification_set.read(lfw).same.tolist() == [True, False]
 
 
 @unhurried
@@ -86,7 +86,7 @@ def test_what_is_written_is_read(
 ) -> None:
     images = [photo for first, second, _ in pairs for photo in (first, second)]
     lfw.write_bytes(pickle.dumps((images, [same for _, _, same in pairs]), protocol))
-    found = verification.read(lfw)
+    found = verification_set.read(lfw)
     assert (found.images, found.same.tolist()) == (images, [same for _, _, same in pairs])
 
 
@@ -115,7 +115,7 @@ def test_dangerous(
     ]
     lfw.write_bytes(pickle.dumps((images, [True]), protocol))
     with pytest.raises(BadInput, match=r"asks for '\w+\.\w+', which is refused"):
-        verification.read(lfw)
+        verification_set.read(lfw)
     assert [path.name for path in lfw.parent.iterdir()] == ["lfw.bin"]
 
 
@@ -141,7 +141,7 @@ def test_dangerous(
 def test_refused(lfw: Path, content: bytes, message: str) -> None:
     lfw.write_bytes(content)
     with pytest.raises(BadInput, match=message) as caught:
-        verification.read(lfw)
+        verification_set.read(lfw)
     assert str(lfw) in str(caught.value)
 
 
@@ -163,12 +163,12 @@ def test_refused(lfw: Path, content: bytes, message: str) -> None:
 def test_inconsistent(lfw: Path, content: object, message: str) -> None:
     lfw.write_bytes(pickle.dumps(content, 2))
     with pytest.raises(BadInput, match=message):
-        verification.read(lfw)
+        verification_set.read(lfw)
 
 
 def test_no_file(lfw: Path) -> None:
     with pytest.raises(BadInput, match="does not exist"):
-        verification.read(lfw)
+        verification_set.read(lfw)
 
 
 def test_cut_off_anywhere(lfw: Path) -> None:
@@ -176,7 +176,7 @@ def test_cut_off_anywhere(lfw: Path) -> None:
     for size in range(len(whole)):
         lfw.write_bytes(whole[:size])
         with pytest.raises(BadInput, match=r"lfw.bin (is empty|is not a verification set)"):
-            verification.read(lfw)
+            verification_set.read(lfw)
 
 
 def png(shade: int, side: int = 112) -> bytes:
@@ -187,7 +187,7 @@ def png(shade: int, side: int = 112) -> bytes:
 
 def test_crops_are_rgb_and_of_one_size(lfw: Path) -> None:
     lfw.write_bytes(pickle.dumps(([png(10), png(60), png(90), b"x"], [True, False]), 2))
-    found = verification.read(lfw)
+    found = verification_set.read(lfw)
     assert [list(batch) for batch in found.batches(3)] == [[0, 1, 2], [3]]
     crops = found.crops(range(1, 3))
     assert crops.shape == (2, 112, 112, 3)
@@ -197,7 +197,7 @@ def test_crops_are_rgb_and_of_one_size(lfw: Path) -> None:
         found.crops(range(2, 4))
     lfw.write_bytes(pickle.dumps(([png(10), png(60, side=96)], [True]), 2))
     with pytest.raises(BadInput, match=r"picture 1 of lfw has 96 x 96 pixels"):
-        verification.read(lfw).crops(range(2))
+        verification_set.read(lfw).crops(range(2))
 
 
 def write_folder(folder: Path, same: object) -> Path:
@@ -210,7 +210,7 @@ def write_folder(folder: Path, same: object) -> Path:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    found = verification.read(write_folder(tmp_path / "v1.0", [True, False]))
+    found = verification_set.read(write_folder(tmp_path / "v1.0", [True, False]))
     assert (found.name, found.same.tolist()) == ("v1.0", [True, False])
     assert found.crops(range(4))[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
 
@@ -228,7 +228,7 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_used(tmp_path: Path, same: object, message: str) -> None:
     folder = write_folder(tmp_path / "lfw", same)
     with pytest.raises(BadInput, match=message):
-        verification.read(folder)
+        verification_set.read(folder)
 
 
 def test_a_folder_whose_list_is_cut_off(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_folder_whose_list_is_cut_off(tmp_path: Path) -> None:
     for size in (0, 5, 20, len(whole) - 1):
         (tmp_path / "lfw_list.npy").write_bytes(whole[:size])
         with pytest.raises(BadInput, match=r"lfw_list.npy is not a list of bools, or it is cut"):
-            verification.read(folder)
+            verification_set.read(folder)
 
 
 def test_sets_of_a_folder(tmp_path: Path) -> None:
@@ -245,12 +245,16 @@ def test_sets_of_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     folder = write_folder(tmp_path / "agedb_30", [True, False])
     (tmp_path / "imgs").mkdir()
-    assert verification.find(tmp_path) == [folder, tmp_path / "lfw.bin"]
-    assert verification.find(folder) == [folder]
-    assert verification.find(tmp_path / "lfw.bin") == [tmp_path / "lfw.bin"]
-    assert verification.find(tmp_path / "train.rec") == verification.find(tmp_path / "no") == []
+    assert verification_set.find(tmp_path) == [folder, tmp_path / "lfw.bin"]
+    assert verification_set.find(folder) == [folder]
+    assert verification_set.find(tmp_path / "lfw.bin") == [tmp_path / "lfw.bin"]
+    assert (
+        verification_set.find(tmp_path / "train.rec")
+        == verification_set.find(tmp_path / "no")
+        == []
+    )
     (tmp_path / "agedb_30.bin").touch()
-    assert verification.find(tmp_path) == [tmp_path / "agedb_30.bin", tmp_path / "lfw.bin"]
+    assert verification_set.find(tmp_path) == [tmp_path / "agedb_30.bin", tmp_path / "lfw.bin"]
 
 
 WHOLE = [pickle.dumps((PHOTOS, [True, np.bool_(False)]), p) for p in range(6)] + PYTHON_2
@@ -268,7 +272,7 @@ def test_mutations_are_read_or_are_bad_input(
     content = content[:start] + put + content[start + data.draw(st.integers(0, 9)) :]
     lfw.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
     try:
-        found = verification.read(lfw)
+        found = verification_set.read(lfw)
     except BadInput as error:
         assert str(lfw) in str(error)
     else:
@@ -280,4 +284,4 @@ def test_mutations_are_read_or_are_bad_input(
 def test_garbage_is_bad_input(lfw: Path, content: bytes) -> None:
     lfw.write_bytes(content)
     with pytest.raises(BadInput):
-        verification.read(lfw)
+        verification_set.read(lfw)

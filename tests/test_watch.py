@@ -13,10 +13,10 @@ from clips import av
 
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Photo
-from mien.model import Model
+from mien.recognition.model import Model
 from mien.types import Image
-from mien.video.read import Still, Video
-from mien.watch import Appearance, Moment, watch
+from mien.verbs.watch import Moment, Sighting, watch
+from mien.video.read import Frame, Video
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 
@@ -36,19 +36,19 @@ def facebank(model: Model) -> Iterator[Facebank]:
         yield bank
 
 
-def stills(pictures: list[Image]) -> Iterator[Still]:
+def stills(pictures: list[Image]) -> Iterator[Frame]:
     for number, image in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        yield Still(number, number / 30, frame.width, frame.height, frame)
+        yield Frame(number, number / 30, frame.width, frame.height, frame)
 
 
 def seen(
     pictures: list[Image], model: Model, facebank: Facebank, **how: float
-) -> tuple[list[Moment], list[Appearance]]:
+) -> tuple[list[Moment], list[Sighting]]:
     found = list(watch(stills(pictures), model, facebank, path=Path("x.mp4"), **how))  # type: ignore[arg-type]
     moments = [one for one in found if isinstance(one, Moment)]
     assert [moment.still.number for moment in moments] == list(range(len(pictures)))
-    return moments, [one for one in found if isinstance(one, Appearance)]
+    return moments, [one for one in found if isinstance(one, Sighting)]
 
 
 def names(moment: Moment) -> list[str | None]:
@@ -110,7 +110,7 @@ def test_pictures_may_change_their_size(model: Model, facebank: Facebank) -> Non
     there = clips.picture((ANNA, 100, 80))
     small = np.ascontiguousarray(there[60:160, 80:180])
     found = watch([*stills([there] * 20), *stills([small] * 20)], model, facebank, path=Path("x"))
-    seen = [one.match.person for one in found if isinstance(one, Appearance) and one.stills > 9]
+    seen = [one.match.person for one in found if isinstance(one, Sighting) and one.stills > 9]
     assert set(seen) == {"Anna"}
 
 
@@ -130,7 +130,7 @@ def test_every_stride_and_a_camera_without_patience(model: Model, facebank: Face
     assert all(names(moment) == ["Anna"] for moment in moments)
     asked = []
 
-    def live() -> Iterator[Still]:
+    def live() -> Iterator[Frame]:
         for still in stills(pictures):
             asked.append(still.number)
             yield still

@@ -13,7 +13,7 @@ import pytest
 from fakes import FakeModel, colours
 
 from mien.errors import BadInput, BadModel
-from mien.model import Model, load
+from mien.recognition.model import Model, load
 from mien.serve.workers import Lost, Workers
 
 

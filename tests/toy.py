@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.backbones import BACKBONES
-from mien.backbones.blocks import conv_bn
 from mien.errors import MienError
-from mien.train import TrainConfig, engine, train
+from mien.training import TrainConfig, loop, train
+from mien.training.backbones import BACKBONES
+from mien.training.backbones.blocks import conv_bn
 
 
 class Toy(nn.Module):
@@ -92,7 +92,7 @@ def use() -> None:
     """Makes the toys known."""
     BACKBONES["toy"] = Toy  # type: ignore[assignment]
     toys: Any = ToyPictures
-    vars(engine)["Shards"] = toys
+    vars(loop)["Shards"] = toys
 
 
 def main() -> None:
@@ -126,14 +126,14 @@ def learn(
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
     if dies_at is not None and rank == 1:
-        step = engine.Run.learn
+        step = loop.Run.learn
 
-        def step_or_die(self: engine.Run, *rest: Any) -> Any:
+        def step_or_die(self: loop.Run, *rest: Any) -> Any:
             if self.step == dies_at:
                 os.kill(os.getpid(), 9)
             return step(self, *rest)
 
-        run: Any = engine.Run
+        run: Any = loop.Run
         run.learn = step_or_die
     if overflows_at is not None:
         overflow(rank, out, overflows_at)
@@ -145,7 +145,7 @@ def learn(
 
 
 def overflow(rank: int, out: Path, at: int) -> None:
-    run: Any = engine.Run
+    run: Any = loop.Run
     check, step = run._require_numbers, run.learn
 
     def check_and_overflow(self: Any, *rest: Any) -> Any:

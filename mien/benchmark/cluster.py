@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.benchmark.people import Embedded
 from mien.errors import MissingExtra
-from mien.groups import group
+from mien.recognition.grouping import group
 from mien.types import Embeddings
 
 

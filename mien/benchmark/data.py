@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from mien.data.shards import Record, Shards, finish, write_shard
 from mien.images import decode
+from mien.training.data.shards import Record, Shards, finish, write_shard
 
 BATCH = 128
 _SHARD = 8192

@@ -18,9 +18,9 @@ import numpy as np
 
 from mien.benchmark.people import embed_photos
 from mien.errors import BadInput
-from mien.images import walk
-from mien.model import Model
-from mien.protocol import impostor_scores
+from mien.evaluation.protocol import impostor_scores
+from mien.files import walk
+from mien.recognition.model import Model
 from mien.types import Embeddings, Progress, silent
 
 AGES = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 116))

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from mien import images
-from mien.detect.mtcnn import MTCNN
 from mien.errors import BadInput
+from mien.recognition.detect.mtcnn import MTCNN
 from mien.types import Detector, Image
 
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from mien import graph
 from mien.benchmark.peers import FaceRecognition
-from mien.embed import OnnxEmbedder
 from mien.errors import BadInput
-from mien.runtime import session
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.onnx import graph
+from mien.recognition.onnx.session import session
 from mien.types import Crops
 
 SECONDS = 0.2  # that a turn takes at least, so that the clock's grain does not count
@@ -73,7 +73,7 @@ def speeds(
         batches: crops in a run; a file of a fixed batch is run as often as that takes.
         threads: processors to use.
         turns: how often each is timed, after one turn that is not counted.
-        runtimes: what runs the models; see `mien.runtime.RUNTIMES`.
+        runtimes: what runs the models; see `mien.recognition.onnx.session.RUNTIMES`.
         peers: whether the network of `face_recognition` is timed too, which takes one thread.
 
     Raises:

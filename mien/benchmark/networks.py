@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from mien.export import graph
-from mien.runtime import session
+from mien.recognition.onnx.session import session
+from mien.training.export import graph
 
 SECONDS = 0.1  # that a turn takes at least, so that the clock's grain does not count
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.benchmark.people import Embedded
-from mien.calibrate import distribution
-from mien.metrics import tpir_at_fpir
-from mien.model import Model
+from mien.evaluation.calibrate import distribution
+from mien.evaluation.metrics import tpir_at_fpir
+from mien.recognition.model import Model
 from mien.types import Embeddings, Scores
 
 FPIRS = (1e-2, 1e-3)

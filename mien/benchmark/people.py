@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data import people
-from mien.data.crops import largest
+from mien import files
 from mien.errors import BadInput
-from mien.model import Model
+from mien.recognition.align import largest
+from mien.recognition.model import Model
 from mien.types import Embeddings, Progress, silent
 
 
@@ -37,7 +37,7 @@ def embed(model: Model, folder: Path, progress: Progress = silent) -> Embedded:
     Raises:
         BadInput: no photos there, or fewer than four people of whom one can be used.
     """
-    person_of, skipped = people.photos(folder)
+    person_of, skipped = files.photos_of_people(folder)
     vectors, unusable = embed_photos(model, list(person_of), progress)
     names = [person for path, person in person_of.items() if path not in unusable]
     if len(set(names)) < 4:

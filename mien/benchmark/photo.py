@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from mien import images
-from mien.ahead import ahead
-from mien.align import crops
 from mien.benchmark.peers import FaceRecognition, boxes_of
-from mien.detect.mtcnn import MTCNN
-from mien.embed import OnnxEmbedder
-from mien.index.exact import ExactIndex
-from mien.runtime import at_once
+from mien.facebank.index.exact import ExactIndex
+from mien.parallel import ahead, at_once
+from mien.recognition.align import crops
+from mien.recognition.detect.mtcnn import MTCNN
+from mien.recognition.embed import OnnxEmbedder
 from mien.types import Image
 
 SIZES = ((640, 480), (1280, 720))  # width and height in pixels

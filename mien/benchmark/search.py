@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.engines import create_store
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
+from mien.facebank.index import cache
+from mien.facebank.index.exact import ExactIndex
+from mien.facebank.index.int8 import Codes, Int8Index, encode
 from mien.facebank.rows import Photo
-from mien.index import cache
-from mien.index.exact import ExactIndex
-from mien.index.int8 import Codes, Int8Index, encode
-from mien.runtime import processors
+from mien.facebank.stores import create_store
+from mien.parallel import processors
 from mien.types import Embeddings
 
 PHOTOS = 10  # of each made-up person
@@ -74,7 +74,7 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """An engine of `mien.engines` with so many people of one photo each."""
+    """An engine of `mien.facebank.stores` with so many people of one photo each."""
 
     engine: str  # its address
     templates: int

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.backbones import BACKBONES
-from mien.backbones.blocks import SplitConv
-from mien.backbones.seesaw import SeesawBlock
 from mien.errors import BadInput
-from mien.layout import Layout, hold_memory, layouts, step_seconds
+from mien.training.backbones import BACKBONES
+from mien.training.backbones.blocks import SplitConv
+from mien.training.backbones.seesaw import SeesawBlock
+from mien.training.precision import Layout, hold_memory, layouts, step_seconds
 
 PEER = "published seesaw_shuffle"
 
@@ -126,7 +126,7 @@ class Swish(nn.Module):
 class NormedSplit(nn.Module):
     """A quarter and three quarters of the channels, each convolved and normalised, then joined.
 
-    `mien.export.fold.PublishedSplit` is what it is after training: without norms, and shuffled.
+    After training it is `mien.training.export.fold.PublishedSplit`: without norms, and shuffled.
     """
 
     def __init__(self, split: SplitConv, norm: nn.BatchNorm2d, activation: type[nn.Module]) -> None:

@@ -22,11 +22,11 @@ from mien import images
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Photo
-from mien.model import Model
-from mien.types import Embeddings, Face, Image, Sighting, largest_face
-from mien.video.read import Still, Video
-from mien.video.track import overlaps
-from mien.watch import Moment, watch
+from mien.recognition.model import Model
+from mien.types import Embeddings, Face, Image, NamedFace, largest_face
+from mien.verbs.watch import Moment, watch
+from mien.video.read import Frame, Video
+from mien.video.track import iou
 
 WIDTH, HEIGHT = 1280, 720
 RATE = 30  # pictures a second
@@ -142,8 +142,8 @@ def make_clip(path: Path, people: Sequence[Actor], seconds: float) -> list[list[
 
 
 def every_picture(
-    stills: Iterator[Still], model: Model, facebank: Facebank, path: Path
-) -> Iterator[tuple[int, tuple[Sighting, ...]]]:
+    stills: Iterator[Frame], model: Model, facebank: Facebank, path: Path
+) -> Iterator[tuple[int, tuple[NamedFace, ...]]]:
     """The names in each picture by itself, with its number."""
     threshold = model.threshold_among(person.photos for person in facebank.people())
     for still in stills:
@@ -151,7 +151,7 @@ def every_picture(
         faces = model.detect(image)
         matches = facebank.search(model.embed(image, faces), threshold)
         pairs = zip(faces, matches, strict=True)
-        yield still.number, tuple(Sighting(path, face, match) for face, match in pairs)
+        yield still.number, tuple(NamedFace(path, face, match) for face, match in pairs)
 
 
 def ways(
@@ -167,12 +167,12 @@ def ways(
             vectors,
         )
 
-        def tracked() -> Iterator[tuple[int, tuple[Sighting, ...]]]:
+        def tracked() -> Iterator[tuple[int, tuple[NamedFace, ...]]]:
             for seen in watch(video.stills(), model, bank, path=path):
                 if isinstance(seen, Moment):
                     yield seen.still.number, seen.sightings
 
-        def looked() -> Iterator[tuple[int, tuple[Sighting, ...]]]:
+        def looked() -> Iterator[tuple[int, tuple[NamedFace, ...]]]:
             return every_picture(video.stills(), model, bank, path)
 
         runs = {"mien": tracked, "every picture": looked}
@@ -198,7 +198,7 @@ def ways(
 
 
 def _shares(
-    answers: dict[int, tuple[Sighting, ...]], truths: list[list[Truth]]
+    answers: dict[int, tuple[NamedFace, ...]], truths: list[list[Truth]]
 ) -> tuple[float, float]:
     """The shares of people in pictures who got their own name, and another's."""
     right = wrong = total = 0
@@ -207,7 +207,7 @@ def _shares(
         for person in truth:
             total += 1
             boxes = np.array([one.face.box for one in sightings], np.float32).reshape(-1, 4)
-            common = overlaps(person.box[None], boxes)[0]
+            common = iou(person.box[None], boxes)[0]
             names = [
                 one.match.person
                 for one, part in zip(sightings, common, strict=True)

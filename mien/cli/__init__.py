@@ -42,8 +42,8 @@ from mien.cli import (
 )
 from mien.cli.options import Group, bare_flags
 from mien.errors import MienError
+from mien.facebank.audit import COMMAND
 from mien.facebank.key import FILE_VARIABLE
-from mien.facebank.log import COMMAND
 
 _WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, wherever Typer has it from
 

@@ -65,10 +65,10 @@ def album(
     """Say who is in which photo of a collection, looking only at what is new or has changed."""
     from contextlib import nullcontext
 
-    from mien.album import Album, write_csv, write_page, write_sidecars
-    from mien.engines import exists, open_store
-    from mien.model import load
-    from mien.runtime import at_once
+    from mien.facebank.stores import exists, open_store
+    from mien.parallel import at_once
+    from mien.recognition.model import load
+    from mien.verbs.album import Album, write_csv, write_page, write_sidecars
 
     network = load(model, detector=detector, threshold=threshold, fmr=fpir, at_once=at_once())
     there = exists(facebank)

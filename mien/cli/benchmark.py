@@ -42,13 +42,13 @@ def photo(
     from dataclasses import asdict
     from tempfile import TemporaryDirectory
 
-    from mien import images
+    from mien import files
     from mien.benchmark.photo import SIZES, ways
-    from mien.model import model_file
+    from mien.recognition.model import model_file
 
     with TemporaryDirectory() as folder:
         measured = ways(
-            images.walk(photos),
+            files.walk(photos),
             model_file(model),
             Path(folder),
             sizes=[_size(text) for text in size] if size else SIZES,

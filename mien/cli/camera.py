@@ -32,9 +32,9 @@ from mien.cli.video import appearance_entry, clock
 from mien.errors import BadInput, without_password
 
 if TYPE_CHECKING:
-    from mien.model import Model
+    from mien.recognition.model import Model
     from mien.types import Image
-    from mien.watch import Appearance, Moment
+    from mien.verbs.watch import Moment, Sighting
 
 Source: TypeAlias = Annotated[
     str,
@@ -65,12 +65,12 @@ def camera(
     ] = False,
 ) -> None:
     """Say who is in front of a camera, now."""
-    from mien.engines import open_store
-    from mien.model import load
+    from mien.facebank.stores import open_store
+    from mien.recognition.model import load
 
     with needs_extra("looking at a camera", "video"):
+        from mien.verbs.watch import Moment, watch
         from mien.video.camera import Camera
-        from mien.watch import Moment, watch
 
     if as_json and json_lines:
         raise BadInput("--json and --json-lines exclude each other: give one of them")
@@ -128,7 +128,7 @@ def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _sentence(one: Appearance) -> str:
+def _sentence(one: Sighting) -> str:
     who = one.match.person or "unknown"
     return f"{clock(one.start)} to {clock(one.end)}  {who}  {one.match.score:.2f}"
 
@@ -167,10 +167,10 @@ def _wanted() -> bool:
         return False
 
 
-def _in_window(found: Iterable[Moment | Appearance], name: str) -> Iterator[Moment | Appearance]:
+def _in_window(found: Iterable[Moment | Sighting], name: str) -> Iterator[Moment | Sighting]:
     """The same, shown."""
     from mien import draw
-    from mien.watch import Moment
+    from mien.verbs.watch import Moment
 
     times: deque[float] = deque(maxlen=30)
     for seen in found:
@@ -192,7 +192,7 @@ def take_photos(
     from mien.facebank.rows import person_name
 
     with needs_extra("taking photos", "video"):
-        from mien.portrait import portraits
+        from mien.verbs.capture import portraits
         from mien.video.camera import Camera
 
     person = person_name(person)

@@ -54,15 +54,15 @@ def cluster(
     """
     from contextlib import nullcontext
 
-    from mien import images
-    from mien.cluster import cluster as find
-    from mien.cluster import require_own, save, to_json
-    from mien.engines import exists, open_store
-    from mien.model import load
-    from mien.runtime import at_once
+    from mien import files
+    from mien.facebank.stores import exists, open_store
+    from mien.parallel import at_once
+    from mien.recognition.model import load
+    from mien.verbs.cluster import cluster as find
+    from mien.verbs.cluster import require_own, save, to_json
 
     require_own(out)  # before the long part
-    photos = images.walk(paths)
+    photos = files.walk(paths)
     network = load(model, detector=detector, at_once=at_once(len(photos)))
     there = exists(facebank)
     with open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank:

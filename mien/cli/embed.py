@@ -37,7 +37,7 @@ def embed(
     Each photo gets one row, with its largest face or the reason why there is none. Stopped and
     started again, it goes on where it was.
     """
-    from mien.embed_photos import embed_photos, loader
+    from mien.verbs.embed_photos import embed_photos, loader
 
     start = time.perf_counter()
     done = embed_photos(

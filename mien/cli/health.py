@@ -20,7 +20,7 @@ from mien.cli.options import (
 
 if TYPE_CHECKING:
     from mien.facebank.rows import Photo
-    from mien.health import Health
+    from mien.verbs.health import Health
 
 
 def health(
@@ -37,9 +37,9 @@ def health(
     as_json: Json = False,
 ) -> None:
     """Say how often strangers will get a name, and which people and photos to look after."""
-    from mien.engines import open_store
-    from mien.health import examine
-    from mien.model import load
+    from mien.facebank.stores import open_store
+    from mien.recognition.model import load
+    from mien.verbs.health import examine
 
     network = load(model, detector=detector, threshold=threshold, fmr=fpir)
     with open_store(facebank, model_id=network.model_id) as bank:

@@ -78,10 +78,10 @@ def export(
     if scaling and to != "onnx":
         raise BadInput(f"--scaling makes a model of a network, and not for {to}: give one of them")
     with needs_extra("exporting"):
-        from mien import checkpoint as checkpoints
-        from mien.export import adopt, to_int8
-        from mien.export import export as write
-        from mien.export.elsewhere import to as write_for
+        from mien.training import checkpoint as checkpoints
+        from mien.training.export import adopt, to_int8
+        from mien.training.export import export as write
+        from mien.training.export.elsewhere import to as write_for
 
     if not ours:
         written = write_for(to, checkpoints.load(checkpoint), out)
@@ -126,12 +126,12 @@ def _faces(photos: list[str]) -> Crops:
     """The largest face of each of some hundreds of the photos, aligned."""
     import numpy as np
 
-    from mien import images
-    from mien.align import crops
-    from mien.detect.mtcnn import MTCNN
+    from mien import files, images
+    from mien.recognition.align import crops
+    from mien.recognition.detect.mtcnn import MTCNN
     from mien.types import largest_face
 
-    paths = images.walk(photos)
+    paths = files.walk(photos)
     detector = MTCNN(min_face=30)  # as in training: photos are often crops of faces, and small
     found = []
     for path in console.progress(paths[:: -(-len(paths) // 256) or 1], "detecting"):

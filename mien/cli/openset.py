@@ -47,7 +47,7 @@ def benchmark_openset(
 
     from mien.benchmark.openset import combinations, strangers
     from mien.benchmark.people import embed
-    from mien.model import load
+    from mien.recognition.model import load
 
     network = load(model, detector=detector)
     faces = embed(network, folder, console.progress)
@@ -105,8 +105,8 @@ def benchmark_cluster(
 
     from mien.benchmark.cluster import compare
     from mien.benchmark.people import embed
-    from mien.cluster import default_threshold
-    from mien.model import load
+    from mien.recognition.model import load
+    from mien.verbs.cluster import default_threshold
 
     network = load(model, detector=detector)
     faces = embed(network, folder, console.progress)
@@ -163,7 +163,7 @@ def benchmark_demographics(
     from dataclasses import asdict
 
     from mien.benchmark.demographics import differentials, embed
-    from mien.model import load
+    from mien.recognition.model import load
 
     network = load(model, detector=detector, threshold=threshold)
     faces = embed(network, folder, photos, progress=console.progress)

@@ -35,7 +35,7 @@ class ListByDefault(Group):
 
 def list_people(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """List everyone in the facebank."""
-    from mien.engines import open_store
+    from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
         people = bank.people()
@@ -48,7 +48,7 @@ def list_people(*, facebank: FacebankPath, as_json: Json = False) -> None:
 
 def list_photos(name: Name, *, facebank: FacebankPath, as_json: Json = False) -> None:
     """List someone's photos."""
-    from mien.engines import open_store
+    from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
         photos = bank.photos(name)
@@ -84,8 +84,8 @@ def rename(
     as_json: Json = False,
 ) -> None:
     """Give someone another name."""
-    from mien.engines import open_store
     from mien.facebank.rows import person_name
+    from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
         bank.rename(old, new, merge=merge)
@@ -111,7 +111,7 @@ def delete(
 
     The photo files themselves stay, and come back with the next mien enroll of their folder.
     """
-    from mien.engines import open_store
+    from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
         photos = bank.photos(name)
@@ -142,7 +142,7 @@ def move(
 
     An address is a file, milvus+file:FILE, milvus://HOST:PORT or postgresql://HOST/DATABASE.
     """
-    from mien.engines import copy, create_store, open_store
+    from mien.facebank.stores import copy, create_store, open_store
 
     with open_store(source) as bank:
         done = copy(bank, lambda model_id, dim: create_store(target, model_id=model_id, dim=dim))

@@ -55,7 +55,7 @@ def prepare(
     if check is not None and (paths or out):
         raise BadInput("--check DIR reads what is there: give no PATH and no --out beside it")
     with needs_extra("prepared data", "data"):
-        from mien import prepare as verb
+        from mien.training import prepare as verb
 
     if check is not None:
         prepared = verb.check(check)

@@ -31,10 +31,10 @@ from mien.errors import BadInput
 from mien.video import EXTENSIONS, copy_name, is_video
 
 if TYPE_CHECKING:
-    from mien.engines import Store
-    from mien.enroll import Enrolment
-    from mien.identify import Seen, Skipped
-    from mien.model import Model
+    from mien.facebank.stores import Store
+    from mien.recognition.model import Model
+    from mien.verbs.enroll import Enrolment
+    from mien.verbs.identify import Seen, Skipped
 
 
 def enroll(
@@ -85,13 +85,13 @@ def enroll(
     """
     from dataclasses import replace
 
-    from mien.cluster import cut
-    from mien.engines import create_store, exists, open_store, own_file
-    from mien.enroll import enroll as add
-    from mien.enroll import rebuild as anew
-    from mien.enroll import require_usable
-    from mien.model import load
-    from mien.runtime import at_once
+    from mien.facebank.stores import create_store, exists, open_store, own_file
+    from mien.parallel import at_once
+    from mien.recognition.model import load
+    from mien.verbs.cluster import cut
+    from mien.verbs.enroll import enroll as add
+    from mien.verbs.enroll import rebuild as anew
+    from mien.verbs.enroll import require_usable
 
     if bool(cluster) != (name is not None):
         raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
@@ -211,16 +211,16 @@ def identify(
     ] = None,
 ) -> None:
     """Say who is in photos and videos."""
-    from mien import images
-    from mien.detect.mtcnn import MTCNN
-    from mien.engines import open_store
-    from mien.identify import identify as look
-    from mien.model import load
-    from mien.runtime import at_once, threads_each
+    from mien import files
+    from mien.facebank.stores import open_store
+    from mien.parallel import at_once, threads_each
+    from mien.recognition.detect.mtcnn import MTCNN
+    from mien.recognition.model import load
+    from mien.verbs.identify import identify as look
 
     if as_json and json_lines:
         raise BadInput("--json and --json-lines exclude each other: give one of them")
-    found = images.walk(paths, also=EXTENSIONS)
+    found = files.walk(paths, also=EXTENSIONS)
     copies = _copies(found, save) if save else {}
     photos = [path for path in found if not is_video(path)]
     clips = [path for path in found if is_video(path)]
@@ -273,7 +273,7 @@ def _rate(network: Model, photos: Sequence[int], threshold: float) -> float | No
 
 def _update(bank: Store, network: Model) -> int:
     """Enroll the folders of a facebank again; how many photos were skipped."""
-    from mien.enroll import enroll
+    from mien.verbs.enroll import enroll
 
     folders = sorted({photo.folder for photo in bank.photos()})
     return sum(
@@ -313,7 +313,7 @@ def _entries(
 
 def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[str, Any]:
     from mien import draw, images
-    from mien.identify import Skipped
+    from mien.verbs.identify import Skipped
 
     if isinstance(seen, Skipped):
         return {"path": str(seen.path), "reason": seen.reason}
@@ -383,8 +383,8 @@ def compare(
     Of several faces in a photo the largest counts.
     """
     from mien import images
-    from mien.compare import compare as judge
-    from mien.model import load
+    from mien.recognition.model import load
+    from mien.verbs.compare import compare as judge
 
     network = load(model, detector=detector, threshold=threshold, fmr=fmr)
     result = judge(images.read(first), images.read(second), model=network, mirror=tta)

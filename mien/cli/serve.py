@@ -83,12 +83,12 @@ def serve(
     """
     with needs_extra("mien serve", "serve"):
         from mien.serve.app import make_app
-        from mien.serve.listen import bind, is_loopback, server
-        from mien.serve.meter import Meter
-    from mien.model import load
-    from mien.runtime import processors
-    from mien.serve.desk import Desk
-    from mien.serve.guard import Limits
+        from mien.serve.metrics import Meter
+        from mien.serve.server import bind, is_loopback, server
+    from mien.parallel import processors
+    from mien.recognition.model import load
+    from mien.serve.middleware import Limits
+    from mien.serve.service import Service
     from mien.serve.workers import Workers
 
     token = _token(token_file)
@@ -116,7 +116,7 @@ def serve(
         if workers:
             workers.wait()
         meter = Meter()
-        desk = Desk(network, facebank, workers=workers, at_once=at_once, note=meter.faces)
+        desk = Service(network, facebank, workers=workers, at_once=at_once, note=meter.faces)
         app = make_app(
             desk,
             meter,
@@ -139,7 +139,7 @@ def serve(
 
 def _folder(facebank: str) -> Path:
     """Where faces are kept."""
-    from mien.engines import own_file
+    from mien.facebank.stores import own_file
 
     return Path(os.path.realpath(f"{own_file(facebank)}.photos"))
 
@@ -176,12 +176,12 @@ def benchmark_serve(
     from dataclasses import asdict
     from tempfile import TemporaryDirectory
 
-    from mien import images
+    from mien import files
     from mien.benchmark.serve import ways
 
     with needs_extra("mien serve", "serve"):
         import fastapi  # noqa: F401  the services that this starts need it
-    paths = images.walk(photos)
+    paths = files.walk(photos)
     with TemporaryDirectory() as folder:
         measured = ways(paths, model, Path(folder), clients=clients, seconds=seconds, turns=turns)
     if as_json:

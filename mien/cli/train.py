@@ -15,7 +15,7 @@ from mien.cli.options import Json
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
-    from mien.train import TrainConfig
+    from mien.training import TrainConfig
 
 # What the original calls its networks, as far as it has names for them.
 OLD_NETWORKS = {
@@ -206,7 +206,7 @@ def train(
     for name in ("out", "net", "depth", "find_lr", "find_batch", "as_json"):
         del given[name]
     with needs_extra("training"):
-        from mien.train import TrainConfig
+        from mien.training import TrainConfig
 
     given["backbone"] = OLD_NETWORKS.get(net, net).format(depth=depth)
     given["loss"] = None if loss == "none" else loss
@@ -229,8 +229,8 @@ def _epochs(text: str) -> tuple[float, ...]:
 
 
 def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
-    from mien import ranks
-    from mien.train import train as run
+    from mien.training import distributed
+    from mien.training import train as run
 
     def report(entry: dict[str, Any]) -> None:
         left = int(entry["seconds_left"])
@@ -249,7 +249,7 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
         )
 
     last = run(config, out, report, begun)
-    if ranks.first():
+    if distributed.is_main():
         if as_json:
             console.document({"checkpoint": str(last)})
         else:
@@ -257,12 +257,11 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
 
 
 def _find_rate(config: TrainConfig, out: Path, as_json: bool) -> None:
-    from mien import ranks
-    from mien.train import find_rate
-    from mien.train.plots import draw_rates
+    from mien.training import distributed, find_rate
+    from mien.training.plots import draw_rates
 
     sweep = find_rate(config)
-    if not ranks.first():
+    if not distributed.is_main():
         return
     picture = out / "rates.png"
     draw_rates(sweep, picture)
@@ -273,7 +272,7 @@ def _find_rate(config: TrainConfig, out: Path, as_json: bool) -> None:
 
 
 def _find_batch(config: TrainConfig, as_json: bool) -> None:
-    from mien.train import find_batch
+    from mien.training import find_batch
 
     trials = []
     for trial in find_batch(config):

@@ -11,7 +11,7 @@ from mien.cli import console
 from mien.cli.options import FacebankPath, Json
 from mien.errors import BadInput
 from mien.facebank import key as keys
-from mien.facebank.log import FORGOTTEN, Entry
+from mien.facebank.audit import FORGOTTEN, Entry
 
 if TYPE_CHECKING:
     from mien.facebank.salvage import Remains
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def check(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """Look for damage in the facebank, photo by photo."""
-    from mien.engines import own_file
     from mien.facebank.salvage import check as look
+    from mien.facebank.stores import own_file
 
     _report(
         look(own_file(facebank)), facebank, as_json, "is damaged; mien people repair keeps the rest"
@@ -40,8 +40,8 @@ def repair(
 
     The old one stays beside it as FILE.damaged until something is deleted.
     """
-    from mien.engines import own_file
     from mien.facebank.salvage import repair as rescue
+    from mien.facebank.stores import own_file
 
     _report(
         rescue(own_file(facebank), model_id=model_id),
@@ -71,9 +71,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write everyone to a file that any mien with the same model can import."""
-    from mien.engines import open_store
-    from mien.engines.archive import save
+    from mien.facebank.archive import save
     from mien.facebank.bank import Facebank
+    from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
         photos = save(bank, file)
@@ -92,8 +92,8 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Add the people in a file to the facebank, which is made if there is none."""
-    from mien.engines import create_store
-    from mien.engines.archive import bring, read
+    from mien.facebank.archive import bring, read
+    from mien.facebank.stores import create_store
 
     archive = read(file)
     dim = archive.vectors.shape[1]
@@ -126,9 +126,9 @@ def encrypt(
     as_json: Json = False,
 ) -> None:
     """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost."""
-    from mien.engines import own_file
     from mien.facebank.bank import Facebank
     from mien.facebank.database import is_plain
+    from mien.facebank.stores import own_file
 
     given, path = keys.given(), own_file(facebank)
     plain = path.is_file() and is_plain(path)
@@ -150,8 +150,8 @@ def encrypt(
 
 def decrypt(*, facebank: FacebankPath, as_json: Json = False) -> None:
     """Make the facebank a file that anybody who has it can read."""
-    from mien.engines import own_file
     from mien.facebank.bank import Facebank
+    from mien.facebank.stores import own_file
 
     with Facebank.open(own_file(facebank)) as bank:
         if not bank.encrypted:
@@ -180,8 +180,8 @@ def log(
 
     No log is kept until --keep says how long it may grow.
     """
-    from mien.engines import own_file
     from mien.facebank.bank import Facebank
+    from mien.facebank.stores import own_file
 
     with Facebank.open(own_file(facebank)) as bank:
         if keep is not None:

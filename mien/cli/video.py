@@ -16,10 +16,10 @@ from mien.cli.options import DEFAULT_MODEL, Json, ModelName
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
-    from mien.engines import Store
-    from mien.model import Model
+    from mien.facebank.stores import Store
+    from mien.recognition.model import Model
     from mien.types import Face, Match
-    from mien.watch import Appearance
+    from mien.verbs.watch import Sighting
 
 VIDEOS = "Videos"
 
@@ -62,7 +62,7 @@ End: TypeAlias = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of a video is looked at, and how: as `mien.watch.watch` and the options have it."""
+    """What of a video is looked at, and how: the options of `mien.verbs.watch.watch`."""
 
     stride: int | None
     start: float
@@ -105,9 +105,9 @@ def _clip(
     from mien import draw
 
     with needs_extra("looking at videos", "video"):
+        from mien.verbs.watch import Sighting, watch
         from mien.video.read import Video
         from mien.video.write import Writer
-        from mien.watch import Appearance, watch
 
     video = Video(path, longest=part.longest)
     found = watch(
@@ -132,11 +132,9 @@ def _clip(
             found,
             path.name,
             last and last - part.start,
-            lambda seen: (
-                (seen.end if isinstance(seen, Appearance) else seen.still.time) - part.start
-            ),
+            lambda seen: (seen.end if isinstance(seen, Sighting) else seen.still.time) - part.start,
         ):
-            if isinstance(seen, Appearance):
+            if isinstance(seen, Sighting):
                 sightings += 1
                 yield {"path": str(path), **appearance_entry(seen)}
                 continue
@@ -163,7 +161,7 @@ def _clip(
     yield entry
 
 
-def appearance_entry(one: Appearance) -> dict[str, Any]:
+def appearance_entry(one: Sighting) -> dict[str, Any]:
     """What is printed of somebody who was in sight."""
     return {
         "number": one.number,
@@ -232,8 +230,8 @@ def benchmark_video(
     from dataclasses import asdict
     from tempfile import TemporaryDirectory
 
-    from mien import images
-    from mien.model import load
+    from mien import files
+    from mien.recognition.model import load
 
     with needs_extra("looking at videos", "video"):
         from mien.benchmark.video import HEIGHT, RATE, WIDTH, ways
@@ -241,7 +239,7 @@ def benchmark_video(
     network = load(model)
     with TemporaryDirectory() as folder:
         path = clip or Path(folder) / "clip.mp4"
-        measured = ways(images.walk(photos), network, path, seconds=seconds, turns=turns)
+        measured = ways(files.walk(photos), network, path, seconds=seconds, turns=turns)
     if as_json:
         about = {"width": WIDTH, "height": HEIGHT, "fps": RATE, "seconds": seconds, "turns": turns}
         console.document({**about, "ways": [asdict(way) for way in measured]})

@@ -21,15 +21,11 @@ import numpy as np
 
 from mien.errors import BadFacebank, BadInput, CannotWrite, UnknownPerson
 from mien.facebank import schema
-from mien.facebank.database import (
-    BESIDE,
-    MEMORY,
-    bad,
-    convert,
-    in_words,
-    unlock,
-)
-from mien.facebank.log import COMMAND, FORGOTTEN, Entry
+from mien.facebank.audit import COMMAND, FORGOTTEN, Entry
+from mien.facebank.database import BESIDE, MEMORY, bad, convert, in_words, unlock
+from mien.facebank.index import cache
+from mien.facebank.index.exact import ExactIndex
+from mien.facebank.index.int8 import Codes, Int8Index, encode
 from mien.facebank.rows import (
     COLUMNS,
     LOG_COLUMNS,
@@ -46,9 +42,6 @@ from mien.facebank.rows import (
     require_model,
     row_checksum,
 )
-from mien.index import cache
-from mien.index.exact import ExactIndex
-from mien.index.int8 import Codes, Int8Index, encode
 from mien.types import Embeddings, Index, Match
 
 LARGE = 50_000  # templates from which they are cached beside the file, and searched as int8

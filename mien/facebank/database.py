@@ -16,8 +16,8 @@ from types import ModuleType
 
 from mien.errors import BadFacebank, CannotWrite, MissingExtra
 from mien.facebank import key as keys
+from mien.facebank.index import cache
 from mien.facebank.rows import photo_checksum, row_checksum
-from mien.index import cache
 
 BUSY_S = 10.0  # how long to wait for another process that is writing
 MEMORY = ":memory:"  # the path of a facebank that is never stored

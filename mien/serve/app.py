@@ -20,23 +20,24 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from mien import __version__, align, images
-from mien.cluster import cluster
-from mien.compare import compare
-from mien.detect.mtcnn import MTCNN
-from mien.embed import OnnxEmbedder
-from mien.engines import Store, open_store
-from mien.enroll import portrait
+from mien import __version__, files, images
 from mien.errors import BadFacebank, BadInput, CannotWrite, MienError, MissingExtra, UnknownPerson
 from mien.facebank.rows import Photo, as_embeddings, person_name
-from mien.health import examine
-from mien.model import Model
+from mien.facebank.stores import Store, open_store
+from mien.recognition import align
+from mien.recognition.detect.mtcnn import MTCNN
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import Model
 from mien.serve import schema
-from mien.serve.desk import Busy, Desk
-from mien.serve.guard import Guard, Limits
-from mien.serve.meter import Meter
+from mien.serve.metrics import Meter
+from mien.serve.middleware import Guard, Limits
+from mien.serve.service import Busy, Service
 from mien.serve.workers import Lost
 from mien.types import Image, largest_face
+from mien.verbs.cluster import cluster
+from mien.verbs.compare import compare
+from mien.verbs.enroll import portrait
+from mien.verbs.health import examine
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ _PROBLEMS = {
 
 
 def make_app(
-    desk: Desk,
+    desk: Service,
     meter: Meter,
     *,
     limits: Limits | None = None,
@@ -282,7 +283,7 @@ def make_app(
                 if same and same.person != new.photo.person:
                     raise _Taken(f"this face is {same.person}'s already: remove it there first")
                 if keep and not same:
-                    images.write_atomically(new.photo.path, new.png)
+                    files.write_atomically(new.photo.path, new.png)
                 added = bank.add([new.photo], new.vector)
                 return schema.Enrolled(
                     person=new.photo.person,
@@ -457,7 +458,7 @@ def _unlink(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _face(photo: Photo, desk: Desk, keep: Path | None, pixels: int) -> bytes:
+def _face(photo: Photo, desk: Service, keep: Path | None, pixels: int) -> bytes:
     """The picture of a face that was kept; or the face of a photo that lies elsewhere."""
     data = images.read_bytes(photo.path)
     if hashlib.sha256(data).hexdigest() != photo.sha256:

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import cv2
 
 from mien.errors import MienError
-from mien.model import Model
+from mien.recognition.model import Model
 
 T = TypeVar("T")
 

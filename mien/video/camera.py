@@ -17,7 +17,7 @@ import av
 import cv2
 
 from mien.errors import BadInput, without_password
-from mien.video.read import Still, Video, decoded, opened, quarter_turns
+from mien.video.read import Frame, Video, decoded, opened, quarter_turns
 
 PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds before each new try to connect; then it is given up
 SILENCE = (10.0, 5.0)  # seconds to wait for a stream to open, and to send; RTSP waits twice so long
@@ -53,7 +53,7 @@ class Camera:
             reading = self._file(Video(source))
         self._thread = threading.Thread(target=self._read, args=(reading,), daemon=True)
 
-    def stills(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[Still]:
+    def stills(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[Frame]:
         """The newest picture, again and again, each once; time counts from the first.
 
         Where a stream has stopped and cannot be opened again, or a camera is gone, they end, and
@@ -74,7 +74,7 @@ class Camera:
                 width, height = frame.width, frame.height
                 if quarter_turns(frame) % 2:
                     width, height = height, width
-                yield Still(number, now - start, width, height, frame)
+                yield Frame(number, now - start, width, height, frame)
                 number += 1
         finally:
             self.stop()

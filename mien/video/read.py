@@ -24,7 +24,7 @@ Grey = NDArray[np.uint8]  # (H, W), row 0 on top
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Still:
+class Frame:
     """One picture of a video, converted only when it is asked for."""
 
     number: int  # in the order of reading, from 0
@@ -94,7 +94,7 @@ class Video:
         shrink = min(1, longest / max(size)) if longest else 1
         self.width, self.height = (max(1, round(side * shrink)) for side in size)
 
-    def stills(self, start: float = 0, end: float | None = None) -> Iterator[Still]:
+    def stills(self, start: float = 0, end: float | None = None) -> Iterator[Frame]:
         """The pictures from `start` to `end`, in seconds; all of them by default.
 
         What is damaged is left out, and `broken` says where that began.  Times always grow: where
@@ -126,7 +126,7 @@ class Video:
                 if frame.is_corrupt:
                     self._break(time, "pictures are damaged")
                 if time >= start:
-                    yield Still(number, time, self.width, self.height, frame)
+                    yield Frame(number, time, self.width, self.height, frame)
                     number += 1
         if self.seconds is not None and time < min(self.seconds, end or self.seconds) - SHORT:
             self._break(time, f"it should last {self.seconds:.1f} s")

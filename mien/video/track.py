@@ -18,12 +18,12 @@ Vector = NDArray[np.float32]  # (D,), of unit length
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Observation:
     """A face that was embedded."""
 
     time: float  # seconds
     face: Face
-    worth: float  # see `mien.quality.worth`
+    worth: float  # see `mien.recognition.quality.worth`
     vector: Vector
 
 
@@ -40,11 +40,13 @@ class Track:
     misses: int = 0  # times in a row that it did not
     followed: bool = True  # from the picture before to this one
     looked: float = 0  # when it was last embedded
-    looks: list[Look] = field(default_factory=list)  # the best, the one that is worth most first
+    looks: list[Observation] = field(
+        default_factory=list
+    )  # the best, the one that is worth most first
     match: Match | None = None  # None: not looked up yet
 
     @property
-    def real(self) -> bool:
+    def confirmed(self) -> bool:
         """Whether it is a face after all: it was found twice, or has not been looked for again."""
         return self.hits > 1 or not self.misses
 
@@ -53,17 +55,17 @@ class Track:
         total = np.sum([max(look.worth, TINY) * look.vector for look in self.looks], axis=0)
         return np.asarray(total / max(float(np.linalg.norm(total)), TINY), np.float32)
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Observation) -> None:
         """Keep a look if it is among the best."""
         self.looked = look.time
         self.looks = sorted([*self.looks, look], key=lambda one: -one.worth)[:BEST]
 
 
-def pair(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[int, int]]:
+def match_by_iou(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[int, int]]:
     """Which track goes on with which face: both numbers, the largest common areas first."""
     if not (tracks and faces):
         return []
-    common = overlaps(
+    common = iou(
         np.stack([track.face.box for track in tracks]), np.stack([face.box for face in faces])
     )
     pairs = []
@@ -74,7 +76,7 @@ def pair(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[int, int]
     return pairs
 
 
-def overlaps(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+def iou(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """(M, N) common areas of M boxes and N others, as parts of the two together."""
     low = np.maximum(some[:, None, :2], others[None, :, :2])
     high = np.minimum(some[:, None, 2:], others[None, :, 2:])
@@ -84,7 +86,7 @@ def overlaps(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[
     return part
 
 
-def likest(vector: Vector, tracks: Sequence[Track]) -> tuple[Track | None, float]:
+def nearest(vector: Vector, tracks: Sequence[Track]) -> tuple[Track | None, float]:
     """The track whose mean is most like a vector, and the cosine; (None, -1) if there is none."""
     if not tracks:
         return None, -1.0

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from mien import images
-from mien.data import recordio, verification
-from mien.embed import OnnxEmbedder
-from mien.engines import archive
 from mien.errors import MienError
-from mien.facebank import salvage
+from mien.evaluation import verification_set
+from mien.facebank import archive, salvage
 from mien.facebank.bank import Facebank
+from mien.recognition.embed import OnnxEmbedder
+from mien.training.data import recordio
 
 
 def image(data: bytes) -> None:
@@ -72,7 +72,7 @@ _TARGETS: dict[str, Callable[[bytes], None]] = {
     "facebank": _of_file(facebank),
     "people": people,
     "model": _of_file(model),
-    "verification": _of_file(verification.read),
+    "verification": _of_file(verification_set.read),
     "records": _of_file(records),
 }
 TARGETS = tuple(_TARGETS)

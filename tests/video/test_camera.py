@@ -16,10 +16,10 @@ import rtsp
 from clips import av
 
 from mien.errors import BadInput
-from mien.portrait import portraits
+from mien.verbs.capture import portraits
 from mien.video import camera as module
 from mien.video.camera import Camera
-from mien.video.read import Still
+from mien.video.read import Frame
 
 ANNA, BERT = 1, 2
 PICTURES = 12  # that the stream sends before it stops
@@ -124,7 +124,7 @@ def test_a_stream_that_does_not_come_back_is_one_sentence(
 @pytest.mark.parametrize("opens", [False, True])
 def test_silence_keeps_nobody(server: _Server, opens: bool) -> None:
     server.going.clear()
-    seen: list[Still] = []
+    seen: list[Frame] = []
     asked: list[None] = []
 
     def wanted() -> bool:
@@ -199,7 +199,7 @@ def test_photos_are_taken_when_all_has_been_good_for_a_while() -> None:
     pictures = [empty, two, small, good, good, empty, *[good] * 9]
     frames = [av.VideoFrame.from_ndarray(image, format="rgb24") for image in pictures]
     stills = [
-        Still(number, number / 2, clips.WIDTH, clips.HEIGHT, frame)
+        Frame(number, number / 2, clips.WIDTH, clips.HEIGHT, frame)
         for number, frame in enumerate(frames)
     ]
     attempts = list(portraits(stills, clips.model(), photos=2, countdown=1.5))

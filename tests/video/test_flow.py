@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.types import Face
-from mien.video.flow import follow
+from mien.video.optical_flow import follow
 
 ANNA, BERT = 1, 2
 

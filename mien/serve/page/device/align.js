@@ -1,4 +1,4 @@
-// Five points to an upright face: what mien/align.py does.
+// Five points to an upright face: what mien/recognition/align.py does.
 
 import { part, shrunk, warped } from "./pixels.js";
 

@@ -1,4 +1,4 @@
-// A picture to its faces: what mien/detect/mtcnn.py does, whose words these are.
+// A picture to its faces: what mien/recognition/detect/mtcnn.py does, whose words these are.
 // The networks want a picture with its axes swapped: below, its rows are x.  Boxes are rounded to 32 bits
 // wherever NumPy rounds them, or a cut's pixels would differ, and with them what the networks find.
 

@@ -1,0 +1,248 @@
+"""How good a model is at telling people apart: photos to accuracy and error rates.
+
+Owns what is done with each kind of photos: which face of a photo counts, and what happens where
+none is found.  A list of pairs follows Labeled Faces in the Wild, View 2 (Huang et al., 2007).
+The figures are those of `mien.evaluation.protocol`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from mien import files, images
+from mien.errors import BadInput
+from mien.evaluation import metrics, pairs, protocol, verification_set
+from mien.evaluation.pairs import Pairs
+from mien.evaluation.protocol import BATCH, Evaluation, Identification, Verification
+from mien.recognition import align
+from mien.recognition.align import crop
+from mien.recognition.model import Model
+from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, silent
+
+MAX_PHOTOS = 10_000  # of people: all their pairs are 50 million, and take 4 GB
+
+
+def evaluate(
+    models: Sequence[Model],
+    on: str | Path,
+    *,
+    photos: str | Path | None = None,
+    mirrors: Sequence[bool] = (False,),
+    seed: int = 0,
+    progress: Progress = silent,
+) -> list[Evaluation]:
+    """How well models tell people apart.
+
+    Each photo is read, looked for faces by the first model's detector, and aligned once only,
+    however many models there are.
+
+    Photos of a list of pairs count as the face nearest their centre, measured in that face's own
+    size: the subject of a portrait is large and central.  A photo without a detected face is not
+    left out, which would flatter the model: its face is taken to be where it is in the median of
+    the others.  Photos in folders of people count as their largest face, and are skipped and named
+    where they show none.
+
+    Args:
+        models: what is measured.
+        on: a list as `mien.evaluation.pairs` reads; a set as `mien.evaluation.verification_set`
+            reads, or a folder of such sets; or a folder `NAME/photo.jpg` of people, all of whose
+            pairs are compared.
+        photos: folder of the photos on a list of pairs; by default the folder `images` beside the
+            list, or the list's own where there is none.
+        mirrors: average each embedding with that of the mirrored crop, or not, or both in turn.
+        seed: of the draw of those who are enrolled, for people.
+        progress: is given the photos to look at.
+
+    Returns:
+        One for each set, each model and each of `mirrors`, in this order.
+
+    Raises:
+        BadInput: something that cannot be read; no face in any photo; fewer than two pairs of each
+            kind.
+    """
+    on = Path(on)
+    if not on.exists():
+        raise BadInput(
+            f"{on} does not exist: give a list of pairs, a .bin or a folder to measure on"
+        )
+    if sets := verification_set.find(on):
+        return [one for path in sets for one in _on_set(models, path, mirrors, progress)]
+    if on.is_dir():
+        return _on_people(models, on, mirrors, seed, progress)
+    return _on_pairs(models, on, photos, mirrors, progress)
+
+
+def _on_set(
+    models: Sequence[Model], path: Path, mirrors: Sequence[bool], progress: Progress
+) -> Iterator[Evaluation]:
+    content = verification_set.read(path)
+    protocol.require_pairs(content.same, str(path))  # before the long part
+    batches = map(content.crops, progress(content.batches(BATCH), content.name))
+    for model, mirror, rows in _embed(models, mirrors, batches):
+        told = protocol.verification(rows[0::2], rows[1::2], content.same, name=str(path))
+        yield _evaluation(content.name, model, mirror, len(rows), told)
+
+
+def _on_pairs(
+    models: Sequence[Model],
+    path: Path,
+    photos: str | Path | None,
+    mirrors: Sequence[bool],
+    progress: Progress,
+) -> list[Evaluation]:
+    listed = pairs.read(path)
+    protocol.require_pairs(listed.same, str(path))  # before the long part
+    folder = _photo_folder(path, photos)
+    paths = [pairs.find(folder, photo) for photo in listed.photos]
+    order: list[int] = []
+    missed: list[int] = []
+    aligned = _subjects(models[0].detector, paths, order, missed, progress)
+    found = []
+    for model, mirror, rows in _embed(models, mirrors, _batches(aligned)):
+        embeddings = rows[np.argsort(order)]
+        told = _verification(embeddings, listed, path)
+        names = tuple(listed.photos[i] for i in missed)
+        found.append(_evaluation(path.name, model, mirror, len(paths), told, missed=names))
+    return found
+
+
+def _verification(embeddings: Embeddings, listed: Pairs, path: Path) -> Verification:
+    folds = listed.folds if listed.folds.any() else None
+    first, second = embeddings[listed.first], embeddings[listed.second]
+    return protocol.verification(first, second, listed.same, folds, name=str(path))
+
+
+def _photo_folder(pairs_file: Path, photos: str | Path | None) -> Path:
+    if photos is not None:
+        return Path(photos)
+    beside = pairs_file.parent
+    return beside / "images" if (beside / "images").is_dir() else beside
+
+
+def _subjects(
+    detector: Detector,
+    paths: Sequence[Path],
+    order: list[int],
+    missed: list[int],
+    progress: Progress,
+) -> Iterator[Image]:
+    """The aligned subject of each photo; of those without a detected face at the end.
+
+    Adds the number of each photo to `order`, and of those without a face to `missed`.
+    """
+    layouts = []
+    for i, path in enumerate(progress(paths, "measuring")):
+        image = images.read(path)
+        faces = detector(image)
+        if not faces:
+            missed.append(i)
+            continue
+        face = central(faces, image)
+        layouts.append(face.points / image.shape[1::-1])
+        order.append(i)
+        yield crop(image, face.points)
+    if not layouts:
+        raise BadInput(f"no face was found in any of {len(paths)} photos: check the photos' folder")
+    typical = np.median(layouts, axis=0)  # fractions of the picture's width and height
+    for i in missed:  # read again: kept, they could fill the memory
+        image = images.read(paths[i])
+        order.append(i)
+        yield crop(image, typical * image.shape[1::-1])
+
+
+def central(faces: Sequence[Face], image: Image) -> Face:
+    """The face nearest the picture's centre, measured in its own size."""
+    centre = np.array([image.shape[1], image.shape[0]]) / 2
+
+    def offset(face: Face) -> float:
+        return float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)) / face.size
+
+    return min(faces, key=offset)
+
+
+def _on_people(
+    models: Sequence[Model], folder: Path, mirrors: Sequence[bool], seed: int, progress: Progress
+) -> list[Evaluation]:
+    person_of, skipped = files.photos_of_people(folder)
+    _require_people(list(person_of.values()), folder)  # before the long part
+    whose: list[str] = []
+
+    def aligned() -> Iterator[Image]:
+        for path in progress(list(person_of), "measuring"):
+            try:
+                face = align.largest(path, models[0].detector)
+            except BadInput as error:
+                skipped[path] = str(error)
+                continue
+            whose.append(person_of[path])
+            yield face
+
+    embedded = _embed(models, mirrors, _batches(aligned()))
+    _require_people(whose, folder)
+    return [
+        _evaluation(
+            folder.resolve().name,
+            model,
+            mirror,
+            len(rows),
+            protocol.all_pairs(rows, whose),
+            skipped=tuple(skipped.items()),
+            identification=protocol.identification(rows, whose, seed=seed),
+        )
+        for model, mirror, rows in embedded
+    ]
+
+
+def _require_people(whose: Sequence[str], folder: Path) -> None:
+    names = set(whose)
+    if len(names) < 2 or len(names) == len(whose):
+        raise BadInput(
+            f"{folder} has {len(whose)} usable photos of {len(names)} people: "
+            "two people and two photos of one are the least"
+        )
+    if len(whose) > MAX_PHOTOS:
+        raise BadInput(
+            f"{folder} has {len(whose)} photos, all of whose pairs are too many to compare: "
+            f"take a part of at most {MAX_PHOTOS}"
+        )
+
+
+def _embed(
+    models: Sequence[Model], mirrors: Sequence[bool], batches: Iterable[Crops]
+) -> list[tuple[Model, bool, Embeddings]]:
+    rows = protocol.embed_all([model.embedder for model in models], batches, mirrors)
+    told = [(model, mirror) for model in models for mirror in mirrors]
+    return [(*which, one) for which, one in zip(told, rows, strict=True)]
+
+
+def _batches(aligned: Iterator[Image]) -> Iterator[Crops]:
+    while some := list(islice(aligned, BATCH)):
+        yield np.stack(some)
+
+
+def _evaluation(
+    name: str,
+    model: Model,
+    mirror: bool,
+    photos: int,
+    told: Verification,
+    *,
+    missed: tuple[str, ...] = (),
+    skipped: tuple[tuple[Path, str], ...] = (),
+    identification: Identification | None = None,
+) -> Evaluation:
+    return Evaluation(
+        set=name,
+        model_id=model.model_id,
+        mirror=mirror,
+        photos=photos,
+        missed=missed,
+        skipped=skipped,
+        verification=told,
+        own=metrics.rates(told.scores, told.same, model.threshold),
+        identification=identification,
+    )

@@ -1,0 +1,127 @@
+"""Files and folders: which of them are photos, whose they are, and how data gets onto a disk."""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mien.errors import BadInput, cannot_write
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+_NAMED = (*EXTENSIONS, ".heic", ".heif")  # by `walk`: of what phones write, nothing is passed over
+
+
+def several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
+    """The paths, one of which may come alone: a text would else be taken letter by letter."""
+    return [paths] if isinstance(paths, str | Path) else paths
+
+
+def walk(
+    paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = (), required: bool = True
+) -> list[Path]:
+    """The photos that files, folders and patterns stand for, each once, in a stable order.
+
+    The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
+    named outright is taken whatever its ending.  Folders are searched to the bottom, through links
+    too, for names that end in `EXTENSIONS`, .heic, .heif, or in what `also` names, and do not start
+    with a dot; patterns are those of `glob`, with ** for any depth.  `read` refuses HEIC in a
+    sentence.
+
+    Raises:
+        BadInput: nothing of that name, a folder without photos if they are required, or one that
+            cannot be listed.
+    """
+    found: dict[str, Path] = {}  # by real path
+    try:
+        for path in several(paths):
+            for photo in _photos(Path(path), (*_NAMED, *also), required):
+                found.setdefault(os.path.realpath(photo), photo)
+    except OSError as error:
+        raise BadInput(
+            f"{error.filename} cannot be listed ({error.strerror}): check who may read it"
+        ) from error
+    return list(found.values())
+
+
+def _photos(path: Path, endings: tuple[str, ...], required: bool) -> list[Path]:
+    if path.is_dir():
+        matches = [path]
+    elif path.exists() or path.is_symlink():
+        return [path]
+    else:  # Path.glob takes no absolute pattern
+        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    if not matches:
+        raise BadInput(f"{path} does not exist: check the path")
+    photos = [photo for match in matches for photo in _photos_below(match, endings)]
+    if required and not photos:
+        raise BadInput(f"{path} holds no photos ({' '.join(EXTENSIONS)}): name a picture or folder")
+    return photos
+
+
+def _photos_below(path: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    if not path.is_dir():
+        yield from [path] if _is_photo(path.name, endings) else []
+        return
+    seen = set()  # real folders: a link may lead back up
+    for folder, folders, files in os.walk(path, onerror=_raise, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if _is_photo(name, endings))
+
+
+def _is_photo(name: str, endings: tuple[str, ...]) -> bool:
+    return name.lower().endswith(endings) and not name.startswith(".")
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Whose each photo is, and why others are nobody's.
+
+    Raises:
+        BadInput: it is no folder; otherwise as `walk`.
+    """
+    if not Path(folder).is_dir():
+        raise BadInput(f"{folder} is no folder: name one that holds a folder for each person")
+    person_of, skipped = {}, {}
+    for path in walk([folder]):
+        person, *rest = path.relative_to(folder).parts
+        if rest:
+            person_of[path] = person
+        else:
+            skipped[path] = f"{path} lies in no person's folder"
+    return person_of, skipped
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Leave data in a file, whole or not at all, replacing what was there.
+
+    Missing folders are made.  A reader sees the old file or the new one and never a part, whatever
+    stops the writer: the bytes go to a hidden file beside it, to the disk, then take its name.
+
+    Raises:
+        CannotWrite: the disk is full or read-only, or writing there is forbidden.
+    """
+    path = Path(path)
+    partial = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

@@ -1,0 +1,137 @@
+"""From aligned crops to unit vectors; the model file holds all that it takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import BadModel
+from mien.recognition.onnx.protobuf import metadata
+from mien.recognition.onnx.session import chosen, failures, one_to_one
+from mien.types import Crops, Embeddings
+
+BATCH = 32  # crops per run: memory stays bounded however many faces a picture holds
+# Of each coordinate.  Processors round float32 differently by a hundredth of it; bfloat16, which
+# OpenVINO takes where the processor has it, and 8 bits are coarser, and damage is coarser by far.
+CANARY_TOLERANCE = {"float32": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a model file says of itself, in its ONNX metadata under the key `mien`."""
+
+    name: str
+    model_id: str  # name and the first 12 hex digits of the SHA-256 of the weights
+    dim: int
+    threshold: float | None  # the cosine from which two faces are taken for one person
+    calibration: dict[str, Any]  # where the threshold comes from; empty where there is none
+    trained: dict[str, Any]  # backbone and how it was trained
+    canary: list[float]  # the embedding of `canary_crop()` when the file was written
+    precision: str = "float32"  # or int8: of the weights and of what is computed
+
+
+def canary_crop() -> Crops:
+    """One fixed crop, (1, 112, 112, 3), that every file is checked on when it is loaded."""
+    row = np.arange(112, dtype=np.uint32)
+    wave = row[:, None, None] * 7 + row[None, :, None] * 13 + np.arange(3, dtype=np.uint32) * 61
+    checks = (row[:, None, None] // 16 + row[None, :, None] // 16) % 2 * 90
+    return ((wave // 3 + checks) % 256).astype(np.uint8)[None]
+
+
+def views(
+    embed: Callable[[Crops], Embeddings], crops: Crops, mirrors: Sequence[bool]
+) -> list[Embeddings]:
+    """The embeddings of crops for each way: as they are, or the mean with the mirrored crops'."""
+    plain = embed(crops)
+    if not any(mirrors):
+        return [plain for _ in mirrors]
+    total = plain + embed(np.ascontiguousarray(crops[:, :, ::-1]))
+    mean = total / np.linalg.norm(total, axis=1, keepdims=True)
+    return [mean if mirror else plain for mirror in mirrors]
+
+
+def _card(content: bytes) -> Card:
+    card = Card(**json.loads(metadata(content)["mien"]))
+    if card.precision not in CANARY_TOLERANCE:
+        raise ValueError(f"no precision: {card.precision}")
+    return card
+
+
+class OnnxEmbedder:
+    """Embeds crops with a file that `mien export` wrote.
+
+    Args:
+        path: the model file.
+        threads: processors to use; all that the process may use by default.
+        runtime: one of `mien.recognition.onnx.session.RUNTIMES`; by default ONNX Runtime, or
+            what MIEN_RUNTIME says.
+
+    Raises:
+        BadModel: the file is missing, damaged, or not one of ours.
+        MissingExtra: the runtime is not installed.
+    """
+
+    def __init__(
+        self, path: Path, *, threads: int | None = None, runtime: str | None = None
+    ) -> None:
+        unusable = (
+            f"{path} is not a mien model or is damaged; fetch it again or export it with "
+            "mien export"
+        )
+        self.path = path
+        try:
+            content = path.read_bytes()
+            self.card = _card(content)
+            canary = np.array(self.card.canary, np.float32)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise BadModel(unusable) from error
+        self.runtime = runtime or chosen()
+        try:
+            self._run = one_to_one(
+                content, runtime=self.runtime, threads=threads, otherwise=unusable
+            )
+            found = self(canary_crop())[0]
+        except failures(IndexError, TypeError, ValueError) as error:
+            raise BadModel(unusable) from error
+        same = found.shape == canary.shape == (self.dim,)
+        if not same or not (np.abs(found - canary) < self._tolerance()).all():
+            raise BadModel(
+                f"{path} is damaged: it no longer computes what it did when it was written; "
+                "fetch it again"
+            )
+
+    def _tolerance(self) -> float:
+        lowered = self.runtime == "openvino" and self.card.precision == "float32"
+        return CANARY_TOLERANCE["bfloat16" if lowered else self.card.precision]
+
+    def network(self) -> bytes:
+        """The ONNX file, as it was loaded.
+
+        Raises:
+            BadModel: it is gone, or another one lies in its place.
+        """
+        try:
+            content = self.path.read_bytes()
+            same = _card(content) == self.card
+        except (OSError, KeyError, TypeError, ValueError):
+            same = False
+        if not same:
+            raise BadModel(f"{self.path} has changed since it was loaded: start again")
+        return content
+
+    @property
+    def dim(self) -> int:
+        return self.card.dim
+
+    @property
+    def model_id(self) -> str:
+        return self.card.model_id
+
+    def __call__(self, crops: Crops) -> Embeddings:
+        parts = [self._run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)

@@ -1,0 +1,98 @@
+"""A training checkpoint: weights in safetensors, everything else in JSON, written atomically.
+
+`NAME.safetensors` holds the tensors, and under the metadata key `mien` one JSON object: format,
+backbone {name, args}, trained {...}.  Nothing in it is code, and nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from mien.errors import BadModel
+from mien.files import write_atomically
+from mien.training.backbones import BACKBONES
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A network's weights and what it takes to build it again."""
+
+    backbone: str  # a name in mien.training.backbones.BACKBONES
+    args: dict[str, Any]  # its keyword arguments
+    weights: dict[str, Tensor]
+    trained: dict[str, Any] = field(default_factory=dict)  # configuration, data, steps, results
+    state: dict[str, Tensor] = field(default_factory=dict)  # optimiser's, to go on training
+
+    def build(self) -> nn.Module:
+        """The network with these weights, ready to embed.
+
+        Raises:
+            BadModel: the weights do not fit the network.
+        """
+        network = BACKBONES[self.backbone](**self.args)
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise BadModel(
+                f"the weights are not those of {self.backbone} with {self.args}; "
+                "build it with the arguments that it was trained with"
+            ) from error
+        return network.eval()
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint; a crash leaves the old file or the new one, never half of one.
+
+    Raises:
+        CannotWrite: the disk is full, read-only or forbidden.
+    """
+    about = {
+        "format": FORMAT,
+        "backbone": {"name": checkpoint.backbone, "args": checkpoint.args},
+        "trained": checkpoint.trained,
+    }
+    tensors = {
+        f"weights.{name}": tensor.contiguous() for name, tensor in checkpoint.weights.items()
+    }
+    tensors |= {f"state.{name}": tensor.contiguous() for name, tensor in checkpoint.state.items()}
+    write_atomically(path, to_bytes(tensors, {"mien": json.dumps(about)}))
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Raises:
+        BadModel: missing, damaged, not one of ours, or of a later version.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["mien"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadModel(f"{path} is not a checkpoint of mien train, or is damaged") from error
+    if about["format"] != FORMAT or about["backbone"]["name"] not in BACKBONES:
+        raise BadModel(f"{path} was written by another version of mien; use that one to read it")
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    return Checkpoint(
+        about["backbone"]["name"],
+        about["backbone"]["args"],
+        part("weights."),
+        about["trained"],
+        part("state."),
+    )

@@ -1,0 +1,202 @@
+"""From a checkpoint to the one file that recognises: ONNX with its recipe inside.
+
+The graph takes crops as they are, (N, 112, 112, 3) uint8 RGB, and gives unit vectors, (N, D)
+float32.  What is written is run on the same crops as the network, and refused where they differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien.errors import BadInput, BadModel
+from mien.files import write_atomically
+from mien.recognition.embed import Card, canary_crop
+from mien.recognition.onnx.session import session
+from mien.training.backbones import BACKBONES
+from mien.training.checkpoint import Checkpoint
+from mien.training.export.fold import as_published, fold
+from mien.types import Crops, Embeddings
+
+TOLERANCE = 1e-4  # largest difference of any coordinate between the network and its file
+
+
+class Deployed(nn.Module):
+    """uint8 crops in, unit vectors out, around a network that takes [-1, 1]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> Tensor:
+        x = (crops.permute(0, 3, 1, 2).float() - 127.5) / 127.5  # (N, 3, 112, 112)
+        return F.normalize(self.network(x))
+
+
+def graph(network: nn.Module) -> bytes:
+    """An ONNX file of what a network computes, without a card; the network is folded by it."""
+    proto = to_onnx(Deployed(fold(network)).eval(), torch.from_numpy(crops_to_compare()))
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def export(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    name: str,
+    threshold: float | None = None,
+    calibration: dict[str, Any] | None = None,
+    published: bool = False,
+) -> Card:
+    """Writes a model file and returns what it says of itself.
+
+    Args:
+        checkpoint: the trained network.
+        path: where to write; ends with .onnx.
+        name: the model's name, the first part of its identity.
+        threshold: the cosine from which two faces are taken for one person.
+        calibration: where that threshold comes from, as `Calibration.to_json` gives it.
+        published: leave the network as its papers have it, slower, to compare with.
+
+    Raises:
+        BadInput: the calibration is another model's.
+        BadModel: the file does not compute what the network does.
+        CannotWrite: the disk is full, read-only or forbidden.
+    """
+    network = checkpoint.build()
+    crops = crops_to_compare()
+    expected = embed_all(Deployed(network), crops)
+    digest = hashlib.sha256()
+    for key, tensor in sorted(checkpoint.weights.items()):
+        digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
+    trained = {"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained}
+    card = make_card(name, digest.hexdigest(), expected[0], trained, threshold, calibration)
+    form = as_published(network) if published else fold(network)
+    proto = to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
+    proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
+    content = proto.SerializeToString()
+    exported = session(content, otherwise=f"{path} would not run; use another version of torch")
+    difference = float(np.abs(exported.run(None, {"crops": crops})[0] - expected).max())
+    if difference > TOLERANCE:
+        raise BadModel(
+            f"{path} would differ from its network by {difference:.2g}, over {TOLERANCE:g}; "
+            "use another version of torch or onnxscript"
+        )
+    write_atomically(path, content)
+    return card
+
+
+def make_card(
+    name: str,
+    digest: str,
+    canary: NDArray[np.float32],
+    trained: dict[str, Any],
+    threshold: float | None,
+    calibration: dict[str, Any] | None,
+) -> Card:
+    """What a file in float32 says of itself.
+
+    Args:
+        name, threshold, calibration: see `export`.
+        digest: SHA-256, in hex, of what makes it compute what it does.
+        canary: (D,), its vector of `canary_crop`.
+        trained: where its weights come from.
+
+    Raises:
+        BadInput: the calibration is another model's.
+    """
+    model_id = f"{name}-{digest[:12]}"
+    require_its_own(calibration, model_id)
+    return Card(
+        name=name,
+        model_id=model_id,
+        dim=len(canary),
+        threshold=threshold,
+        calibration=calibration or {},
+        trained=trained,
+        canary=[round(float(value), 6) for value in canary],
+    )
+
+
+def require_its_own(calibration: dict[str, Any] | None, model_id: str) -> None:
+    """Raise BadInput where a calibration is another model's."""
+    if calibration and calibration["model_id"] != model_id:
+        raise BadInput(
+            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
+            "run mien calibrate with this one"
+        )
+
+
+def export_by_chance(
+    name: str, path: Path, *, activation: str | None = None, published: bool = False
+) -> Card:
+    """Writes a network that has learnt nothing, to be timed.
+
+    Args:
+        name: of the network in `mien.training.backbones`.
+        path: where to write; ends with .onnx.
+        activation: in place of the network's own.
+        published: see `export`.
+
+    Raises:
+        KeyError: there is no such network or activation.
+    """
+    args = {} if activation is None else {"activation": activation}
+    torch.manual_seed(0)
+    network = BACKBONES[name](**args)
+    with torch.inference_mode():
+        network(torch.randn(4, 3, 112, 112))  # batch norms that are not the identity
+    return export(
+        Checkpoint(name, args, network.state_dict()), path, name=path.stem, published=published
+    )
+
+
+def embed_all(network: nn.Module, crops: Crops) -> Embeddings:
+    """What a network gives for crops."""
+    with torch.inference_mode():
+        vectors: Embeddings = network(torch.from_numpy(crops)).numpy()
+    return vectors
+
+
+def to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
+    """The network as ONNX, for any number of crops like these."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, to torch
+        program = torch.onnx.export(
+            network,
+            (crops,),
+            input_names=["crops"],
+            output_names=["embeddings"],
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    del proto.metadata_props[:]
+    for node in proto.graph.node:  # stack traces of the machine that exported
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del value.metadata_props[:]
+    return proto
+
+
+def crops_to_compare() -> Crops:
+    """Four crops, the canary first."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    return np.concatenate([canary_crop(), noise])

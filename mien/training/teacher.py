@@ -1,0 +1,81 @@
+"""A trained network as an ONNX file, whose answers another network learns to give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper
+from torch import Tensor
+
+from mien.errors import BadModel
+from mien.recognition.onnx.session import session
+from mien.types import Crops
+
+# (mean, deviation) of RGB in [0, 255] that a teacher was trained with.
+INPUTS: dict[str, tuple[list[float], list[float]]] = {
+    "imagenet": ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+    "half": ([127.5] * 3, [127.5] * 3),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """What a teacher makes of a batch of crops."""
+
+    features: list[Tensor]  # its residual stream after every block, each (N, C, H, W)
+    embeddings: Tensor  # (N, D), not normalised
+
+
+class Teacher:
+    """Runs a teacher and shows its residual stream, in whatever batch.
+
+    Args:
+        path: ONNX, float32 (N, 3, 112, 112) RGB in; the last convolution or linear layer gives
+            the embedding.
+        scaling: a key of `INPUTS`.
+        threads: processors to use.
+
+    Raises:
+        BadModel: not an ONNX file, or one without a residual stream.
+    """
+
+    def __init__(self, path: Path, *, scaling: str = "imagenet", threads: int = 1) -> None:
+        try:
+            proto = onnx.load(path)
+        except (OSError, DecodeError) as error:
+            raise BadModel(f"{path} is not an ONNX file; give a teacher's") from error
+        graph = proto.graph
+        used = Counter(name for node in graph.node for name in node.input)
+        # A block's output is a sum, or a convolution that the next block both convolves and adds.
+        stream = [
+            node.output[0]
+            for node in graph.node
+            if node.op_type == "Add" or (node.op_type == "Conv" and used[node.output[0]] > 1)
+        ]
+        last = [node.output[0] for node in graph.node if node.op_type in ("Conv", "Gemm")]
+        if not (stream and last):
+            raise BadModel(f"{path} has no residual blocks to learn from; give another teacher")
+        graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+        del graph.output[:], graph.value_info[:]
+        graph.output.extend(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            for name in (*stream, last[-1])
+        )
+        self._session = session(
+            proto.SerializeToString(), threads=threads, otherwise=f"{path} cannot be run"
+        )
+        self._input = graph.input[0].name
+        self._mean, self._deviation = (np.array(value, np.float32) for value in INPUTS[scaling])
+
+    def __call__(self, crops: Crops) -> Lesson:
+        x = ((crops - self._mean) / self._deviation).transpose(0, 3, 1, 2)
+        outputs: list[Any] = self._session.run(None, {self._input: np.ascontiguousarray(x)})
+        *features, embeddings = (torch.from_numpy(output) for output in outputs)
+        return Lesson(features, embeddings.flatten(1))

@@ -1,0 +1,299 @@
+"""Photos of nobody knows whom to groups of one person each, to look at and to name.
+
+The result is a folder: `clusters.json`, a contact sheet for each group and a page that shows them
+all.  Naming a group cuts its faces out of the photos into `people/NAME/` there, which is then
+enrolled as any folder of people: a photo of several people can so teach each of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mien import files, images
+from mien.errors import BadInput, CannotWrite
+from mien.facebank.rows import person_name
+from mien.facebank.stores import Store
+from mien.parallel import ahead
+from mien.recognition import align
+from mien.recognition.grouping import MOST, group
+from mien.recognition.model import Model
+from mien.recognition.quality import largest
+from mien.types import Embeddings, Face, Image, Progress, silent
+
+FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has the figures
+FILE = "clusters.json"
+_PAGE, _PEOPLE = "index.html", "people"
+_THUMB, _COLUMNS, _ROWS = 96, 10, 6  # of a contact sheet: pixels, faces
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stranger:
+    """A face that was grouped."""
+
+    path: Path
+    sha256: str  # of the photo
+    face: Face
+    thumb: Image  # (96, 96, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Groups of faces, the largest first; group N is `groups[N - 1]`."""
+
+    model_id: str
+    threshold: float  # the mean cosine from which two groups were one
+    groups: tuple[tuple[Stranger, ...], ...]
+    alone: int  # faces that are like no other, or like too few
+    known: int  # faces of people in the facebank, left out
+    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be read, and why
+
+
+def cluster(
+    paths: Iterable[Path],
+    model: Model,
+    *,
+    facebank: Store | None = None,
+    threshold: float | None = None,
+    smallest: int = 2,
+    min_face: float = 0,
+    most: int | None = None,
+    decode: Callable[[bytes, str], Image] = images.decode,
+    progress: Progress = silent,
+) -> Clusters:
+    """The faces in photos, grouped by person.
+
+    Args:
+        paths: files, one photo each.
+        model: finds and embeds the faces.
+        facebank: whoever it knows is left out.
+        threshold: the mean cosine that makes one group of two; the score that one in 400 pairs of
+            strangers reaches by default.
+        smallest: how many faces a group must have.
+        min_face: pixels that the longer side of a face must have.
+        most: faces of a photo that count, the largest; None: all.
+        decode: the picture in a photo's bytes; it raises BadInput, with the name that it is given.
+        progress: is given the photos.
+
+    Raises:
+        BadInput: too many faces; see `mien.recognition.grouping.MOST`.
+        FacebankMismatch: the facebank's vectors are another model's.
+        MissingExtra: SciPy is not installed.
+    """
+    if facebank:
+        facebank.require(model.model_id)
+        own = model.threshold_among(person.photos for person in facebank.people())
+    if threshold is None:
+        threshold = default_threshold(model)
+    found: list[Stranger] = []
+    parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
+    group(parts[0], threshold)  # what is not installed is said before the long part
+    skipped, known = [], 0
+
+    def look(path: Path) -> tuple[str, Image, list[Face], Embeddings]:
+        data = images.read_bytes(path)
+        image = decode(data, str(path))
+        faces = largest(model.detect(image), most, min_face)
+        return hashlib.sha256(data).hexdigest(), image, faces, model.embed(image, faces)
+
+    for path, looked in ahead(look, progress(list(paths), "looking"), model.at_once):
+        try:
+            digest, image, faces, vectors = looked()
+        except BadInput as error:
+            skipped.append((path, str(error)))
+            continue
+        if facebank:
+            strange = [match.person is None for match in facebank.search(vectors, own)]
+            known += len(faces) - sum(strange)
+            faces = [face for face, yes in zip(faces, strange, strict=True) if yes]
+            vectors = vectors[np.array(strange, bool)]
+        thumbs = [cv2.resize(crop, (_THUMB, _THUMB)) for crop in align.crops(image, faces)]
+        found += [Stranger(path, digest, *pair) for pair in zip(faces, thumbs, strict=True)]
+        parts.append(vectors)
+        if len(found) > MOST:  # rather now than after hours
+            raise BadInput(
+                f"more than {MOST} faces are too many to group at once: take parts of the photos,"
+                " or --min-face"
+            )
+    labels = group(np.concatenate(parts), threshold)
+    members: dict[int, list[Stranger]] = {}
+    for label, one in zip(labels.tolist(), found, strict=True):
+        members.setdefault(label, []).append(one)
+    groups = [tuple(members[label]) for label in sorted(members)]
+    large = tuple(one for one in groups if len(one) >= smallest)
+    return Clusters(
+        model_id=model.model_id,
+        threshold=threshold,
+        groups=large,
+        alone=len(found) - sum(map(len, large)),
+        known=known,
+        skipped=tuple(skipped),
+    )
+
+
+def default_threshold(model: Model) -> float:
+    """The mean cosine that makes one group of two where none is given."""
+    return model.impostors.threshold(FMR) if model.impostors else model.threshold
+
+
+def require_own(out: Path) -> None:
+    """Raise BadInput where a folder holds anything but groups of an earlier run."""
+    if out.exists() and not (out.is_dir() and all(map(_is_own, out.iterdir()))):
+        raise BadInput(f"{out} holds something else: choose an empty folder or a new one")
+
+
+def _is_own(path: Path) -> bool:
+    return path.name in (FILE, _PAGE, _PEOPLE) or path.match("group-*.png") or path.match(".*.part")
+
+
+def save(clusters: Clusters, out: Path) -> None:
+    """Leave groups in a folder: contact sheets, the page, then the file that `cut` reads.
+
+    If it is stopped there is no such file: no group can be named by another run's sheet.
+
+    Raises:
+        BadInput: there is something else in the folder.
+        CannotWrite: see `mien.files.write_atomically`, or an older file cannot be removed.
+    """
+    require_own(out)
+    try:
+        for old in (out / FILE, *out.glob("group-*.png")):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"{error.filename} cannot be removed ({error.strerror})") from error
+    for number, members in enumerate(clusters.groups, start=1):
+        images.write(out / _sheet_name(number), _sheet([one.thumb for one in members]))
+    files.write_atomically(out / _PAGE, _page(clusters).encode())
+    content = json.dumps(to_json(clusters), indent=1)
+    files.write_atomically(out / FILE, content.encode())
+
+
+def to_json(clusters: Clusters) -> dict[str, Any]:
+    """What `clusters.json` holds."""
+    return {
+        "model_id": clusters.model_id,
+        "threshold": clusters.threshold,
+        "alone": clusters.alone,
+        "known": clusters.known,
+        "groups": [
+            {
+                "group": number,
+                "sheet": _sheet_name(number),
+                "faces": [
+                    {
+                        "path": str(one.path.absolute()),
+                        "sha256": one.sha256,
+                        "box": one.face.box.astype(float).round(1).tolist(),
+                        "confidence": round(one.face.confidence, 6),
+                    }
+                    for one in members
+                ],
+            }
+            for number, members in enumerate(clusters.groups, start=1)
+        ],
+    }
+
+
+def cut(
+    folder: Path, numbers: Sequence[int], name: str
+) -> tuple[Path, tuple[tuple[Path, str], ...]]:
+    """Cut the faces of groups out of their photos, into a folder of people.
+
+    Args:
+        folder: what `save` has left.
+        numbers: of the groups.
+        name: whose faces they are.
+
+    Returns:
+        The folder of people, to be enrolled, and the photos that could not be used and why.
+
+    Raises:
+        BadInput: no such folder or group, or the name cannot be one.
+        CannotWrite: see `mien.files.write_atomically`.
+    """
+    name = person_name(name)
+    groups = _read(folder)
+    if missing := [number for number in numbers if number not in groups]:
+        raise BadInput(
+            f"{folder} has no group {missing[0]}: it has 1 to {len(groups)}, see {_PAGE} there"
+        )
+    people, skipped = folder / _PEOPLE, []
+    for face in (face for number in numbers for face in groups[number]):
+        path = Path(face["path"])
+        try:
+            data = images.read_bytes(path)
+            if hashlib.sha256(data).hexdigest() != face["sha256"]:
+                raise BadInput(f"{path} has changed: run mien cluster again")
+            piece = align.cut_out(images.decode(data, str(path)), face["box"])
+            if not piece.size:
+                raise BadInput(f"{path} has no such face: run mien cluster again")
+        except BadInput as error:
+            skipped.append((path, str(error)))
+            continue
+        left, top = map(round, face["box"][:2])
+        file = people / name / f"{face['sha256'][:16]}-{left}-{top}.png"
+        images.write(file, piece)
+    return people, tuple(skipped)
+
+
+def _read(folder: Path) -> dict[int, list[dict[str, Any]]]:
+    file = folder / FILE
+    if not file.is_file():
+        raise BadInput(f"{folder} holds no {FILE}: make it with mien cluster PHOTOS --out {folder}")
+    try:
+        content = json.loads(images.read_bytes(file))
+        groups = {int(one["group"]): list(one["faces"]) for one in content["groups"]}
+        for face in (face for faces in groups.values() for face in faces):
+            x1, y1, x2, y2 = map(float, face["box"])
+            inside = -1e6 < x1 < x2 < 1e6 and -1e6 < y1 < y2 < 1e6
+            if not (inside and isinstance(face["path"], str) and isinstance(face["sha256"], str)):
+                raise ValueError("a face without a place")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"{file} is damaged: run mien cluster again") from error
+    return groups
+
+
+def _sheet_name(number: int) -> str:
+    return f"group-{number:04d}.png"
+
+
+def _sheet(thumbs: Sequence[Image]) -> Image:
+    """Up to 60 faces in rows of ten, evenly chosen from all."""
+    count = min(len(thumbs), _COLUMNS * _ROWS)
+    shown = [thumbs[i] for i in np.linspace(0, len(thumbs) - 1, count).round().astype(int)]
+    columns = min(count, _COLUMNS)
+    sheet = np.full((-(-count // columns) * _THUMB, columns * _THUMB, 3), 255, np.uint8)
+    for place, thumb in enumerate(shown):
+        y, x = (_THUMB * part for part in divmod(place, columns))
+        sheet[y : y + _THUMB, x : x + _THUMB] = thumb
+    return sheet
+
+
+def _page(clusters: Clusters) -> str:
+    """A page that asks for nothing but the sheets beside it."""
+    sections = []
+    for number, members in enumerate(clusters.groups, start=1):
+        photos = len({one.path for one in members})
+        first = html.escape(str(members[0].path).encode(errors="replace").decode())
+        sections.append(
+            f"<section><h2>{number}</h2>"
+            f"<p>{len(members)} faces in {photos} photos, such as {first}</p>"
+            f'<img src="{_sheet_name(number)}" alt="group {number}" loading="lazy"></section>'
+        )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>mien: groups of faces</title>'
+        "<style>body{font:16px system-ui,sans-serif;margin:2em auto;max-width:62em;padding:0 1em}"
+        "img{max-width:100%}p{color:#555;overflow-wrap:anywhere}</style>"
+        f"<h1>{len(clusters.groups)} groups of faces</h1>"
+        f"<p>{clusters.alone} faces are like too few others, {clusters.known} are known. To name a "
+        'group: <code>mien enroll FOLDER --cluster NUMBER --as "NAME"</code>, '
+        "with this folder.</p>\n" + "\n".join(sections) + "</html>\n"
+    )

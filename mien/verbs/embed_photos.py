@@ -1,0 +1,307 @@
+"""Photos to a Parquet file of vectors, a million at a time: one process, several, or a cluster.
+
+Photos go through in parts.  Each part becomes a file of its own, under a name that its photos
+determine, and comes into its place whole; so whoever is killed, here or on another machine, a part
+is there once or not at all, and the next run does what is missing.  At the end all parts become one
+file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien import files, images
+from mien.errors import BadInput, MissingExtra, cannot_write
+from mien.parallel import ahead, at_once
+from mien.recognition.model import Model, load
+from mien.types import Progress, largest_face, silent
+
+PART = 64  # photos that are lost with whoever is killed
+NAMED = 5  # photos without a vector that are told outright; the file knows all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What is in the file now."""
+
+    photos: int  # rows, one a photo
+    new: int  # of them, looked at in this run
+    faces: int  # rows with a vector
+    errors: int  # rows that say why there is none
+    first_errors: tuple[tuple[Path, str], ...]  # the photos of the first `NAMED` of them, and why
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a worker needs, wherever it runs."""
+
+    source: str
+    parts: Path
+    load: Callable[[], Model]
+
+
+def embed_photos(
+    source: str,
+    out: Path,
+    load_model: Callable[[int], Model],
+    *,
+    workers: int = 1,
+    cluster: str | None = None,
+    progress: Progress = silent,
+) -> Embedded:
+    """Write a row for each photo: where it is, and the vector of the largest face in it.
+
+    Photos that have a row already are left alone.
+
+    Args:
+        source: a folder, a photo or a pattern; or the address of a bucket, as s3://bucket/photos.
+        out: the Parquet file, whose columns are `columns`.
+        load_model: makes the model for so many photos at a time, in each worker.
+        workers: processes; more than one need the extra `ray`, and take one photo at a time.
+        cluster: address of a Ray cluster that shares the folder of `out`, for this machine's own
+            processors by default.
+        progress: shows how far it is.
+
+    Raises:
+        MissingExtra: pyarrow, or for several workers ray, is not installed.
+        BadInput: there are no photos, or the file is something else or another model's.
+        CannotWrite: the disk is full or read-only.
+    """
+    pq = _parquet()
+    model = load_model(at_once() if workers == 1 else 1)
+    parts = out.with_name(out.name + ".parts")
+    paths = _list(source)
+    done = _rows(pq, [out, *_there(parts)], model.model_id)
+    todo = [path for path in paths if path not in done]
+    chunks = [todo[i : i + PART] for i in range(0, len(todo), PART)]
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        work = _Work(source, parts.absolute(), lambda: load_model(1))
+        if workers == 1 and cluster is None:
+            for chunk in progress(chunks, "embedding"):
+                _embed(chunk, work, model)
+        else:
+            list(progress(_by_ray(chunks, work, workers, cluster), "embedding"))
+        return _join(pq, out, parts, model, len(todo))
+    except OSError as error:
+        raise cannot_write(out, error) from error
+
+
+def columns(dim: int, model_id: str) -> Any:
+    """The schema of the file."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("sha256", pa.string()),  # of the photo's file, in hex
+            ("faces", pa.int32()),  # that were found in it; the largest counts
+            ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in pixels
+            ("confidence", pa.float32()),
+            ("embedding", pa.list_(pa.float32(), dim)),
+            ("error", pa.string()),  # why there is no embedding
+        ],
+        metadata={"model_id": model_id},
+    )
+
+
+def _embed(chunk: Sequence[str], work: _Work, model: Model) -> int:
+    """Write a part; how many photos are in it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    read = _reader(work.source)
+    looked = ahead(lambda path: _look(path, read, model), chunk, model.at_once)
+    rows = [{"path": path, **row()} for path, row in looked]
+    name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:32]
+    new = work.parts / f"{name}.{os.getpid()}.new"
+    pq.write_table(pa.Table.from_pylist(rows, columns(model.dim, model.model_id)), new)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.replace(work.parts / f"{name}.parquet")
+    return len(rows)
+
+
+def _look(path: str, read: Callable[[str], bytes], model: Model) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    try:
+        data = read(path)
+        row["sha256"] = hashlib.sha256(data).hexdigest()
+        image = images.decode(data, path)
+        faces = model.detect(image)
+        row["faces"] = len(faces)
+        if not faces:
+            raise BadInput("no face was found in it")
+        face = largest_face(faces)
+        row |= {"box": face.box.tolist(), "confidence": face.confidence}
+        return row | {"embedding": model.embed(image, [face])[0]}
+    except BadInput as error:
+        return row | {"error": str(error)}
+
+
+def _by_ray(
+    chunks: Sequence[Sequence[str]], work: _Work, workers: int, cluster: str | None
+) -> _Counted:
+    """The same by Ray, which starts a worker again that has died, with the part it had."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("more than one worker", "ray") from error
+
+    class Worker:
+        def __init__(self) -> None:
+            self.model = work.load()
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            return {"photos": _embed([str(path) for path in row["paths"]], work, self.model)}
+
+    if not ray.is_initialized():
+        ray.init(
+            address=cluster,
+            log_to_driver=False,
+            include_dashboard=False if cluster is None else None,
+            logging_level=logging.ERROR,
+        )
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    rows = ray.data.from_items(
+        [{"paths": list(chunk)} for chunk in chunks], override_num_blocks=max(len(chunks), 1)
+    )
+    worker: Any = Worker  # Ray's own types know functions alone
+    mapped = rows.map(worker, compute=ray.data.ActorPoolStrategy(size=workers))
+    return _Counted(len(chunks), mapped.iter_rows if chunks else lambda: ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted(Sequence[Any]):  # progress wants to know how many come
+    length: int
+    rows: Callable[[], Iterable[Any]]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.rows())
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+
+def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
+    """Make one file of all parts and of what there was, each photo once."""
+    seen: set[str] = set()
+    faces = 0
+    named: list[tuple[Path, str]] = []
+    target = out.with_name(out.name + ".new")
+    with pq.ParquetWriter(target, columns(model.dim, model.model_id)) as writer:
+        for path in [out, *_there(parts)]:
+            if path.is_file():
+                with pq.ParquetFile(path) as file:
+                    for batch in file.iter_batches():
+                        names = batch.column("path").to_pylist()
+                        fresh = [name not in seen for name in names]  # killed after joining
+                        seen.update(names)
+                        kept = batch.filter(np.array(fresh))
+                        bad = kept.filter(kept.column("embedding").is_null())
+                        faces += len(kept) - len(bad)
+                        some = bad.slice(length=NAMED - len(named)).to_pylist()
+                        named += [(Path(row["path"]), row["error"]) for row in some]
+                        writer.write_batch(kept)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    target.replace(out)
+    shutil.rmtree(parts)
+    return Embedded(len(seen), new, faces, len(seen) - faces, tuple(named))
+
+
+def _rows(pq: Any, files: Sequence[Path], model_id: str) -> set[str]:
+    """The photos that have a row."""
+    found: set[str] = set()
+    for path in files:
+        if path.exists():
+            try:
+                table = pq.read_table(path, columns=["path"])
+            except (OSError, ValueError) as error:
+                raise BadInput(f"{path} is no Parquet file of mien: choose another name") from error
+            made_by = (table.schema.metadata or {}).get(b"model_id", b"").decode()
+            if made_by != model_id:
+                raise BadInput(
+                    f"{path} was made with the model {made_by or 'unknown'}, not {model_id}: choose"
+                    " another name"
+                )
+            found.update(table.column("path").to_pylist())
+    return found
+
+
+def _there(parts: Path) -> list[Path]:
+    return sorted(parts.glob("*.parquet"))
+
+
+def _list(source: str) -> list[str]:
+    """The photos of a folder or a bucket, in order."""
+    if "://" not in source:
+        paths = [str(path) for path in files.walk([source])]
+    else:
+        from pyarrow import fs
+
+        try:
+            bucket, root = fs.FileSystem.from_uri(source)
+            found = bucket.get_file_info(fs.FileSelector(root, recursive=True))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{source} cannot be listed ({error}): check the address") from error
+        paths = [
+            one.path for one in found if one.is_file and one.path.lower().endswith(files.EXTENSIONS)
+        ]
+    if not paths:
+        raise BadInput(f"there are no photos in {source}: name another folder or bucket")
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"{path!r} is no name in UTF-8: rename the file") from error
+    return sorted(set(paths))
+
+
+def _reader(source: str) -> Callable[[str], bytes]:
+    if "://" not in source:
+        return images.read_bytes
+    from pyarrow import fs
+
+    bucket, _ = fs.FileSystem.from_uri(source)
+
+    def read(path: str) -> bytes:
+        try:
+            with bucket.open_input_stream(path) as stream:
+                return bytes(stream.read())
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error}): check who may read it") from error
+
+    return read
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("writing Parquet", "embed") from error
+    return pq
+
+
+def loader(name: str | Path, detector: str) -> Callable[[int], Model]:
+    """What `embed_photos` loads a shipped model or a file with, in any process."""
+
+    def load_model(at_once: int) -> Model:
+        threads = 1 if at_once == 1 else None  # other workers have the other processors
+        return load(name, detector=detector, threshold=0, threads=threads, at_once=at_once)
+
+    return load_model

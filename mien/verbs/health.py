@@ -1,0 +1,147 @@
+"""What ails a facebank: how often it names strangers, and which people and photos are to blame."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien import images
+from mien.errors import BadInput
+from mien.facebank.rows import Photo
+from mien.facebank.stores import Store
+from mien.recognition import align
+from mien.recognition.model import Model
+from mien.recognition.quality import BLURRED, SMALL, sharpness
+from mien.types import Embeddings, Progress, largest_face, silent
+
+STRANGE = 0.05  # a photo that so many strangers are as like to a person is hardly of them
+_BLOCK = 1024  # people whose scores with everyone are held at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Lookalikes:
+    """Two people who are taken for each other, or one who has two names."""
+
+    person: str
+    other: str
+    score: float  # cosine of their templates
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A photo that does not look like the others of its person."""
+
+    photo: Photo
+    score: float  # cosine with the mean of the others
+
+
+@dataclass(frozen=True, slots=True)
+class Blurred:
+    """A photo whose face is out of focus, or enlarged from few pixels."""
+
+    photo: Photo
+    sharpness: float  # see `mien.recognition.quality.sharpness`
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `examine` found; the worst comes first."""
+
+    people: int
+    photos: int
+    threshold: float  # from which a face gets a name
+    fpir: float | None  # share of strangers who will get a name; None: the model does not say
+    extrapolated: bool  # that rate rests on scores that no pair of strangers had
+    alike: tuple[Lookalikes, ...]  # who reach the threshold
+    doubtful: tuple[Doubtful, ...]
+    small: tuple[Photo, ...]  # faces of fewer than `SMALL` pixels
+    blurred: tuple[Blurred, ...]
+    unseen: tuple[Photo, ...]  # that could not be looked at again: gone, changed or unreadable
+    single: tuple[str, ...]  # people with one photo
+
+
+def examine(
+    facebank: Store, model: Model, *, look: bool = True, progress: Progress = silent
+) -> Health:
+    """The health of a facebank.
+
+    Args:
+        facebank: is read only.
+        model: made its vectors.
+        look: whether to look at the photos again, where they are still there, for blur.
+        progress: is given the photos to look at.
+
+    Raises:
+        FacebankMismatch: the facebank's vectors are another model's.
+        BadFacebank: see `Facebank`.
+    """
+    facebank.require(model.model_id)
+    everyone, (photos, vectors) = facebank.people(), facebank.contents()
+    counts = [person.photos for person in everyone]
+    threshold, known = model.threshold_among(counts), model.impostors
+    names, templates = facebank.templates()
+    sharp = {photo: _look(photo, model) for photo in progress(photos, "looking") if look}
+    found = [
+        Blurred(photo, one) for photo, one in sharp.items() if one is not None and one < BLURRED
+    ]
+    return Health(
+        people=len(everyone),
+        photos=len(photos),
+        threshold=threshold,
+        fpir=known.fpir(counts, threshold) if known else None,
+        extrapolated=known is not None and known.fmr(threshold) < known.rates[-1],
+        alike=tuple(sorted(_alike(names, templates, threshold), key=lambda one: -one.score)),
+        doubtful=tuple(sorted(_doubtful(photos, vectors, model), key=lambda one: one.score)),
+        small=tuple(sorted((p for p in photos if p.size < SMALL), key=lambda photo: photo.size)),
+        blurred=tuple(sorted(found, key=lambda one: one.sharpness)),
+        unseen=tuple(photo for photo, one in sharp.items() if one is None),
+        single=tuple(person.name for person in everyone if person.photos == 1),
+    )
+
+
+def _look(photo: Photo, model: Model) -> float | None:
+    """The sharpness of a photo's face; None where it cannot be looked at."""
+    try:
+        data = images.read_bytes(photo.path)
+        if hashlib.sha256(data).hexdigest() != photo.sha256:
+            return None
+        image = images.decode(data)
+    except BadInput:
+        return None
+    faces = model.detect(image)
+    return float(sharpness(align.crops(image, [largest_face(faces)]))[0]) if faces else None
+
+
+def _alike(names: list[str], templates: Embeddings, threshold: float) -> Iterator[Lookalikes]:
+    for top in range(0, len(names), _BLOCK):
+        scores = templates[top : top + _BLOCK] @ templates.T
+        for row, column in np.argwhere(np.triu(scores >= threshold, k=top + 1)).tolist():
+            yield Lookalikes(names[top + row], names[column], float(scores[row, column]))
+
+
+def _doubtful(photos: list[Photo], vectors: Embeddings, model: Model) -> Iterator[Doubtful]:
+    """Of each person the photo least like the others, and again without it, while it is strange.
+
+    Of two photos that differ nobody can say which is the wrong one: both are named.
+    """
+    if model.impostors is None:
+        return
+    strange = model.impostors.threshold(STRANGE)
+    rows: dict[str, list[int]] = {}
+    for row, photo in enumerate(photos):
+        rows.setdefault(photo.person, []).append(row)
+    for own in rows.values():
+        while len(own) > 1:
+            rest = vectors[own].sum(axis=0) - vectors[own]  # (k, D): all but each
+            rest /= np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-12)
+            scores = np.einsum("kd,kd->k", rest, vectors[own])
+            worst = int(scores.argmin())
+            if scores[worst] >= strange * model.impostors.gain(len(own) - 1):
+                break
+            if len(own) == 2:
+                yield from (Doubtful(photos[row], float(scores[0])) for row in own)
+                break
+            yield Doubtful(photos[own.pop(worst)], float(scores[worst]))
