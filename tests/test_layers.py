@@ -74,7 +74,7 @@ def loaded(code: str) -> set[str]:
         ("import mien.facebank.bank", {"cv2", "PIL", "onnxruntime"}),
         ("import mien.verbs.identify", {"onnxruntime", "torch", "matplotlib", "typer", "av"}),
         (
-            "import mien.evaluate, mien.evaluation.report",
+            "import mien.evaluation.evaluate, mien.evaluation.report",
             {"torch", "matplotlib", "jinja2", "onnxruntime"},
         ),
     ],
