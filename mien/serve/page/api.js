@@ -34,9 +34,20 @@ let asking = null; // one dialog, however many requests wait for it
 function askToken() {
   asking ??= ask("This server asks for its token", (close) => {
     const input = h("input", { type: "password", id: "token", autocomplete: "current-password" });
-    return [h("form", { onsubmit: (event) => { event.preventDefault(); close(input.value.trim()); } },
-      h("label", { htmlFor: "token" }, "Token"), input,
-      h("div", { className: "row end" }, h("button", { className: "main" }, "Go on")))];
+    return [
+      h(
+        "form",
+        {
+          onsubmit: (event) => {
+            event.preventDefault();
+            close(input.value.trim());
+          },
+        },
+        h("label", { htmlFor: "token" }, "Token"),
+        input,
+        h("div", { className: "row end" }, h("button", { className: "main" }, "Go on")),
+      ),
+    ];
   }).then((token) => {
     asking = null;
     if (token) sessionStorage.setItem(TOKEN, token);

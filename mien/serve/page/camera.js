@@ -7,10 +7,12 @@ import { faceButtons, nameFace } from "./faces.js";
 
 const WIDTH = 640; // of a frame that is looked at
 const BY_SERVER = "Pictures go to your mien server, one at a time, and are not kept. Choose a face to name it.";
-const BY_DEVICE = "No picture leaves this device. Your mien server gets a row of numbers for each face, and says whose it is.";
+const BY_DEVICE =
+  "No picture leaves this device. Your mien server gets a row of numbers for each face, and says whose it is.";
 
 // The choice stays while the tab is open.
-let here = false, opened = null; // whether this device looks, and a promise of what then does
+let here = false,
+  opened = null; // whether this device looks, and a promise of what then does
 
 export function show(main) {
   const video = h("video", { playsInline: true, muted: true, hidden: true });
@@ -19,11 +21,15 @@ export function show(main) {
   const picture = h("div", { className: "picture", hidden: true }, video, boxes);
   const status = h("p", { className: "soft", role: "status" }, "The camera is off.");
   const button = h("button", { className: "main" }, "Start the camera");
-  const canvas = h("canvas"), context = canvas.getContext("2d", { willReadFrequently: true });
+  const canvas = h("canvas"),
+    context = canvas.getContext("2d", { willReadFrequently: true });
   const toggle = h("input", { type: "checkbox", role: "switch", checked: here });
   const choice = h("div");
   const lead = h("p", { className: "lead" }, here ? BY_DEVICE : BY_SERVER);
-  let stream = null, starting = false, naming = false, said = "";
+  let stream = null,
+    starting = false,
+    naming = false,
+    said = "";
 
   const stop = () => {
     stream?.getTracks().forEach((track) => track.stop());
@@ -42,9 +48,10 @@ export function show(main) {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, facingMode: "user" } });
     } catch (error) {
-      status.textContent = error.name === "NotAllowedError"
-        ? "The camera was not allowed: allow it in the browser's settings of this page."
-        : "No camera was found: plug one in, or close what uses it.";
+      status.textContent =
+        error.name === "NotAllowedError"
+          ? "The camera was not allowed: allow it in the browser's settings of this page."
+          : "No camera was found: plug one in, or close what uses it.";
       return;
     }
     video.srcObject = stream;
@@ -117,21 +124,27 @@ export function show(main) {
   }
 
   function draw({ photo, ...found }) {
-    boxes.replaceChildren(...faceButtons(found, async (face) => {
-      if (!photo) {
-        toast("To learn a face the server needs its picture: switch recognition on this device off first");
-        return;
-      }
-      naming = true;
-      await nameFace(photo, face, () => {});
-      naming = false;
-      document.activeElement?.blur();
-    }));
+    boxes.replaceChildren(
+      ...faceButtons(found, async (face) => {
+        if (!photo) {
+          toast("To learn a face the server needs its picture: switch recognition on this device off first");
+          return;
+        }
+        naming = true;
+        await nameFace(photo, face, () => {});
+        naming = false;
+        document.activeElement?.blur();
+      }),
+    );
   }
 
   // A screen reader hears who comes and goes, not every frame.
   function say({ faces }, milliseconds) {
-    const who = faces.map((face) => face.person ?? "somebody unknown").sort().join(", ") || "nobody";
+    const who =
+      faces
+        .map((face) => face.person ?? "somebody unknown")
+        .sort()
+        .join(", ") || "nobody";
     if (who !== said) status.textContent = `In the picture: ${who}.`;
     said = who;
     speed.textContent = `${(1000 / Math.max(milliseconds, 80)).toFixed(1)} pictures a second`;
@@ -142,19 +155,26 @@ export function show(main) {
     if (stream) return stop();
     if (starting) return; // a camera that was opened twice would be closed once
     starting = true;
-    await start().finally(() => { starting = false; });
+    await start().finally(() => {
+      starting = false;
+    });
   });
   main.replaceChildren(
     h("h1", {}, "Live camera"),
     lead,
-    h("div", { className: "row" }, button, speed), choice, status,
-    h("div", { className: "card" }, picture));
+    h("div", { className: "row" }, button, speed),
+    choice,
+    status,
+    h("div", { className: "card" }, picture),
+  );
   tried(api.device).then((settings) => {
     if (!settings) return;
     toggle.addEventListener("change", () => choose(settings));
-    choice.replaceChildren(settings.missing
-      ? h("p", { className: "soft" }, `Nothing can be recognised on this device: ${settings.missing}.`)
-      : h("label", { className: "switch" }, toggle, "Recognise on this device"));
+    choice.replaceChildren(
+      settings.missing
+        ? h("p", { className: "soft" }, `Nothing can be recognised on this device: ${settings.missing}.`)
+        : h("label", { className: "switch" }, toggle, "Recognise on this device"),
+    );
   });
   return stop;
 }

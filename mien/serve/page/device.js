@@ -12,11 +12,15 @@ export async function open(device) {
     worker.onerror = () => reject(new Error("This browser cannot run the networks"));
   });
 
-  const ask = (what, given, transfer) => Promise.race([broken, new Promise((resolve, reject) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = ({ data: { answer, error } }) => (error ? reject(new Error(error)) : resolve(answer));
-    worker.postMessage({ what, given }, [port2, ...transfer]);
-  })]);
+  const ask = (what, given, transfer) =>
+    Promise.race([
+      broken,
+      new Promise((resolve, reject) => {
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = ({ data: { answer, error } }) => (error ? reject(new Error(error)) : resolve(answer));
+        worker.postMessage({ what, given }, [port2, ...transfer]);
+      }),
+    ]);
 
   const networks = Object.fromEntries(NETWORKS.map((name, i) => [name, files[i]]));
   await ask("open", { ...device, networks }, files);

@@ -17,8 +17,7 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-export const counted = (number, one, many = `${one}s`) =>
-  `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+export const counted = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
 let fading;
 
@@ -27,7 +26,18 @@ export function toast(text, undo = null) {
   clearTimeout(fading);
   const place = document.getElementById("toast");
   const close = () => place.replaceChildren();
-  const button = undo && h("button", { onclick: () => { close(); undo(); } }, "Undo");
+  const button =
+    undo &&
+    h(
+      "button",
+      {
+        onclick: () => {
+          close();
+          undo();
+        },
+      },
+      "Undo",
+    );
   const note = h("div", { popover: "manual" }, h("span", {}, text), button);
   place.replaceChildren(note);
   note.showPopover(); // above a dialog too
@@ -50,10 +60,18 @@ export function ask(heading, fill, large = false) {
     const id = `asked-${document.querySelectorAll("dialog").length}`;
     const dialog = h("dialog", { className: large ? "large" : "", "aria-labelledby": id }, h("h2", { id }, heading));
     let answer;
-    const close = (value) => { answer = value; dialog.close(); };
+    const close = (value) => {
+      answer = value;
+      dialog.close();
+    };
     dialog.append(...fill(close));
-    dialog.addEventListener("close", () => { dialog.remove(); resolve(answer); });
-    dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(answer);
+    });
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog) dialog.close();
+    });
     document.body.append(dialog);
     dialog.showModal();
   });
@@ -62,18 +80,27 @@ export function ask(heading, fill, large = false) {
 export const confirmed = (heading, text, yes) =>
   ask(heading, (close) => [
     h("p", { className: "soft" }, text),
-    h("div", { className: "row end" },
+    h(
+      "div",
+      { className: "row end" },
       h("button", { onclick: () => close(false), autofocus: true }, "Cancel"),
-      h("button", { className: "danger", onclick: () => close(true) }, yes)),
+      h("button", { className: "danger", onclick: () => close(true) }, yes),
+    ),
   ]);
 
 // Where photos can be dropped, or chosen by mouse, finger or keyboard.
 export function dropzone(title, hint, take) {
   const input = h("input", { type: "file", accept: "image/*", multiple: true });
   const zone = h("label", { className: "drop" }, h("strong", {}, title), h("span", {}, hint), input);
-  input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
+  input.addEventListener("change", () => {
+    take([...input.files]);
+    input.value = "";
+  });
   for (const name of ["dragover", "dragenter"]) {
-    zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
+    zone.addEventListener(name, (event) => {
+      event.preventDefault();
+      zone.classList.add("over");
+    });
   }
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
   zone.addEventListener("drop", (event) => {

@@ -6,10 +6,18 @@ import { ask, h, toast, tried } from "./dom.js";
 export function faceButtons(found, press) {
   return found.faces.map((face, number) => {
     const [left, top, right, bottom] = face.box;
-    const label = face.person ? `${face.person}, score ${face.score.toFixed(2)}: change the name`
+    const label = face.person
+      ? `${face.person}, score ${face.score.toFixed(2)}: change the name`
       : `Who is this? Unknown face ${number + 1} of ${found.faces.length}`;
-    const button = h("button", { className: "face", type: "button", "aria-label": label, title: label,
-      onclick: () => press(face) }, h("span", { className: "tag", "aria-hidden": "true" }, face.person ?? (right - left > found.width * 0.12 ? "Who is this?" : "?")));
+    const button = h(
+      "button",
+      { className: "face", type: "button", "aria-label": label, title: label, onclick: () => press(face) },
+      h(
+        "span",
+        { className: "tag", "aria-hidden": "true" },
+        face.person ?? (right - left > found.width * 0.12 ? "Who is this?" : "?"),
+      ),
+    );
     button.classList.toggle("known", Boolean(face.person));
     button.classList.toggle("low", bottom > found.height * 0.88);
     button.classList.toggle("left", left + right < found.width * 0.3);
@@ -29,8 +37,12 @@ export async function nameFace(photo, face, changed) {
   const [left, top, right, bottom] = face.box;
   const everyone = (await tried(api.people)) ?? [];
   const piece = await cutOut(photo, face.box);
-  const name = await askName(face.person ? `Is this not ${face.person}?` : "Who is this?", everyone, piece,
-    face.person ? "Give the right name; the face is learned under it." : "The face is learned under this name.");
+  const name = await askName(
+    face.person ? `Is this not ${face.person}?` : "Who is this?",
+    everyone,
+    piece,
+    face.person ? "Give the right name; the face is learned under it." : "The face is learned under this name.",
+  );
   if (!name) return;
   const done = await tried(() => api.enroll(name, photo, (left + right) / 2, (top + bottom) / 2));
   if (!done) return;
@@ -48,16 +60,31 @@ export function askName(heading, everyone, before, hint) {
   return ask(heading, (close) => {
     const input = h("input", { type: "text", id: "name", autocomplete: "off", required: true, maxLength: 100 });
     input.setAttribute("autofocus", "");
-    const choices = everyone.slice(0, 12).map(({ person }) =>
-      h("button", { type: "button", onclick: () => close(person) }, person));
+    const choices = everyone
+      .slice(0, 12)
+      .map(({ person }) => h("button", { type: "button", onclick: () => close(person) }, person));
     return [
       h("div", { className: "naming" }, before, h("p", { className: "soft" }, hint)),
-      h("form", { onsubmit: (event) => { event.preventDefault(); close(input.value.trim()); } },
-        h("label", { htmlFor: "name" }, "Name"), input,
-        choices.length ? h("div", { className: "choices", role: "group", "aria-label": "People who are known" }, choices) : null,
-        h("div", { className: "row end" },
+      h(
+        "form",
+        {
+          onsubmit: (event) => {
+            event.preventDefault();
+            close(input.value.trim());
+          },
+        },
+        h("label", { htmlFor: "name" }, "Name"),
+        input,
+        choices.length
+          ? h("div", { className: "choices", role: "group", "aria-label": "People who are known" }, choices)
+          : null,
+        h(
+          "div",
+          { className: "row end" },
           h("button", { type: "button", onclick: () => close() }, "Cancel"),
-          h("button", { className: "main" }, "Learn"))),
+          h("button", { className: "main" }, "Learn"),
+        ),
+      ),
     ];
   });
 }
@@ -67,7 +94,9 @@ async function cutOut(photo, [left, top, right, bottom]) {
   canvas.setAttribute("aria-label", "the face");
   const side = 1.5 * Math.max(right - left, bottom - top);
   const bitmap = await createImageBitmap(photo);
-  canvas.getContext("2d").drawImage(bitmap, (left + right - side) / 2, (top + bottom - side) / 2, side, side, 0, 0, 168, 168);
+  canvas
+    .getContext("2d")
+    .drawImage(bitmap, (left + right - side) / 2, (top + bottom - side) / 2, side, side, 0, 0, 168, 168);
   bitmap.close();
   return canvas;
 }

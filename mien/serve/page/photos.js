@@ -13,7 +13,9 @@ export function show(main) {
   main.replaceChildren(
     h("h1", {}, "Who is in your photos?"),
     h("p", { className: "lead" }, "Faces get a box and a name. Choose a face to say who it is: it is learned at once."),
-    zone, sheets);
+    zone,
+    sheets,
+  );
   for (const one of shown) sheets.append(one.place);
   again();
 }

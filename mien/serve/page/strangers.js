@@ -33,33 +33,51 @@ export function show(main) {
   main.replaceChildren(
     h("h1", {}, "Strangers"),
     h("p", { className: "lead" }, "Find who appears again and again, and name each of them once."),
-    zone, status, groups);
+    zone,
+    status,
+    groups,
+  );
   draw();
 }
 
 function sheet(seen, faces, number, draw) {
   const thumbs = faces.slice(0, 40).map((face) => h("img", { src: face.thumb, alt: "" }));
   const photos = new Set(faces.map((face) => face.photo)).size;
-  return h("section", { className: "card pad", "aria-label": `Group ${number + 1}` },
+  return h(
+    "section",
+    { className: "card pad", "aria-label": `Group ${number + 1}` },
     h("h2", {}, `Group ${number + 1}`),
     h("div", { className: "soft" }, `${counted(faces.length, "face")} in ${counted(photos, "photo")}`),
     h("div", { className: "contact", role: "img", "aria-label": `${faces.length} faces of one person` }, thumbs),
-    h("button", { className: "main", onclick: () => name(seen, faces, draw) }, "Name this person"));
+    h("button", { className: "main", onclick: () => name(seen, faces, draw) }, "Name this person"),
+  );
 }
 
 // Other photos may be dropped meanwhile: what is named is of those that were.
 async function name(seen, faces, draw) {
   const thumb = h("img", { src: faces[0].thumb, alt: "", width: 84, height: 84 });
-  const who = await askName("Who is this?", (await tried(api.people)) ?? [], thumb, `${counted(faces.length, "face")} will be learned.`);
+  const who = await askName(
+    "Who is this?",
+    (await tried(api.people)) ?? [],
+    thumb,
+    `${counted(faces.length, "face")} will be learned.`,
+  );
   if (!who) return;
   const done = [];
-  for (const { photo, box: [left, top, right, bottom] } of faces) {
+  for (const {
+    photo,
+    box: [left, top, right, bottom],
+  } of faces) {
     const one = await tried(() => api.enroll(who, seen.photos[photo], (left + right) / 2, (top + bottom) / 2));
     if (one?.added) done.push(one);
   }
   if (!done.length) return;
   const before = seen.found;
-  seen.found = { ...before, groups: before.groups.filter((group) => group !== faces), known: before.known + faces.length };
+  seen.found = {
+    ...before,
+    groups: before.groups.filter((group) => group !== faces),
+    known: before.known + faces.length,
+  };
   draw();
   toast(`${counted(done.length, "face")} learned as ${done[0].person}`, async () => {
     for (const { person, sha256 } of done) await tried(() => api.forgetPhoto(person, sha256));

@@ -4,8 +4,13 @@
 
 import { part, shrunk, transposed, warped } from "./pixels.js";
 
-const LONGEST = 4096, CELL = 12, STRIDE = 2, GRID = 8, CUTS = 16;
-const UNION = 0.5, SMALLER = 0.7;
+const LONGEST = 4096,
+  CELL = 12,
+  STRIDE = 2,
+  GRID = 8,
+  CUTS = 16;
+const UNION = 0.5,
+  SMALLER = 0.7;
 const { fround } = Math;
 
 // The faces of a picture, best first; `run(name, pixels, shape)` gives the tensors that a network returns.
@@ -17,17 +22,20 @@ export async function detect(image, { min_face, factor, thresholds }, run) {
   const confirmed = await confirm(halves, refined, thresholds[2], run);
   const size = [image.columns, image.rows];
   const scale = [image.columns / picture.rows, image.rows / picture.columns];
-  return confirmed.map(({ box, points, confidence }) => ({
-    box: box.map((edge, i) => fround(Math.min(Math.max(edge * scale[i % 2], 0), size[i % 2]))),
-    points: points.map((point) => point.map((at, i) => fround(at * scale[i]))),
-    confidence,
-  })).filter(({ box }) => box[0] < box[2] && box[1] < box[3]);
+  return confirmed
+    .map(({ box, points, confidence }) => ({
+      box: box.map((edge, i) => fround(Math.min(Math.max(edge * scale[i % 2], 0), size[i % 2]))),
+      points: points.map((point) => point.map((at, i) => fround(at * scale[i]))),
+      confidence,
+    }))
+    .filter(({ box }) => box[0] < box[2] && box[1] < box[3]);
 }
 
 async function propose(halves, minFace, factor, threshold, run) {
   const found = [];
   for (let scale = CELL / minFace; Math.min(halves[0].rows, halves[0].columns) * scale >= CELL; scale *= factor) {
-    const depth = depthOf(1 / scale, halves), half = halves[depth];
+    const depth = depthOf(1 / scale, halves),
+      half = halves[depth];
     const level = shrunk(half, ...[half.rows, half.columns].map((side) => Math.ceil(side * scale * 2 ** depth)));
     const pixel = [(half.rows * 2 ** depth) / level.rows, (half.columns * 2 ** depth) / level.columns];
     const [offsets, sure] = await run("propose", level.data, [1, level.rows, level.columns, 3]);
@@ -60,12 +68,13 @@ async function refine(halves, boxes, threshold, run) {
 
 async function confirm(halves, boxes, threshold, run) {
   const [offsets, places, sure] = await runAll("confirm", cut(halves, boxes, 48), 48, run);
-  const passed = boxes.map((box, i) => ({
-    box: calibrated(box, offsets, i),
-    points: [0, 1, 2, 3, 4].map((point) => [0, 1].map((axis) =>
-      along(box, axis, places[10 * i + 5 * axis + point]))),
-    confidence: sure[i],
-  })).filter((one) => one.confidence >= threshold);
+  const passed = boxes
+    .map((box, i) => ({
+      box: calibrated(box, offsets, i),
+      points: [0, 1, 2, 3, 4].map((point) => [0, 1].map((axis) => along(box, axis, places[10 * i + 5 * axis + point]))),
+      confidence: sure[i],
+    }))
+    .filter((one) => one.confidence >= threshold);
   return suppress(passed, SMALLER, smaller);
 }
 
@@ -85,8 +94,10 @@ function suppress(found, limit, whole) {
 const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
 const union = (one, other, common) => one + other - common;
 const smaller = (one, other) => Math.min(one, other);
-const overlap = (one, other) => [0, 1].map((axis) =>
-  Math.max(0, Math.min(one[axis + 2], other[axis + 2]) - Math.max(one[axis], other[axis]))).reduce((a, b) => a * b);
+const overlap = (one, other) =>
+  [0, 1]
+    .map((axis) => Math.max(0, Math.min(one[axis + 2], other[axis + 2]) - Math.max(one[axis], other[axis])))
+    .reduce((a, b) => a * b);
 
 // An edge moved by a part of the box's size.
 const along = (box, edge, part) => fround(box[edge] + fround(part * fround(box[2 + (edge % 2)] - box[edge % 2])));
@@ -121,7 +132,9 @@ const depthOf = (shrink, halves) => Math.trunc(Math.min(Math.max(Math.log2(shrin
 function cut(halves, boxes, size) {
   const cuts = new Uint8ClampedArray(boxes.length * size * size * 3);
   boxes.forEach(([left, top, right], i) => {
-    const step = fround(fround(right - left) / size), depth = depthOf(step, halves), scale = 2 ** depth;
+    const step = fround(fround(right - left) / size),
+      depth = depthOf(step, halves),
+      scale = 2 ** depth;
     const start = (edge) => fround(edge + step / 2) / scale - 0.5;
     const matrix = [step / scale, 0, start(top), 0, step / scale, start(left)];
     warped(halves[depth], matrix, size, cuts.subarray(i * size * size * 3, (i + 1) * size * size * 3));

@@ -36,13 +36,16 @@ export function part({ columns: width, data }, top, left, rows, columns) {
 // The picture in a smaller size, each pixel the mean of what it covers (INTER_AREA).
 export function shrunk(whole, rows, columns) {
   if (whole.rows === rows && whole.columns === columns) return whole;
-  const made = picture(rows, columns), width = 3 * columns;
-  const down = covers(whole.rows, rows), across = covers(whole.columns, columns);
+  const made = picture(rows, columns),
+    width = 3 * columns;
+  const down = covers(whole.rows, rows),
+    across = covers(whole.columns, columns);
   // Means of whole pixels are sums first; of 2 x 2 OpenCV rounds a half up.
   const even = Number.isInteger(whole.rows / rows) && Number.isInteger(whole.columns / columns);
   const area = even ? (whole.rows / rows) * (whole.columns / columns) : 1;
   const up = area === 4 && whole.rows === 2 * rows ? 0.1 : 0;
-  const line = new Float32Array(width), sums = new Float32Array(width);
+  const line = new Float32Array(width),
+    sums = new Float32Array(width);
   let row = -1; // that the line is of
   for (let i = 0; i < rows; i++) {
     sums.fill(0);
@@ -59,9 +62,12 @@ export function shrunk(whole, rows, columns) {
 // A row of the picture, shrunk to a line: of each part the sum, or the mean if shares are counted.
 function addUp({ columns, data }, row, { first, at, share }, even, line) {
   for (let j = 0; j < line.length / 3; j++) {
-    let red = 0, green = 0, blue = 0;
+    let red = 0,
+      green = 0,
+      blue = 0;
     for (let a = first[j]; a < first[j + 1]; a++) {
-      const from = 3 * (row * columns + at[a]), part = even ? 1 : share[a];
+      const from = 3 * (row * columns + at[a]),
+        part = even ? 1 : share[a];
       red = fround(red + fround(part * data[from]));
       green = fround(green + fround(part * data[from + 1]));
       blue = fround(blue + fround(part * data[from + 2]));
@@ -74,11 +80,20 @@ function addUp({ columns, data }, row, { first, at, share }, even, line) {
 
 // The pixels in each of `few` equal parts of a line of `many`, and their shares: of part i those from first[i] on.
 function covers(many, few) {
-  const size = 1 / (few / many), first = [0], at = [], share = [];
+  const size = 1 / (few / many),
+    first = [0],
+    at = [],
+    share = [];
   for (let i = 0; i < few; i++) {
-    const start = i * size, end = start + size, whole = Math.min(size, many - start);
-    const last = Math.min(Math.floor(end), many - 1), next = Math.min(Math.ceil(start), last);
-    const add = (pixel, part) => { at.push(pixel); share.push(part / whole); };
+    const start = i * size,
+      end = start + size,
+      whole = Math.min(size, many - start);
+    const last = Math.min(Math.floor(end), many - 1),
+      next = Math.min(Math.ceil(start), last);
+    const add = (pixel, part) => {
+      at.push(pixel);
+      share.push(part / whole);
+    };
     if (next - start > 1e-3) add(next - 1, next - start);
     for (let pixel = next; pixel < last; pixel++) add(pixel, 1);
     if (end - last > 1e-3) add(last, Math.min(end - last, 1, whole));
@@ -91,15 +106,21 @@ function covers(many, few) {
 // The matrix [a, b, x, c, d, y] leads from the square's pixels to the picture's.
 export function warped({ rows, columns, data }, matrix, side, into) {
   const [a, b, x, c, d, y] = Float32Array.from(matrix);
-  const at = (row, column, channel) => row >= 0 && row < rows && column >= 0 && column < columns
-    ? data[3 * (row * columns + column) + channel] : 0;
+  const at = (row, column, channel) =>
+    row >= 0 && row < rows && column >= 0 && column < columns ? data[3 * (row * columns + column) + channel] : 0;
   for (let i = 0; i < side; i++) {
-    const across = fround(fround(b * i) + x), down = fround(fround(d * i) + y);
+    const across = fround(fround(b * i) + x),
+      down = fround(fround(d * i) + y);
     for (let j = 0; j < side; j++) {
-      const u = fround(a * j + across), v = fround(c * j + down);
-      const left = Math.floor(u), top = Math.floor(v), right = u - left, below = v - top;
+      const u = fround(a * j + across),
+        v = fround(c * j + down);
+      const left = Math.floor(u),
+        top = Math.floor(v),
+        right = u - left,
+        below = v - top;
       for (let channel = 0; channel < 3; channel++) {
-        const one = at(top, left, channel), two = at(top + 1, left, channel);
+        const one = at(top, left, channel),
+          two = at(top + 1, left, channel);
         const above = fround(one + right * (at(top, left + 1, channel) - one));
         const under = fround(two + right * (at(top + 1, left + 1, channel) - two));
         into[3 * (i * side + j) + channel] = fround(above + below * fround(under - above));

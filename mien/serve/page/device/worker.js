@@ -34,7 +34,8 @@ async function look(pixels) {
 }
 
 async function embed(image, faces) {
-  const length = SIZE * SIZE * 3, crops = new Uint8ClampedArray(faces.length * length);
+  const length = SIZE * SIZE * 3,
+    crops = new Uint8ClampedArray(faces.length * length);
   faces.forEach(({ points }, i) => crop(image, points, crops.subarray(i * length, (i + 1) * length)));
   const vectors = [];
   for (let i = 0; i < faces.length; i++) {
