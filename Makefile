@@ -1,6 +1,7 @@
 # make demo    recognise people in real photographs
 # make serve   the page on http://127.0.0.1:8000, until Ctrl-C
 # make test    check and test everything; with -j2, the checks beside the tests
+# make format  write Python and JavaScript in the house's form
 # make docs    make a site of docs/, in site/; any warning fails
 # make readme  run the commands of the README and of docs/, and put what they print into them
 # make page    fetch ONNX Runtime Web with npm, for recognition in the browser itself
@@ -18,8 +19,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 SECONDS ?= 600
 ORT := mien/serve/page/ort
+BIOME := npx --yes --prefer-offline @biomejs/biome@~2.6
 
-.PHONY: demo serve test style types tests docs page browser screenshots photos readme picture faults fuzz clean
+.PHONY: demo serve test style types js tests format docs page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -27,7 +29,7 @@ demo: .venv/installed
 serve: .venv/serve
 	$(BIN)/mien serve
 
-test: style types tests
+test: style types $(if $(shell command -v npx),js) tests
 
 style: .venv/ready
 	$(BIN)/ruff check
@@ -35,6 +37,14 @@ style: .venv/ready
 
 types: .venv/ready
 	$(BIN)/mypy
+
+js:
+	$(BIOME) ci
+
+format: .venv/ready
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(if $(shell command -v npx),$(BIOME) check --write)
 
 tests: .venv/ready photos
 	$(BIN)/pytest

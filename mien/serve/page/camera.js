@@ -11,8 +11,8 @@ const BY_DEVICE =
   "No picture leaves this device. Your mien server gets a row of numbers for each face, and says whose it is.";
 
 // The choice stays while the tab is open.
-let here = false,
-  opened = null; // whether this device looks, and a promise of what then does
+let here = false; // whether this device looks
+let opened = null; // a promise of what then does
 
 export function show(main) {
   const video = h("video", { playsInline: true, muted: true, hidden: true });
@@ -32,7 +32,7 @@ export function show(main) {
     said = "";
 
   const stop = () => {
-    stream?.getTracks().forEach((track) => track.stop());
+    for (const track of stream?.getTracks() ?? []) track.stop();
     stream = null;
     picture.hidden = video.hidden = true;
     boxes.replaceChildren();
@@ -70,7 +70,8 @@ export function show(main) {
     if (!here) return;
     status.textContent = "Getting the networks…";
     try {
-      await (opened ??= device.open(settings));
+      opened ??= device.open(settings);
+      await opened;
       status.textContent = stream ? "Looking…" : "The camera is off.";
     } catch (error) {
       opened = null;

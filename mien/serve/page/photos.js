@@ -44,7 +44,7 @@ async function look(one) {
     return;
   }
   one.found = found;
-  one.picture.querySelectorAll(".face").forEach((box) => box.remove());
+  for (const box of one.picture.querySelectorAll(".face")) box.remove();
   one.picture.append(...faceButtons(found, (face) => nameFace(one.photo, face, again)));
   one.caption.textContent = describe(one.name, found);
 }

@@ -148,7 +148,7 @@ async function runAll(name, cuts, size, run) {
   for (let start = 0; start < cuts.length; start += CUTS * size * size * 3) {
     const some = cuts.subarray(start, start + CUTS * size * size * 3);
     const found = await run(name, some, [some.length / (size * size * 3), size, size, 3]);
-    found.forEach(({ data }, i) => all[i].push(...data));
+    for (const [i, { data }] of found.entries()) all[i].push(...data);
   }
   return all;
 }

@@ -50,7 +50,10 @@ export function shrunk(whole, rows, columns) {
   for (let i = 0; i < rows; i++) {
     sums.fill(0);
     for (let d = down.first[i]; d < down.first[i + 1]; d++) {
-      if (down.at[d] !== row) addUp(whole, (row = down.at[d]), across, even, line);
+      if (down.at[d] !== row) {
+        row = down.at[d];
+        addUp(whole, row, across, even, line);
+      }
       const share = even ? 1 : down.share[d];
       for (let k = 0; k < width; k++) sums[k] += fround(share * line[k]);
     }

@@ -1,8 +1,8 @@
 // Recognition in a thread of its own, so that the page stays at hand: pixels in, faces and vectors out.
 
-import { InferenceSession, Tensor, env } from "/page/ort/ort.wasm.bundle.min.mjs";
+import { env, InferenceSession, Tensor } from "/page/ort/ort.wasm.bundle.min.mjs";
 
-import { SIZE, crop } from "./align.js";
+import { crop, SIZE } from "./align.js";
 import { detect } from "./mtcnn.js";
 import { opaque } from "./pixels.js";
 
@@ -34,13 +34,12 @@ async function look(pixels) {
 }
 
 async function embed(image, faces) {
-  const length = SIZE * SIZE * 3,
-    crops = new Uint8ClampedArray(faces.length * length);
-  faces.forEach(({ points }, i) => crop(image, points, crops.subarray(i * length, (i + 1) * length)));
   const vectors = [];
-  for (let i = 0; i < faces.length; i++) {
-    const one = new Uint8Array(crops.buffer, i * length, length);
-    vectors.push([...(await run("embed", one, [1, SIZE, SIZE, 3]))[0].data]);
+  for (const { points } of faces) {
+    const pixels = new Uint8ClampedArray(SIZE * SIZE * 3);
+    crop(image, points, pixels);
+    const [{ data }] = await run("embed", new Uint8Array(pixels.buffer), [1, SIZE, SIZE, 3]);
+    vectors.push([...data]);
   }
   return vectors;
 }
