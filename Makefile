@@ -71,7 +71,7 @@ $(ORT)/ort-wasm-simd-threaded.wasm:
 browser: .venv/ready photos page
 	$(PIP) playwright
 	npm install --silent --no-save --no-package-lock axe-core
-	$(BIN)/pytest tests/test_page.py
+	$(BIN)/pytest tests/serve/test_page.py
 
 screenshots: export MIEN_SCREENSHOTS := docs/page
 screenshots: browser

@@ -27,7 +27,7 @@ from mien.types import Embeddings, Match
 
 MODEL = "tiny-1a2b3c"
 DIM = 8
-DOCS = Path(__file__).parent.parent / "docs" / "facebank.md"
+DOCS = Path(__file__).parents[2] / "docs" / "facebank.md"
 
 
 def unit_vectors(count: int, *, seed: int = 0, dim: int = DIM) -> Embeddings:

@@ -51,7 +51,7 @@ def test_the_bytes_are_those_of_the_format(tmp_path: Path) -> None:
 
 def test_what_mxnet_has_written() -> None:
     """Pictures of colours that mxnet 1.9.1 has packed and read again; two hold the magic."""
-    folder = Path(__file__).parent / "mxnet"
+    folder = Path(__file__).parents[1] / "mxnet"
     theirs = {int(n): found for n, found in json.loads((folder / "read.json").read_text()).items()}
     records = Records(folder / "train.rec")
     assert records.images.tolist() == [1, 2, 3, 4, 5, 6]

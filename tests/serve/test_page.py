@@ -29,7 +29,7 @@ from mien.recognition.model import load, shipped
 pytest.importorskip("fastapi", reason="the service needs mien[serve]")
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 AXE = Path(os.environ.get("MIEN_AXE", "node_modules/axe-core/axe.min.js"))
 SHOTS = os.environ.get("MIEN_SCREENSHOTS")
 SCREENS = ({"width": 390, "height": 844}, {"width": 1280, "height": 860})

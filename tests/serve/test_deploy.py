@@ -21,7 +21,7 @@ from test_docs import extras, idle
 from mien.cli.options import FacebankPath
 from mien.cli.serve import TOKEN, serve
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 UNIT = (ROOT / "deploy" / "mien.service").read_text()
 VARIABLES = {TOKEN, get_args(FacebankPath)[1].envvar}

@@ -45,7 +45,7 @@ def test_python_2(lfw: Path, content: bytes) -> None:
 
 def test_a_file_that_python_2_has_written() -> None:
     """Of the pictures that mxnet has packed; see test_recordio."""
-    folder = Path(__file__).parent / "mxnet"
+    folder = Path(__file__).parents[1] / "mxnet"
     records = Records(folder / "train.rec")
     found = verification_set.read(folder / "lfw.bin")
     packed = [records.read(number) for number in (1, 2, 3, 6)]

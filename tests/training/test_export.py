@@ -91,7 +91,7 @@ def test_the_file_knows_nothing_of_where_it_was_made(
 ) -> None:
     content = exported[0].read_bytes()
     assert b".py" not in content
-    assert str(Path(__file__).parents[1]).encode() not in content
+    assert str(Path(__file__).parents[2]).encode() not in content
 
 
 def test_other_weights_are_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ from mien.training.prepare import check, write_original_layout
 from mien.types import Face, Image
 
 T = TypeVar("T")
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 prepare = partial(verb.prepare, detector=SquareFaces, workers=1)
 

@@ -42,7 +42,7 @@ COMMANDS = [
     for name, group in {"": app, **GROUPS}.items()
     for command in group.registered_commands
 ]
-PAGE = Path(__file__).parents[1] / "docs" / "json.md"
+PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 # Fields whose content has no fixed fields.
 FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published", "stages"}
 FREE |= {"parts", "gains"}
