@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class MienError(Exception):
@@ -58,10 +60,48 @@ class CannotWrite(MienError):
 
 
 class MissingExtra(MienError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed.
+
+    Args:
+        what: needs it.
+        extra: of this package, whose dependencies are missing.
+    """
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional package: pip install 'mien[{extra}]'")
+        super().__init__(what, extra)
+
+    def __str__(self) -> str:
+        what, extra = self.args
+        packages = " ".join(f"'{package}'" for package in _packages(extra))
+        install = packages or f"'.[{extra}]' in the folder of mien's source"
+        return f"{what} needs optional packages: pip install {install}"
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Around imports: a package that is missing or incomplete becomes a MissingExtra."""
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").startswith("mien"):
+            raise
+        raise MissingExtra(what, extra) from error
+
+
+def _packages(extra: str) -> list[str]:
+    """What an extra installs, by name: `mien[extra]` is of no use to who installed a folder."""
+    from importlib import metadata  # slow to import
+
+    try:
+        declared = metadata.requires("mien") or []
+    except metadata.PackageNotFoundError:
+        return []
+    packages = []
+    for requirement, _, marker in (one.partition(";") for one in declared):
+        if re.search(rf"""extra == ["']{extra}["']""", marker):
+            inner = re.match(r"mien\[(\w+)\]", requirement)
+            packages += _packages(inner[1]) if inner else [requirement.strip()]
+    return packages
 
 
 def cannot_write(path: object, error: OSError) -> CannotWrite:

@@ -4,10 +4,51 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import sys
+from collections.abc import Iterator
 
 import pytest
 
-from mien.errors import cannot_write, without_password
+import mien.serve.service  # noqa: F401 - has errors of its own
+from mien.errors import MienError, MissingExtra, cannot_write, needs_extra, without_password
+
+
+def subclasses(kind: type[MienError]) -> Iterator[type[MienError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from subclasses(below)
+
+
+@pytest.mark.parametrize("kind", [*subclasses(MienError)])
+def test_an_error_crosses_processes(kind: type[MienError]) -> None:
+    error = kind("drawing", "evaluate") if kind is MissingExtra else kind("a.jpg is empty")
+    error.add_note("where it was")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.__notes__) == (kind, str(error), ["where it was"])
+
+
+def test_what_an_extra_lacks_is_said_by_name() -> None:
+    assert str(MissingExtra("it", "coreml")).startswith("it needs optional packages: pip install '")
+    for package in ("pyarrow>=", "torch>=", "coremltools>="):  # those of the extras in it, too
+        assert f"'{package}" in str(MissingExtra("it", "coreml"))
+
+
+def test_without_the_installed_metadata_the_source_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    assert str(MissingExtra("it", "ray")).endswith(
+        "pip install '.[ray]' in the folder of mien's source"
+    )
+
+
+def test_only_other_packages_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    with pytest.raises(MissingExtra, match="it needs"), needs_extra("it", "ray"):
+        import sqlite3  # noqa: F401
+    with pytest.raises(ModuleNotFoundError), needs_extra("it", "ray"):
+        import mien.nowhere  # type: ignore[import-not-found]  # noqa: F401
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.benchmark.people import Embedded
-from mien.errors import MissingExtra
+from mien.errors import needs_extra
 from mien.recognition.grouping import group
 from mien.types import Embeddings
 
@@ -67,10 +67,8 @@ def compare(faces: Embedded, default: float, *, seeds: int = 5) -> list[Measured
     Raises:
         MissingExtra: scikit-learn is not installed.
     """
-    try:
+    with needs_extra("grouping faces", "cluster"):
         import sklearn.cluster  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtra("grouping faces", "cluster") from error
     ways = {**WAYS, "as mien cluster": (group, (default,))}
     found: dict[str, list[tuple[float, Grouping]]] = {way: [] for way in ways}
     for seed in range(seeds):

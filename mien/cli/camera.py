@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
@@ -29,7 +28,7 @@ from mien.cli.options import (
     Threshold,
 )
 from mien.cli.video import appearance_entry, clock
-from mien.errors import BadInput, without_password
+from mien.errors import BadInput, needs_extra, without_password
 
 if TYPE_CHECKING:
     from mien.recognition.model import Model

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import Json
-from mien.errors import BadInput
+from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
     from mien.types import Crops
@@ -77,7 +76,7 @@ def export(
         raise BadInput(f"a file for {to} holds neither: leave out --name and --calibration")
     if scaling and to != "onnx":
         raise BadInput(f"--scaling makes a model of a network, and not for {to}: give one of them")
-    with needs_extra("exporting"):
+    with needs_extra("exporting", "train"):
         from mien.training import checkpoint as checkpoints
         from mien.training.export import adopt, to_int8
         from mien.training.export import export as write

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Json, ModelArgument, Threshold
-from mien.errors import BadInput
+from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
     from mien.evaluation.protocol import Evaluation
@@ -347,7 +346,7 @@ def benchmark_embed(
 
 def _by_chance(text: str, folder: Path) -> Path:
     """A file of the network that a text such as mobileface:silu names."""
-    with needs_extra("timing a network"):
+    with needs_extra("timing a network", "train"):
         from mien.training.export import export_by_chance
     name, _, form = text.partition(":")
     path = folder / f"{text.replace(':', '-')}.onnx"

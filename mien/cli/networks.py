@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import Json
+from mien.errors import needs_extra
 
 
 def models(
@@ -81,7 +81,7 @@ def _networks(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _slim_options() -> list[dict[str, Any]]:
-    with needs_extra("building networks"):
+    with needs_extra("building networks", "train"):
         from mien.training.backbones.count import sizes
         from mien.training.backbones.slim import OPTIONS
     entries = []
@@ -104,7 +104,7 @@ def _builders(*, slim: bool) -> dict[str, Callable[..., Any]]:
 
 
 def _face_times(slim: bool) -> list[dict[str, float]]:
-    with needs_extra("measuring networks"):
+    with needs_extra("measuring networks", "train"):
         from mien.benchmark.networks import face_times
     return [asdict(taken) for taken in face_times(_builders(slim=slim)).values()]
 
@@ -162,7 +162,7 @@ def benchmark_train(
     as_json: Json = False,
 ) -> None:
     """Measure training: photos a second, beside the published formulation of the seesaw block."""
-    with needs_extra("training"):
+    with needs_extra("training", "train"):
         from mien.benchmark.train import rates
 
     measured = rates(

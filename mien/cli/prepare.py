@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import Json
-from mien.errors import BadInput
+from mien.errors import BadInput, needs_extra
 
 _SHOWN = 20  # skipped pictures that are named on stderr; prepare.json names all
 

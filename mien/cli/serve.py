@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
@@ -23,7 +22,7 @@ from mien.cli.options import (
     ModelName,
     Threshold,
 )
-from mien.errors import BadInput, without_password
+from mien.errors import BadInput, needs_extra, without_password
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import Json
-from mien.errors import BadInput
+from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
     from mien.training import TrainConfig
@@ -205,7 +204,7 @@ def train(
     given = dict(locals())
     for name in ("out", "net", "depth", "find_lr", "find_batch", "as_json"):
         del given[name]
-    with needs_extra("training"):
+    with needs_extra("training", "train"):
         from mien.training import TrainConfig
 
     given["backbone"] = OLD_NETWORKS.get(net, net).format(depth=depth)

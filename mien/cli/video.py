@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from mien.cli import console
-from mien.cli.extra import needs_extra
 from mien.cli.options import DEFAULT_MODEL, Json, ModelName
-from mien.errors import BadInput
+from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
     from mien.facebank.stores import Store

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MissingExtra
+from mien.errors import needs_extra
 from mien.evaluation.metrics import Roc
 
 _INK, _GREY, _PALE = "#222222", "#8a8a8a", "#e4e4e4"
@@ -122,10 +122,8 @@ def _styles() -> Iterator[dict[str, Any]]:
 
 
 def _canvas(title: str) -> tuple[Any, Any]:
-    try:
+    with needs_extra("drawing", "evaluate"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("drawing", "evaluate") from error
     figure = Figure(figsize=(6, 4.2), layout="constrained", facecolor="white")
     axes = figure.subplots()
     axes.set_title(title, color=_INK, loc="left", fontsize=11)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from mien.errors import BadFacebank, CannotWrite, MissingExtra
+from mien.errors import BadFacebank, CannotWrite, needs_extra
 from mien.facebank import key as keys
 from mien.facebank.index import cache
 from mien.facebank.rows import photo_checksum, row_checksum
@@ -128,10 +128,8 @@ def cipher() -> ModuleType:
     Raises:
         MissingExtra: it is not installed.
     """
-    try:
+    with needs_extra("encryption", "encryption"):
         from sqlcipher3 import dbapi2
-    except ModuleNotFoundError as error:
-        raise MissingExtra("encryption", "encryption") from error
     module: ModuleType = dbapi2
     return module
 

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from mien.errors import BadInput, MissingExtra
+from mien.errors import BadInput, needs_extra
 
 VARIABLE = "MIEN_KEY"  # the key itself
 FILE_VARIABLE = "MIEN_KEY_FILE"  # path of a file that holds it
@@ -61,11 +61,9 @@ def new_in_keyring(path: str | Path) -> str:
         BadInput: the system has no keyring, or it is locked.
         MissingExtra: the library for it is not installed.
     """
-    try:
+    with needs_extra("the system's keyring", "encryption"):
         import keyring
         import keyring.errors
-    except ModuleNotFoundError as error:
-        raise MissingExtra("the system's keyring", "encryption") from error
     key = secrets.token_hex(32)
     try:
         keyring.set_password(_SERVICE, str(Path(path).absolute()), key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BadInput, MissingExtra
+from mien.errors import BadInput, needs_extra
 from mien.types import Embeddings
 
 MOST = 30_000  # vectors: their distances take 3.6 GB
@@ -32,10 +32,8 @@ def group(vectors: Embeddings, threshold: float) -> NDArray[np.intp]:
             f"{len(vectors)} faces are too many to group at once, {MOST} is the most: "
             "take parts of the photos, or --min-face"
         )
-    try:
+    with needs_extra("grouping faces", "cluster"):
         from scipy.cluster.hierarchy import fcluster, linkage
-    except ModuleNotFoundError as error:
-        raise MissingExtra("grouping faces", "cluster") from error
     if len(vectors) < 2:
         return np.zeros(len(vectors), np.intp)
     labels = fcluster(linkage(_distances(vectors), "average"), 1 - threshold, "distance")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import MissingExtra
+from mien.errors import needs_extra
 from mien.evaluation.plots import calm
 from mien.files import write_atomically
 
@@ -59,10 +59,8 @@ def draw_rates(sweep: RateSweep, path: Path) -> None:
 
 
 def _figure(height: float) -> Any:
-    try:
+    with needs_extra("drawing a run", "train"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("drawing a run", "train") from error
     return Figure(figsize=(6, height), layout="constrained")
 
 

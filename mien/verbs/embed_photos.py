@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mien import files, images
-from mien.errors import BadInput, MissingExtra, cannot_write
+from mien.errors import BadInput, cannot_write, needs_extra
 from mien.parallel import ahead, at_once
 from mien.recognition.model import Model, load
 from mien.types import Progress, largest_face, silent
@@ -152,11 +152,9 @@ def _by_ray(
     chunks: Sequence[Sequence[str]], work: _Work, workers: int, cluster: str | None
 ) -> _Counted:
     """The same by Ray, which starts a worker again that has died, with the part it had."""
-    try:
+    with needs_extra("more than one worker", "ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise MissingExtra("more than one worker", "ray") from error
 
     class Worker:
         def __init__(self) -> None:
@@ -290,10 +288,8 @@ def _reader(source: str) -> Callable[[str], bytes]:
 
 
 def _parquet() -> Any:
-    try:
+    with needs_extra("writing Parquet", "embed"):
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("writing Parquet", "embed") from error
     return pq
 
 

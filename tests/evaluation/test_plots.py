@@ -51,5 +51,5 @@ def test_scores_and_cmc() -> None:
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'mien\[evaluate\]'"):
+    with pytest.raises(MissingExtra, match="'matplotlib>="):
         plots.roc({"a": CURVE}, "a set")

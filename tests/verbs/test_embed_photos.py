@@ -150,7 +150,7 @@ def test_several_workers_without_ray_say_what_to_install(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(MissingExtra, match=r"mien\[ray\]"):
+    with pytest.raises(MissingExtra, match=r"pip install .*'ray\[data\]"):
         embed_photos(str(photos), tmp_path / "a.parquet", fake, workers=2)
 
 

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from mien.errors import BadFacebank, BadInput, MissingExtra, UnknownPerson, without_password
+from mien.errors import BadFacebank, BadInput, UnknownPerson, needs_extra, without_password
 from mien.facebank.rows import Person, Photo, named, person_name, require_model
 from mien.facebank.stores import common
 from mien.types import Embeddings, Match
@@ -322,10 +322,8 @@ class MilvusStore:
     @contextmanager
     def _in_words(self) -> Iterator[None]:
         """Milvus's errors as ours."""
-        try:
+        with needs_extra(self.path, "milvus"):
             from pymilvus.exceptions import MilvusException
-        except ImportError as error:
-            raise MissingExtra(self.path, "milvus") from error
         try:
             yield
         except MilvusException as error:

@@ -17,8 +17,8 @@ from mien.errors import (
     BadFacebank,
     BadInput,
     CannotWrite,
-    MissingExtra,
     UnknownPerson,
+    needs_extra,
     without_password,
 )
 from mien.facebank.rows import Person, Photo, named, person_name, require_model
@@ -230,12 +230,11 @@ class PostgresStore:
     @contextmanager
     def _in_words(self) -> Iterator[None]:
         """PostgreSQL's errors as ours."""
-        try:
+        with needs_extra(self.path, "postgres"):
+            import pgvector.psycopg  # noqa: F401
             import psycopg
-
+        try:
             yield
-        except ImportError as error:
-            raise MissingExtra(self.path, "postgres") from error
         except psycopg.errors.UndefinedTable as error:
             raise BadFacebank(
                 f"no facebank at {self.path}: make one with mien enroll FOLDER"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BadInput, BadModel, MissingExtra
+from mien.errors import BadInput, BadModel, needs_extra
 from mien.parallel import processors
 from mien.recognition.onnx import graph
 
@@ -137,11 +137,8 @@ def import_openvino() -> Any:
 
 
 def _on_openvino(model: bytes, threads: int | None, otherwise: str) -> Callable[[Array], Array]:
-    try:
+    with needs_extra("OpenVINO", "openvino"):
         openvino = import_openvino()
-    except ModuleNotFoundError as error:
-        raise MissingExtra("OpenVINO", "openvino") from error
-
     settings = {"INFERENCE_NUM_THREADS": threads or processors(), "PERFORMANCE_HINT": "LATENCY"}
     core = openvino.Core()
     try:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mien.errors import BadInput, BadModel, MissingExtra
+from mien.errors import BadInput, BadModel, needs_extra
 from mien.recognition.onnx.session import import_openvino
 from mien.training.checkpoint import Checkpoint
 from mien.training.export.file import Deployed, crops_to_compare, embed_all, to_onnx
@@ -58,7 +57,7 @@ def to(target: str, checkpoint: Checkpoint, path: Path) -> Written:
     network.eval()
     crops = crops_to_compare()
     expected = embed_all(network, crops)
-    with _needs_extra(target):
+    with needs_extra(f"exporting to {target}", target):
         run = TARGETS[target](network, path)
     if run is None:
         return Written(path, target, None)
@@ -191,13 +190,3 @@ class _Planes(nn.Module):
 
 def _one_crop() -> torch.Tensor:
     return torch.from_numpy(crops_to_compare()[:1])
-
-
-@contextmanager
-def _needs_extra(target: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("mien"):
-            raise
-        raise MissingExtra(f"exporting to {target}", target) from error
