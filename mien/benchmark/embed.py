@@ -167,8 +167,8 @@ def _macs(node: dict[str, Any]) -> int:
 def _product(threads: int) -> Callable[[Crops], object]:
     """What multiplies two matrices once for each crop: the processor at its best."""
 
-    a, b, c = (graph.border(name, graph.FLOAT, SIDE, SIDE) for name in "abc")
-    model = graph.file([graph.node("MatMul", "ab", "c")], [], [a, b], [c])
+    a, b, c = (graph.value_info(name, graph.FLOAT, SIDE, SIDE) for name in "abc")
+    model = graph.model([graph.node("MatMul", "ab", "c")], [], [a, b], [c])
     network = session(model, threads=threads, otherwise="ONNX Runtime multiplies no matrices")
     left, right = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
 

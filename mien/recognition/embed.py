@@ -12,7 +12,7 @@ import numpy as np
 
 from mien.errors import BadModel
 from mien.recognition.onnx.protobuf import metadata
-from mien.recognition.onnx.session import chosen, failures, one_to_one
+from mien.recognition.onnx.session import default_runtime, load_network, runtime_errors
 from mien.types import Crops, Embeddings
 
 BATCH = 32  # crops per run: memory stays bounded however many faces a picture holds
@@ -90,13 +90,13 @@ class OnnxEmbedder:
             canary = np.array(self.card.canary, np.float32)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
-        self.runtime = runtime or chosen()
+        self.runtime = runtime or default_runtime()
         try:
-            self._run = one_to_one(
+            self._run = load_network(
                 content, runtime=self.runtime, threads=threads, otherwise=unusable
             )
             found = self(canary_crop())[0]
-        except failures(IndexError, TypeError, ValueError) as error:
+        except runtime_errors(IndexError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
         same = found.shape == canary.shape == (self.dim,)
         if not same or not (np.abs(found - canary) < self._tolerance()).all():

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien.facebank.index import INDEXES, exact, int8
+from mien.facebank.index import INDEXES, exact, int8, matmul
 from mien.facebank.index.exact import ExactIndex
 from mien.facebank.index.int8 import Int8Index
-from mien.recognition.onnx import session
 from mien.types import Embeddings
 
 
@@ -112,14 +111,14 @@ def test_blocks_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_largest_sums_are_added_without_error(
     flags: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "CPUINFO", tmp_path / "cpuinfo")
-    session.CPUINFO.write_text(flags)
+    monkeypatch.setattr(matmul, "CPUINFO", tmp_path / "cpuinfo")
+    matmul.CPUINFO.write_text(flags)
     blocks = np.full((2, 512, 3), 64, np.int8)
     blocks[:, :, 1] = -64
     blocks[1, ::2] = 0
     rows = np.array([[255] * 512, [0] * 512, [1, 255] * 256], np.uint8)
     expected = (rows.astype(int) - 128) @ blocks.astype(int)
-    multiply = session.product(blocks, 128)
+    multiply = matmul.multiplier(blocks, 128)
     np.testing.assert_array_equal(multiply(rows), expected)
     for row, sums in zip(rows, expected.swapaxes(0, 1), strict=True):
         np.testing.assert_array_equal(np.hstack(multiply(row[None])), sums.reshape(1, -1))
@@ -129,12 +128,12 @@ def test_a_single_row_needs_no_copy_of_the_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text("flags : avx2")
-    monkeypatch.setattr(session, "CPUINFO", tmp_path / "cpuinfo")
-    made = Mock(wraps=session._multiplier)
-    monkeypatch.setattr(session, "_multiplier", made)
+    monkeypatch.setattr(matmul, "CPUINFO", tmp_path / "cpuinfo")
+    made = Mock(wraps=matmul._session)
+    monkeypatch.setattr(matmul, "_session", made)
     np.ones((2, 4, 6), np.int8).tofile(tmp_path / "blocks")
     blocks = np.memmap(tmp_path / "blocks", np.int8, mode="r", shape=(2, 4, 6))
-    multiply = session.product(blocks, 128)
+    multiply = matmul.multiplier(blocks, 128)
     for count, sessions in ((1, 1), (1, 1), (2, 2), (3, 2)):
         assert (np.array(multiply(np.full((count, 4), 129, np.uint8))) == 4).all()
         assert made.call_count == sessions

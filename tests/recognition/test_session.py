@@ -47,12 +47,12 @@ def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
 
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIEN_RUNTIME", raising=False)
-    assert session.chosen() == "onnxruntime"
+    assert session.default_runtime() == "onnxruntime"
     monkeypatch.setenv("MIEN_RUNTIME", "openvino")
-    assert session.chosen() == "openvino"
+    assert session.default_runtime() == "openvino"
     monkeypatch.setenv("MIEN_RUNTIME", "tensorrt")
     with pytest.raises(BadInput, match="'tensorrt'"):
-        session.chosen()
+        session.default_runtime()
 
 
 @needs_openvino
@@ -67,13 +67,13 @@ def test_both_runtimes_compute_the_same() -> None:
 @needs_openvino
 def test_openvino_refuses_what_is_no_network() -> None:
     with pytest.raises(BadModel, match="of no use"):
-        session.one_to_one(b"\x08\x08", runtime="openvino", otherwise="of no use")
+        session.load_network(b"\x08\x08", runtime="openvino", otherwise="of no use")
 
 
 @pytest.mark.skipif(not without, reason="OpenVINO is installed")
 def test_openvino_that_is_not_installed() -> None:
     with pytest.raises(MissingExtra, match="openvino"):
-        session.one_to_one(b"", runtime="openvino", otherwise="of no use")
+        session.load_network(b"", runtime="openvino", otherwise="of no use")
 
 
 def test_a_damaged_network_is_refused_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.facebank.index.exact import check, largest
-from mien.recognition.onnx.session import product
+from mien.facebank.index.matmul import multiplier
 from mien.types import Embeddings, Scores
 
 # Rows that are multiplied at a time: their sums fit the processor's cache, where those of many more
@@ -83,7 +83,7 @@ class Int8Index:
         for start, end, size in ((0, whole, BLOCK), (whole, len(rows), len(rows) - whole)):
             if start < end:
                 blocks = codes.values[start * dim : end * dim].reshape(-1, dim, size)
-                self._products.append(product(blocks, QUERY_LIMIT + 1))
+                self._products.append(multiplier(blocks, QUERY_LIMIT + 1))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -119,7 +119,7 @@ class _Network:
             return one
         name = f"w{len(self._constants)}"
         array = one.astype(np.float32) if one.dtype == float else one
-        self._constants.append(graph.constant(name, array))
+        self._constants.append(graph.initializer(name, array))
         return name
 
     def pool(self, x: str, side: int) -> str:
@@ -169,11 +169,11 @@ class _Network:
             parts = [self.add("Transpose", part, perm=[0, 2, 3, 1]) for part in parts]
         place = ("H", "W") if everywhere else ()
         ends = [
-            graph.border(part, graph.FLOAT, "N", *place, number)
+            graph.value_info(part, graph.FLOAT, "N", *place, number)
             for part, number in zip(parts, numbers, strict=True)
         ]
-        start = graph.border(PIXELS, graph.UINT8, "N", "rows", "columns", 3)
-        return graph.file(self._nodes, self._constants, [start], ends)
+        start = graph.value_info(PIXELS, graph.UINT8, "N", "rows", "columns", 3)
+        return graph.model(self._nodes, self._constants, [start], ends)
 
 
 def _one_class(parts: Sequence[Array]) -> Array:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -148,12 +149,16 @@ class MTCNN:
 
     def _share(self, network: Any, parts: list[Image]) -> list[list[Floats]]:
         """What a network says of each part; threads take one after the other."""
-        todo = iter(enumerate(parts))
+        todo = deque(range(len(parts)))  # whose popleft no two threads win
         said: list[list[Floats]] = [[]] * len(parts)
 
         def work() -> None:
-            for i, pixels in todo:
-                said[i] = network.run(None, {PIXELS: pixels})
+            while True:
+                try:
+                    i = todo.popleft()
+                except IndexError:
+                    return
+                said[i] = network.run(None, {PIXELS: parts[i]})
 
         helpers = [self._helpers.submit(work) for _ in range(min(self._threads, len(parts)) - 1)]
         work()

@@ -1,7 +1,7 @@
 """Writes ONNX files: a graph of operations and the arrays that they take.
 
-The package `onnx` does this and more, but is large and needed for training only.  Numbers are those
-of the fields and types in onnx.proto3.
+The package `onnx` does this and more, but is large and only training needs it.  The numbers are
+those of the fields and types in onnx.proto3.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ def _attribute(name: str, value: int | list[int]) -> bytes:
     return field(1, name) + b"".join(field(8, one) for one in value) + field(20, _INTS)
 
 
-def constant(name: str, array: NDArray[Any]) -> bytes:
+def initializer(name: str, array: NDArray[Any]) -> bytes:
     """An array that operations take by its name: float32, uint8 or int64."""
     shape = b"".join(field(1, size) for size in array.shape)
     return shape + field(2, _KINDS[array.dtype]) + field(8, name) + field(9, array.tobytes())
 
 
-def constant_elsewhere(name: str, kind: int, shape: Sequence[int], size: int) -> bytes:
-    """An array of so many bytes that comes with the session's options, not with the file."""
+def external_initializer(name: str, kind: int, shape: Sequence[int], size: int) -> bytes:
+    """An array of `size` bytes that comes with the session's options, not with the file."""
     place = {"location": "memory", "length": str(size)}
     where = b"".join(field(13, field(1, key) + field(2, value)) for key, value in place.items())
     sizes = b"".join(field(1, size) for size in shape)
     return sizes + field(2, kind) + field(8, name) + where + field(14, 1)
 
 
-def border(name: str, kind: int, *shape: int | str) -> bytes:
-    """An input or output of the whole; a size that is a name may be any."""
+def value_info(name: str, kind: int, *shape: int | str) -> bytes:
+    """The name, type and shape of an input or output; a size that is a name is free."""
     each = b"".join(field(1, field(1 if isinstance(one, int) else 2, one)) for one in shape)
     return field(1, name) + field(2, field(1, field(1, kind) + field(2, each)))
 
 
-def file(
+def model(
     nodes: Iterable[bytes],
     constants: Iterable[bytes],
     inputs: Iterable[bytes],

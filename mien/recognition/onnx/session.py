@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from mien.errors import BadInput, BadModel, needs_extra
 from mien.parallel import processors
-from mien.recognition.onnx import graph
 
 RUNTIMES = ("onnxruntime", "openvino")
-CPUINFO = Path("/proc/cpuinfo")
 
 Array = NDArray[Any]
 
@@ -41,26 +39,38 @@ def session(
     Raises:
         BadModel: missing or damaged; says `otherwise`.
     """
-    import onnxruntime as ort  # slow to import, and not every command runs a network
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or processors()
-    options.inter_op_num_threads = 1
-    # Threads that spin while they wait take the processor from the next network.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings = options(threads)
     if profile:
-        options.enable_profiling, options.profile_file_prefix = True, profile
-    options.log_severity_level = 4  # what goes wrong is raised, not printed
+        settings.enable_profiling, settings.profile_file_prefix = True, profile
     try:
-        content = model.read_bytes() if isinstance(model, Path) else model
-        # Without its fallback, which prints to stdout and tries the same again.
-        return ort.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
-    except failures(OSError) as error:
+        return start(model.read_bytes() if isinstance(model, Path) else model, settings)
+    except runtime_errors(OSError) as error:
         raise BadModel(otherwise) from error
 
 
+def options(threads: int | None = None) -> Any:
+    """The options of a session that works on so many threads; by default on all processors."""
+    import onnxruntime as ort  # slow to import, and not every command runs a network
+
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads or processors()
+    settings.inter_op_num_threads = 1
+    # Threads that spin while they wait take the processor from the next network.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = 4  # what goes wrong is raised, not printed
+    return settings
+
+
+def start(model: bytes, settings: Any) -> Any:
+    """A session of ONNX Runtime with `options`; raises `runtime_errors`."""
+    import onnxruntime as ort
+
+    # Without its fallback, which prints to stdout and tries the same again.
+    return ort.InferenceSession(model, settings, ["CPUExecutionProvider"], enable_fallback=0)
+
+
 @cache
-def failures(*besides: type[Exception]) -> tuple[type[Exception], ...]:
+def runtime_errors(*besides: type[Exception]) -> tuple[type[Exception], ...]:
     """What ONNX Runtime and OpenVINO raise of a network that they cannot load, or cannot run.
 
     Args:
@@ -81,7 +91,7 @@ def failures(*besides: type[Exception]) -> tuple[type[Exception], ...]:
     )
 
 
-def chosen() -> str:
+def default_runtime() -> str:
     """Which of `RUNTIMES` embeds: what MIEN_RUNTIME says, else ONNX Runtime.
 
     Raises:
@@ -93,15 +103,7 @@ def chosen() -> str:
     return name
 
 
-def _processor() -> set[str]:
-    """What the processor can do, where there is a file to ask."""
-    try:
-        return set(CPUINFO.read_text("ascii", errors="replace").split())
-    except OSError:
-        return set()
-
-
-def one_to_one(
+def load_network(
     model: bytes, *, runtime: str, threads: int | None = None, otherwise: str
 ) -> Callable[[Array], Array]:
     """A network of one input and one output, ready to be called on a batch of any size.
@@ -156,71 +158,3 @@ def _on_openvino(model: bytes, threads: int | None, otherwise: str) -> Callable[
             return np.concatenate([request.infer({0: one[None]})[0] for one in batch])
 
     return run
-
-
-def product(
-    blocks: NDArray[np.int8], zero: int
-) -> Callable[[NDArray[np.uint8]], Sequence[NDArray[np.int32]]]:
-    """The function from rows, (M, D), to the sums of (rows - zero) @ blocks, exact.
-
-    The sums are parts of (M, blocks * B): of each block, or of all where that takes no copying.
-    Where ONNX Runtime can, it multiplies a single row by the blocks as they lie in memory, which
-    may be a file's; for anything else it packs a copy of them, when first asked.
-
-    Args:
-        blocks: (blocks, D, B), contiguous, of absolute values up to 64; they must not change.
-        zero: the number that stands for zero in the rows.
-    """
-    packed = cache(lambda: _multiplier(blocks, zero, given=False))
-    flags = _processor()
-    if "avx2" not in flags or "amx_int8" in flags:
-        return lambda rows: packed().run(None, {"q": rows})
-
-    in_place = _multiplier(blocks, 0, given=True)  # with any other zero it would pack at each call
-    zeros = np.full((1, blocks.shape[1]), zero, np.uint8)
-    too_much = in_place.run(None, {"q": zeros, "w": blocks})[0]
-
-    def multiply(rows: NDArray[np.uint8]) -> Sequence[NDArray[np.int32]]:
-        if len(rows) > 1:
-            several: list[NDArray[np.int32]] = packed().run(None, {"q": rows})
-            return several
-        sums: NDArray[np.int32] = in_place.run(None, {"q": rows, "w": blocks})[0]
-        sums -= too_much
-        return [sums.reshape(1, -1)]
-
-    return multiply
-
-
-def _multiplier(blocks: NDArray[np.int8], zero: int, *, given: bool) -> Any:
-    """A session that multiplies "q" by "w", which is given as well and all blocks, or by each."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = processors()
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    names = ["w"] if given else [f"w{i}" for i in range(len(blocks))]
-    if not given:
-        values = [ort.OrtValue.ortvalue_from_numpy(block) for block in blocks]
-        options.add_external_initializers(names, values)
-    network = _matmul_integer(names, blocks.shape, zero, given=given)
-    return ort.InferenceSession(network, options, ["CPUExecutionProvider"])
-
-
-def _matmul_integer(names: list[str], shape: tuple[int, ...], zero: int, *, given: bool) -> bytes:
-    """An ONNX file of a MatMulInteger by each name: an input of this shape, or one block of it.
-
-    Blocks come from outside, and are constants, which ONNX Runtime packs if they are matrices.
-    """
-    stack, inner, columns = shape
-    before = (stack,) if given else ()
-    nodes = [graph.node("MatMulInteger", ["q", name, "zero"], [f"q{name}"]) for name in names]
-    constants = [graph.constant("zero", np.array(zero, np.uint8))]
-    inputs = [graph.border("q", graph.UINT8, "M", inner)]
-    if given:
-        inputs += [graph.border(name, graph.INT8, *shape) for name in names]
-    else:
-        block, size = (inner, columns), inner * columns
-        constants += [graph.constant_elsewhere(name, graph.INT8, block, size) for name in names]
-    outputs = [graph.border(f"q{name}", graph.INT32, *before, "M", columns) for name in names]
-    return graph.file(nodes, constants, inputs, outputs)

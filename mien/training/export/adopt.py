@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
 from mien.recognition.embed import Card
-from mien.recognition.onnx.session import failures, one_to_one
+from mien.recognition.onnx.session import load_network, runtime_errors
 from mien.training.export.file import TOLERANCE, crops_to_compare, make_card
 from mien.training.teacher import INPUTS
 
@@ -57,11 +57,11 @@ def adopt(
         _surround(proto, scaling)
     except (OSError, DecodeError, IndexError, ValueError) as error:
         raise BadModel(strange) from error
-    run = one_to_one(proto.SerializeToString(), runtime="onnxruntime", otherwise=strange)
+    run = load_network(proto.SerializeToString(), runtime="onnxruntime", otherwise=strange)
     crops = crops_to_compare()
     try:
         together, alone = run(crops), np.concatenate([run(one[None]) for one in crops])
-    except failures() as error:
+    except runtime_errors() as error:
         raise BadModel(strange) from error
     if together.shape != alone.shape or not np.abs(together - alone).max() < TOLERANCE:
         raise BadModel(f"{network} can look at one face at a time only: give another")

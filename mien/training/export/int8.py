@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
 from mien.recognition.embed import Card, OnnxEmbedder, canary_crop
-from mien.recognition.onnx.session import one_to_one
+from mien.recognition.onnx.session import load_network
 from mien.training.export.file import require_its_own
 from mien.types import Crops
 
@@ -64,11 +64,11 @@ def to_int8(
         precision="int8",
     )
     proto = _quantised(content, crops)
-    run = one_to_one(
+    run = load_network(
         proto.SerializeToString(), runtime="onnxruntime", otherwise=f"{out} would not run"
     )
     card = replace(card, canary=[round(float(value), 6) for value in run(canary_crop())[0]])
-    before = one_to_one(content, runtime="onnxruntime", otherwise=f"{model} is no model")
+    before = load_network(content, runtime="onnxruntime", otherwise=f"{model} is no model")
     like = float((before(crops[:BATCH]) * run(crops[:BATCH])).sum(axis=1).mean())
     if not like > LIKE:
         raise BadModel(f"{out} would be too unlike its model: mean cosine {like:.3f}, under {LIKE}")
