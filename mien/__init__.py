@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from mien.images import read, write
     from mien.recognition.model import Model, load
     from mien.recognition.thresholds import Impostors
-    from mien.types import Face, Match, NamedFace, Picture
+    from mien.types import Face, Match, NamedFace, Picture, Skipped
     from mien.verbs.album import Album
     from mien.verbs.cluster import Clusters, cluster
     from mien.verbs.compare import Comparison, compare
     from mien.verbs.enroll import Enrolment, enroll, rebuild
     from mien.verbs.health import Health, examine
-    from mien.verbs.identify import Seen, Skipped, identify
+    from mien.verbs.identify import Seen, identify
 
 # Else ONNX Runtime keeps an identifier of the machine in the cache and sends events to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -129,6 +129,7 @@ _HOME = {  # where each name is; imported when it is first asked for
             "Match",
             "NamedFace",
             "Picture",
+            "Skipped",
         ),
         "mien.verbs.album": ("Album",),
         "mien.verbs.cluster": (
@@ -150,7 +151,6 @@ _HOME = {  # where each name is; imported when it is first asked for
         ),
         "mien.verbs.identify": (
             "Seen",
-            "Skipped",
             "identify",
         ),
     }.items()

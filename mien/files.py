@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mien.errors import BadInput, cannot_write
+from mien.types import Skipped
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _NAMED = (*EXTENSIONS, ".heic", ".heif")  # by `walk`: of what phones write, nothing is passed over
@@ -84,7 +85,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], dict[Path, str]]:
+def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], list[Skipped]]:
     """Whose each photo is, and why others are nobody's.
 
     Raises:
@@ -92,13 +93,13 @@ def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], dict[Path, st
     """
     if not Path(folder).is_dir():
         raise BadInput(f"{folder} is no folder: name one that holds a folder for each person")
-    person_of, skipped = {}, {}
+    person_of, skipped = {}, []
     for path in walk([folder]):
         person, *rest = path.relative_to(folder).parts
         if rest:
             person_of[path] = person
         else:
-            skipped[path] = f"{path} lies in no person's folder"
+            skipped.append(Skipped(path, f"{path} lies in no person's folder"))
     return person_of, skipped
 
 

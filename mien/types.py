@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,13 @@ def require_picture(image: Image) -> None:
 def largest_face(faces: Sequence[Face]) -> Face:
     """The face that takes most of a picture; there must be one."""
     return max(faces, key=lambda face: face.size)
+
+
+class Skipped(NamedTuple):
+    """A photo or video that could not be used, and why."""
+
+    path: Path
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

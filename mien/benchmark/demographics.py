@@ -21,7 +21,7 @@ from mien.errors import BadInput
 from mien.evaluation.protocol import impostor_scores
 from mien.files import walk
 from mien.recognition.model import Model
-from mien.types import Embeddings, Progress, silent
+from mien.types import Embeddings, Progress, Skipped, silent
 
 AGES = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 116))
 SEXES = ("male", "female")
@@ -48,7 +48,7 @@ class Labelled:
 
     vectors: Embeddings  # (N, D) of unit length
     groups: tuple[tuple[str, ...], ...]  # N times an age and, of adults, a sex and an origin
-    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be used, and why
+    skipped: tuple[Skipped, ...]  # photos that cannot be used, and why
 
 
 def groups(name: str) -> tuple[str, ...]:
@@ -73,14 +73,14 @@ def embed(
     labelled = [path for path in walk([folder]) if groups(path.name)]
     drawn = np.sort(np.random.default_rng(seed).permutation(len(labelled))[:photos])
     paths = [labelled[k] for k in drawn]
-    vectors, unusable = embed_photos(model, paths, progress)
-    shown = tuple(groups(path.name) for path in paths if path not in unusable)
+    vectors, used, unusable = embed_photos(model, paths, progress)
+    shown = tuple(groups(path.name) for path in used)
     if len(shown) < 2:
         raise BadInput(
             f"{folder} has {len(shown)} usable photos that are named AGE_SEX_ORIGIN_..., as those"
             " of UTKFace: two are needed at least"
         )
-    return Labelled(vectors, shown, tuple(unusable.items()))
+    return Labelled(vectors, shown, tuple(unusable))
 
 
 def differentials(faces: Labelled, threshold: float) -> list[Differential]:

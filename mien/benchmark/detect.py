@@ -16,7 +16,7 @@ import numpy as np
 from mien import images
 from mien.errors import BadInput
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.types import Detector, Image
+from mien.types import Detector, Image, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Count:
     photos: int  # that could be read
     faces: int  # in all of them
     missed: tuple[Path, ...]  # photos without a face
-    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be read, each with the reason
+    skipped: tuple[Skipped, ...]  # photos that cannot be read, each with the reason
     seconds: float  # for each photo read, the detector alone
 
 
@@ -50,7 +50,7 @@ def count(paths: Iterable[Path], detector: Detector) -> Count:
         try:
             image = images.read(path)
         except BadInput as error:
-            skipped.append((path, str(error)))
+            skipped.append(Skipped(path, str(error)))
             continue
         found, spent = _timed(detector, image)
         photos += 1

@@ -13,7 +13,7 @@ from mien import files
 from mien.errors import BadInput
 from mien.recognition.align import largest
 from mien.recognition.model import Model
-from mien.types import Embeddings, Progress, silent
+from mien.types import Embeddings, Progress, Skipped, silent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +23,7 @@ class Embedded:
     vectors: Embeddings  # (N, D)
     person: NDArray[np.intp]  # (N,) from 0 to P - 1
     people: int  # P
-    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be used, and why
+    skipped: tuple[Skipped, ...]  # photos that cannot be used, and why
 
     @property
     def photos_each(self) -> NDArray[np.intp]:
@@ -38,22 +38,24 @@ def embed(model: Model, folder: Path, progress: Progress = silent) -> Embedded:
         BadInput: no photos there, or fewer than four people of whom one can be used.
     """
     person_of, skipped = files.photos_of_people(folder)
-    vectors, unusable = embed_photos(model, list(person_of), progress)
-    names = [person for path, person in person_of.items() if path not in unusable]
+    vectors, used, unusable = embed_photos(model, list(person_of), progress)
+    names = [person_of[path] for path in used]
     if len(set(names)) < 4:
         raise BadInput(f"{folder} has usable photos of {len(set(names))} people: four are needed")
     unique, person = np.unique(names, return_inverse=True)
-    return Embedded(vectors, person, len(unique), tuple((skipped | unusable).items()))
+    return Embedded(vectors, person, len(unique), (*skipped, *unusable))
 
 
 def embed_photos(
     model: Model, paths: Sequence[Path], progress: Progress = silent
-) -> tuple[Embeddings, dict[Path, str]]:
-    """The vectors of the largest face of each photo that can be used, and why others cannot."""
-    vectors, unusable = [], {}
+) -> tuple[Embeddings, list[Path], list[Skipped]]:
+    """The vectors of the largest faces, the photos that have one, and why others have not."""
+    vectors, used, unusable = [], [], []
     for path in progress(paths, "embedding"):
         try:
             vectors.append(model.embedder(largest(path, model.detector)[None])[0])
         except BadInput as error:
-            unusable[path] = str(error)
-    return np.array(vectors, np.float32), unusable
+            unusable.append(Skipped(path, str(error)))
+        else:
+            used.append(path)
+    return np.array(vectors, np.float32), used, unusable

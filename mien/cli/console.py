@@ -7,13 +7,15 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from mien.types import Skipped
 
 NO = 1  # done, and the answer is no
 CANNOT = 2  # not done
@@ -44,14 +46,14 @@ def note_nobody(place: str) -> None:
     note(f"nobody is in {place} yet: run mien enroll FOLDER")
 
 
-def note_skipped(skipped: Sequence[tuple[Path, str]]) -> int:
+def note_skipped(skipped: Sequence[Skipped]) -> int:
     """Say which photos were skipped, and why; how many they were."""
     for path, reason in skipped:
         note("skipped " + (reason if str(path) in reason else f"{path}: {reason}"))
     return len(skipped)
 
 
-def skips(skipped: Sequence[tuple[Path, str]]) -> list[dict[str, str]]:
+def skips(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
     """The same, as documents have it."""
     return [{"path": str(path), "reason": reason} for path, reason in skipped]
 

@@ -55,6 +55,7 @@ def prepare(
         raise BadInput("--check DIR reads what is there: give no PATH and no --out beside it")
     with needs_extra("prepared data", "data"):
         from mien.training import prepare as verb
+    from mien.types import Skipped
 
     if check is not None:
         prepared = verb.check(check)
@@ -71,7 +72,7 @@ def prepare(
         if original_layout:
             verb.write_original_layout(prepared, out, console.progress)
     report = prepared.report
-    skipped = [(Path(skip["path"]), skip["reason"]) for skip in report["skipped"]]
+    skipped = [Skipped(Path(skip["path"]), skip["reason"]) for skip in report["skipped"]]
     if as_json:
         console.document({"out": str(check or out), **report})
     else:

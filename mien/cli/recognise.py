@@ -33,8 +33,9 @@ from mien.video import EXTENSIONS, copy_name, is_video
 if TYPE_CHECKING:
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
+    from mien.types import Skipped
     from mien.verbs.enroll import Enrolment
-    from mien.verbs.identify import Seen, Skipped
+    from mien.verbs.identify import Seen
 
 
 def enroll(
@@ -99,7 +100,7 @@ def enroll(
         folder = own_file(facebank).parent / "people"
     if folder is None and not cluster:
         raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
-    unusable: tuple[tuple[Path, str], ...] = ()
+    unusable: tuple[Skipped, ...] = ()
     source = folder or CLUSTERS
     if cluster and name is not None:
         source, unusable = cut(source, cluster, name)
@@ -304,16 +305,18 @@ def _entries(
     looked: Iterable[Seen | Skipped], copies: dict[Path, Path], score: bool
 ) -> Iterator[dict[str, Any]]:
     """What is printed of each photo, once its copy is written; what was skipped is noted too."""
+    from mien.types import Skipped
+
     for seen in looked:
         entry = _entry(seen, copies, score)
         if "reason" in entry:
-            console.note_skipped([(Path(entry["path"]), entry["reason"])])
+            console.note_skipped([Skipped(Path(entry["path"]), entry["reason"])])
         yield entry
 
 
 def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[str, Any]:
     from mien import draw, images
-    from mien.verbs.identify import Skipped
+    from mien.types import Skipped
 
     if isinstance(seen, Skipped):
         return {"path": str(seen.path), "reason": seen.reason}

@@ -82,13 +82,15 @@ def clip_entries(
     score: bool,
 ) -> Iterator[dict[str, Any]]:
     """What is printed of videos: each sighting when it is over, and the video when it is."""
+    from mien.types import Skipped
+
     if part.end is not None and part.end <= part.start:
         raise BadInput(f"--end {part.end:g} must come after --start {part.start:g}")
     for path in paths:
         try:
             yield from _clip(path, model, facebank, part, copies.get(path), score=score)
         except BadInput as error:
-            console.note_skipped([(path, str(error))])
+            console.note_skipped([Skipped(path, str(error))])
             yield {"path": str(path), "reason": str(error)}
 
 

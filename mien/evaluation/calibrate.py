@@ -22,7 +22,7 @@ from mien.evaluation.protocol import genuine_scores, impostor_scores
 from mien.recognition.align import largest
 from mien.recognition.model import Model
 from mien.recognition.thresholds import Impostors, require_rate, template_gains, threshold_at_fmr
-from mien.types import Embeddings, Progress, Scores, silent
+from mien.types import Embeddings, Progress, Scores, Skipped, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -49,7 +49,7 @@ class Calibration:
     photos: int
     impostor_pairs: int  # pairs of two people
     genuine_pairs: int  # pairs of one person
-    skipped: tuple[tuple[Path, str], ...]  # not to be used, and why
+    skipped: tuple[Skipped, ...]  # not to be used, and why
 
     def to_json(self) -> dict[str, Any]:
         """The fields above as what can be printed as JSON; what was skipped as path and reason."""
@@ -90,7 +90,7 @@ def calibrate(
         try:
             rows[path] = model.embedder(largest(path, model.detector)[None])[0]
         except BadInput as error:
-            skipped[path] = str(error)
+            skipped.append(Skipped(path, str(error)))
     whose = [person_of[path] for path in rows]
     _require_pairs(whose, fmr, folder)
     embeddings = np.array(list(rows.values()), np.float32)
@@ -107,7 +107,7 @@ def calibrate(
         photos=len(whose),
         impostor_pairs=len(impostors),
         genuine_pairs=len(genuine),
-        skipped=tuple(skipped.items()),
+        skipped=tuple(skipped),
     )
 
 

@@ -21,7 +21,7 @@ from mien.evaluation.protocol import BATCH, Evaluation, Identification, Verifica
 from mien.recognition import align
 from mien.recognition.align import crop
 from mien.recognition.model import Model
-from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, silent
+from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, Skipped, silent
 
 MAX_PHOTOS = 10_000  # of people: all their pairs are 50 million, and take 4 GB
 
@@ -176,7 +176,7 @@ def _on_people(
             try:
                 face = align.largest(path, models[0].detector)
             except BadInput as error:
-                skipped[path] = str(error)
+                skipped.append(Skipped(path, str(error)))
                 continue
             whose.append(person_of[path])
             yield face
@@ -190,7 +190,7 @@ def _on_people(
             mirror,
             len(rows),
             protocol.all_pairs(rows, whose),
-            skipped=tuple(skipped.items()),
+            skipped=tuple(skipped),
             identification=protocol.identification(rows, whose, seed=seed),
         )
         for model, mirror, rows in embedded
@@ -232,7 +232,7 @@ def _evaluation(
     told: Verification,
     *,
     missed: tuple[str, ...] = (),
-    skipped: tuple[tuple[Path, str], ...] = (),
+    skipped: tuple[Skipped, ...] = (),
     identification: Identification | None = None,
 ) -> Evaluation:
     return Evaluation(

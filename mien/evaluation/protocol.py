@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +18,7 @@ from mien.errors import BadInput
 from mien.evaluation import metrics
 from mien.evaluation.verification_set import VerificationSet
 from mien.recognition.embed import views
-from mien.types import Crops, Embeddings, Progress, Scores, silent
+from mien.types import Crops, Embeddings, Progress, Scores, Skipped, silent
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # false-accept rates
 FPIRS = (1e-1, 1e-2, 1e-3)  # false-positive identification rates
@@ -92,7 +91,7 @@ class Evaluation:
     mirror: bool  # embeddings are the mean with the mirrored crop's
     photos: int  # that were embedded
     missed: tuple[str, ...]  # of them without a detected face; they count all the same
-    skipped: tuple[tuple[Path, str], ...]  # photos that do not count, and why
+    skipped: tuple[Skipped, ...]  # photos that do not count, and why
     verification: Verification
     own: metrics.Rates  # at the threshold stored with the model
     identification: Identification | None  # None: the set is pairs, not people

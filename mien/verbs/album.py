@@ -27,7 +27,7 @@ from mien.errors import BadInput, CannotWrite, UnknownPerson
 from mien.facebank.stores import Store
 from mien.parallel import ahead
 from mien.recognition.model import Model
-from mien.types import Match, Progress, silent
+from mien.types import Match, Progress, Skipped, silent
 
 APPLICATION_ID = int.from_bytes(b"miea")
 FORMAT = 1
@@ -99,7 +99,7 @@ class Update:
     added: int  # looked at: new, or changed since
     kept: int
     removed: int  # gone from the folder
-    skipped: tuple[tuple[Path, str], ...]  # that cannot be read, and why
+    skipped: tuple[Skipped, ...]  # that cannot be read, and why
 
 
 class Album:
@@ -173,9 +173,9 @@ class Album:
             self._db.executemany("DELETE FROM photo WHERE id = ?", [(one,) for one in gone])
         with self._in_words():
             rows = self._db.execute("SELECT path, reason FROM photo WHERE reason NOTNULL")
-            skipped = [(Path(path), reason) for path, reason in rows]
-        skipped = [(path, reason) for path, reason in skipped if path.is_relative_to(root)]
-        skipped += [(path, "its name is not UTF-8: rename it") for path in unnamed]
+            skipped = [Skipped(Path(path), reason) for path, reason in rows]
+        skipped = [one for one in skipped if one.path.is_relative_to(root)]
+        skipped += [Skipped(path, "its name is not UTF-8: rename it") for path in unnamed]
         return Update(len(new) - len(unnamed), len(states) - len(new), len(gone), tuple(skipped))
 
     def ask(self, folder: Path, facebank: Store | None, people: Sequence[str] = ()) -> list[Entry]:
@@ -310,7 +310,7 @@ def write_csv(path: Path, entries: Sequence[Entry]) -> None:
 
 def write_sidecars(
     entries: Sequence[Entry],
-) -> tuple[int, tuple[tuple[Path, str], ...]]:
+) -> tuple[int, tuple[Skipped, ...]]:
     """Leave the names in XMP sidecars; how many were changed, and which were left alone and why."""
     written, skipped = 0, []
     for entry in entries:
@@ -325,7 +325,7 @@ def write_sidecars(
         try:
             written += sidecar.write(entry.path, regions, size)
         except BadInput as error:
-            skipped.append((sidecar.path_of(entry.path), str(error)))
+            skipped.append(Skipped(sidecar.path_of(entry.path), str(error)))
     return written, tuple(skipped)
 
 

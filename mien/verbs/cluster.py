@@ -27,7 +27,7 @@ from mien.recognition import align
 from mien.recognition.grouping import MOST, group
 from mien.recognition.model import Model
 from mien.recognition.quality import largest
-from mien.types import Embeddings, Face, Image, Progress, silent
+from mien.types import Embeddings, Face, Image, Progress, Skipped, silent
 
 FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has the figures
 FILE = "clusters.json"
@@ -54,7 +54,7 @@ class Clusters:
     groups: tuple[tuple[Stranger, ...], ...]
     alone: int  # faces that are like no other, or like too few
     known: int  # faces of people in the facebank, left out
-    skipped: tuple[tuple[Path, str], ...]  # photos that cannot be read, and why
+    skipped: tuple[Skipped, ...]  # photos that cannot be read, and why
 
 
 def cluster(
@@ -108,7 +108,7 @@ def cluster(
         try:
             digest, image, faces, vectors = looked()
         except BadInput as error:
-            skipped.append((path, str(error)))
+            skipped.append(Skipped(path, str(error)))
             continue
         if facebank:
             strange = [match.person is None for match in facebank.search(vectors, own)]
@@ -202,9 +202,7 @@ def to_json(clusters: Clusters) -> dict[str, Any]:
     }
 
 
-def cut(
-    folder: Path, numbers: Sequence[int], name: str
-) -> tuple[Path, tuple[tuple[Path, str], ...]]:
+def cut(folder: Path, numbers: Sequence[int], name: str) -> tuple[Path, tuple[Skipped, ...]]:
     """Cut the faces of groups out of their photos, into a folder of people.
 
     Args:
@@ -236,7 +234,7 @@ def cut(
             if not piece.size:
                 raise BadInput(f"{path} has no such face: run mien cluster again")
         except BadInput as error:
-            skipped.append((path, str(error)))
+            skipped.append(Skipped(path, str(error)))
             continue
         left, top = map(round, face["box"][:2])
         file = people / name / f"{face['sha256'][:16]}-{left}-{top}.png"

@@ -23,7 +23,7 @@ from mien import files, images
 from mien.errors import BadInput, cannot_write, needs_extra
 from mien.parallel import ahead, at_once
 from mien.recognition.model import Model, load
-from mien.types import Progress, largest_face, silent
+from mien.types import Progress, Skipped, largest_face, silent
 
 PART = 64  # photos that are lost with whoever is killed
 NAMED = 5  # photos without a vector that are told outright; the file knows all of them
@@ -37,7 +37,7 @@ class Embedded:
     new: int  # of them, looked at in this run
     faces: int  # rows with a vector
     errors: int  # rows that say why there is none
-    first_errors: tuple[tuple[Path, str], ...]  # the photos of the first `NAMED` of them, and why
+    first_errors: tuple[Skipped, ...]  # the photos of the first `NAMED` of them, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
     """Make one file of all parts and of what there was, each photo once."""
     seen: set[str] = set()
     faces = 0
-    named: list[tuple[Path, str]] = []
+    named: list[Skipped] = []
     target = out.with_name(out.name + ".new")
     with pq.ParquetWriter(target, columns(model.dim, model.model_id)) as writer:
         for path in [out, *_there(parts)]:
@@ -213,7 +213,7 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
                         bad = kept.filter(kept.column("embedding").is_null())
                         faces += len(kept) - len(bad)
                         some = bad.slice(length=NAMED - len(named)).to_pylist()
-                        named += [(Path(row["path"]), row["error"]) for row in some]
+                        named += [Skipped(Path(row["path"]), row["error"]) for row in some]
                         writer.write_batch(kept)
     with target.open("rb") as file:
         os.fsync(file.fileno())

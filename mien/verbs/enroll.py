@@ -22,7 +22,7 @@ from mien.facebank.stores import Store
 from mien.parallel import ahead
 from mien.recognition import align
 from mien.recognition.model import Model
-from mien.types import Embeddings, Face, Image, Progress, largest_face, silent
+from mien.types import Embeddings, Face, Image, Progress, Skipped, largest_face, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Enrolment:
     added: int  # new in the facebank
     kept: int  # there already
     removed: int  # gone from the folder, and so from the facebank
-    skipped: tuple[tuple[Path, str], ...]  # not to be used, and why
+    skipped: tuple[Skipped, ...]  # not to be used, and why
     people: int  # in the facebank now, wherever they came from
 
 
@@ -149,7 +149,7 @@ def enroll(
         for photo in known
         if photo.folder == root and photo.sha256 not in present and photo.path not in skipped
     )
-    return Enrolment(added, kept, removed, tuple(skipped.items()), len(facebank.people()))
+    return Enrolment(added, kept, removed, _listed(skipped), len(facebank.people()))
 
 
 def rebuild(
@@ -196,7 +196,7 @@ def rebuild(
     photos, vectors = zip(*fresh.values(), strict=True)
     facebank.replace(photos, np.concatenate(vectors), model_id=model.model_id)
     removed = len({photo.sha256 for photo in known} - fresh.keys())
-    return Enrolment(len(fresh), 0, removed, tuple(skipped.items()), len(facebank.people()))
+    return Enrolment(len(fresh), 0, removed, _listed(skipped), len(facebank.people()))
 
 
 def portrait(
@@ -334,6 +334,10 @@ def _text(path: Path) -> str:
         return path.as_posix().encode().decode()
     except UnicodeEncodeError as error:
         raise BadInput("its name is not UTF-8: rename it") from error
+
+
+def _listed(skipped: dict[Path, str]) -> tuple[Skipped, ...]:
+    return tuple(map(Skipped, skipped, skipped.values()))
 
 
 def _taken(photo: Photo) -> str:

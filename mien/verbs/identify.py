@@ -16,7 +16,7 @@ from mien.facebank.stores import Store
 from mien.parallel import ahead
 from mien.recognition.model import Model
 from mien.recognition.quality import largest
-from mien.types import Embeddings, Face, Image, NamedFace, Picture
+from mien.types import Embeddings, Face, Image, NamedFace, Picture, Skipped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,14 +25,6 @@ class Seen:
 
     frame: Picture
     sightings: tuple[NamedFace, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A photo that could not be looked at, and why."""
-
-    path: Path
-    reason: str
 
 
 def identify(

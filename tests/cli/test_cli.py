@@ -893,7 +893,7 @@ def test_training_says_what_it_needs(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 2
-    assert "pip install 'pyarrow>=" in result.stderr
+    assert "'torch>=" in result.stderr
     assert is_a_sentence(result.stderr)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -295,7 +294,7 @@ def test_too_many_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for person in ("Ann", "Bob"):
         for photo in range(3):
             save_photo(tmp_path / "people" / person / f"{photo}.png", 1)
-    monkeypatch.setattr(sys.modules["mien.evaluate"], "MAX_PHOTOS", 5)
+    monkeypatch.setattr("mien.evaluation.evaluate.MAX_PHOTOS", 5)
     with pytest.raises(BadInput, match=r"has 6 photos, .* take a part of at most 5"):
         evaluate([FakeModel()], tmp_path / "people")
 

@@ -13,8 +13,9 @@ from mien.errors import FacebankMismatch
 from mien.facebank.bank import Facebank
 from mien.images import read
 from mien.recognition.model import Model
+from mien.types import Skipped
 from mien.verbs.enroll import enroll
-from mien.verbs.identify import Seen, Skipped, identify
+from mien.verbs.identify import Seen, identify
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 
