@@ -2,6 +2,8 @@
 # make serve   the page on http://127.0.0.1:8000, until Ctrl-C
 # make test    check and test everything; with -j2, the checks beside the tests
 # make format  write Python and JavaScript in the house's form
+# make api     compare the public names with those of the last version
+# make wheel   build what goes to PyPI, in dist/, and try it alone
 # make docs    make a site of docs/, in site/; any warning fails
 # make readme  run the commands of the README and of docs/, and put what they print into them
 # make page    fetch ONNX Runtime Web with npm, for recognition in the browser itself
@@ -21,7 +23,7 @@ SECONDS ?= 600
 ORT := mien/serve/page/ort
 BIOME := npx --yes --prefer-offline @biomejs/biome@~2.6
 
-.PHONY: demo serve test style types js tests format docs page browser screenshots photos readme picture faults fuzz clean
+.PHONY: demo serve test style types js tests format api wheel docs page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -48,6 +50,21 @@ format: .venv/ready
 
 tests: .venv/ready photos
 	$(BIN)/pytest
+
+# Until there is a version, against main.
+AGAINST ?= $(shell git describe --tags --abbrev=0 2>/dev/null || echo main)
+api: .venv/ready
+	$(BIN)/griffe check mien --search . --against $(AGAINST) $(if $(GITHUB_ACTIONS),--format github)
+
+# Outside the checkout, whose mien must not answer in the wheel's place.
+wheel: .venv/bin/python
+	$(PIP) 'build[virtualenv]' twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/virtualenv --quiet --clear .venv/bare
+	.venv/bare/bin/python -m pip install --quiet dist/*.whl
+	cd dist && ../.venv/bare/bin/mien compare ../docs/astronaut.jpg ../docs/astronaut.jpg
 
 photos: .venv/installed
 	$(BIN)/python demo.py fetch
