@@ -82,12 +82,11 @@ def serve(
     """
     with needs_extra("mien serve", "serve"):
         from mien.serve.app import make_app
-        from mien.serve.metrics import Meter
+        from mien.serve.metrics import Metrics
         from mien.serve.server import bind, is_loopback, server
     from mien.parallel import processors
     from mien.recognition.model import load
-    from mien.serve.middleware import Limits
-    from mien.serve.service import Service
+    from mien.serve.service import Limits, Service
     from mien.serve.workers import Workers
 
     token = _token(token_file)
@@ -107,23 +106,27 @@ def serve(
     options: dict[str, Any] = {"detector": detector, "threshold": threshold, "fmr": fpir}
     with ExitStack() as stack:
         listening = stack.enter_context(bind(host, port))
-        workers: Workers | None = None
-        if at_once > 1:
-            make = partial(load, model, **options, threads=1)
-            workers = stack.enter_context(Workers(make, min(at_once, processors())))
+        number = min(at_once, processors())
+        make = partial(load, model, **options, threads=processors() // number)
+        workers = stack.enter_context(Workers(make, number))
         network = load(model, **options)
-        if workers:
-            workers.wait()
-        meter = Meter()
-        desk = Service(network, facebank, workers=workers, at_once=at_once, note=meter.faces)
-        app = make_app(
-            desk,
-            meter,
+        workers.wait()
+        metrics = Metrics()
+        service = Service(
+            network,
+            facebank,
+            workers,
             limits=limits,
+            keep=keep,
+            local=local,
+            at_once=at_once,
+            count_faces=metrics.faces,
+        )
+        app = make_app(
+            service,
+            metrics,
             token=token,
             hosts=frozenset({"localhost", "127.0.0.1", "::1", host}) if local else None,
-            keep=_folder(facebank) if keep or (keep is None and desk.keeps) else None,
-            local=local,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         if as_json:
@@ -134,13 +137,6 @@ def serve(
             console.say(f"mien answers on {url}; Ctrl-C ends it")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
         server(app, seconds=seconds).run(sockets=[listening])
-
-
-def _folder(facebank: str) -> Path:
-    """Where faces are kept."""
-    from mien.facebank.stores import own_file
-
-    return Path(os.path.realpath(f"{own_file(facebank)}.photos"))
 
 
 def _token(file: Path | None) -> str | None:

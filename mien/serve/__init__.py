@@ -1,5 +1,10 @@
 """The verbs over HTTP, and a page for people; all that is decided is decided below this package.
 
-`app` has the routes, `desk` the work, and `listen` the socket.  Nothing is imported here: the
-processes that look at photos need no web framework.
+    server      the socket and its connections
+    middleware  what a request must be before anybody looks at it
+    routes/     requests apart, answers together
+    service     the facebank, and who may use what for how long
+    workers     the processes that run `jobs` on photos
+
+Nothing is imported here: the workers need no web framework.
 """

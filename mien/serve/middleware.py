@@ -8,7 +8,6 @@ import asyncio
 import hmac
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,8 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mien.serve.service import Limits
+
 SENDERS = 10_000  # whose rates are remembered
-OPEN = ("/health", "/")  # what needs no token: it tells nothing of anybody
+OPEN = ("/health", "/ready", "/")  # what needs no token: it tells nothing of anybody
 OPEN_BELOW = "/page/"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval';"
@@ -31,26 +32,14 @@ _HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request may take."""
-
-    bytes: int = 25 << 20  # of its body
-    held: int = 512 << 20  # bytes of all bodies that arrive, wait or are in hand
-    pixels: int = 50_000_000  # of a photo
-    faces: int = 64  # of a photo that are looked at, the largest
-    seconds: float = 30  # for its body to arrive, and again for the answer
-    rate: float | None = None  # requests a second of one address; None: as many as it likes
-
-
-class Refused(HTTPException):
+class Rejected(HTTPException):
     """A request that goes no further, and whose body is not read to its end."""
 
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(status, reason, {"Connection": "close"} | headers)
 
 
-class Rates:
+class RateLimiter:
     """How often each sender comes: a bucket for each that fills at the rate, and holds two seconds.
 
     Who has not come for longest is forgotten first.
@@ -71,7 +60,7 @@ class Rates:
         return allowed
 
 
-class Guard:
+class Gate:
     """Lets a request through, or answers it itself.
 
     Args:
@@ -87,7 +76,7 @@ class Guard:
     ) -> None:
         self._app, self._limits, self._hosts = app, limits, hosts
         self._token = token.encode() if token is not None else None
-        self._rates = Rates(limits.rate) if limits.rate else None
+        self._rates = RateLimiter(limits.rate) if limits.rate else None
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,8 +95,10 @@ class Guard:
         try:
             self._admit(scope)
             length = self._length(scope)
-        except Refused as refused:
-            answer = JSONResponse({"error": refused.detail}, refused.status_code, refused.headers)
+        except Rejected as rejected:
+            answer = JSONResponse(
+                {"error": rejected.detail}, rejected.status_code, rejected.headers
+            )
             await answer(scope, receive, with_headers)
             return
         self._held += length
@@ -122,21 +113,21 @@ class Guard:
         try:
             name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
         except ValueError as error:  # a bracket that is not closed
-            raise Refused(400, "Host or Origin is no address") from error
+            raise Rejected(400, "Host or Origin is no address") from error
         if self._hosts is not None and name not in self._hosts:
-            raise Refused(403, "this service is not called by that name: use its address")
+            raise Rejected(403, "this service is not called by that name: use its address")
         if origin is not None and site != host:
-            raise Refused(403, "pages of other sites may not ask this service")
+            raise Rejected(403, "pages of other sites may not ask this service")
         sender = scope["client"][0] if scope.get("client") else ""
         if self._rates and not self._rates.allows(sender, time.monotonic()):
             reason = f"more than {self._rates.rate:g} requests a second: wait a moment"
-            raise Refused(429, reason, **{"Retry-After": "1"})
+            raise Rejected(429, reason, **{"Retry-After": "1"})
         if not (self._token is None or path in OPEN or path.startswith(OPEN_BELOW)):
             scheme, _, given = headers.get("authorization", "").partition(" ")
             right = hmac.compare_digest(given.strip().encode(), self._token)
             if scheme.lower() != "bearer" or not right:
                 reason = "the token is missing or wrong: send Authorization: Bearer TOKEN"
-                raise Refused(401, reason, **{"WWW-Authenticate": "Bearer"})
+                raise Rejected(401, reason, **{"WWW-Authenticate": "Bearer"})
 
     def _length(self, scope: Scope) -> int:
         """Bytes of a body that there is room for; the most it may have, where it does not say."""
@@ -147,7 +138,7 @@ class Guard:
         length = limits.bytes if "transfer-encoding" in headers else int(told)
         if self._held and self._held + length > limits.held:  # alone, any is let in
             reason = "too many photos are on their way: try again in a moment"
-            raise Refused(503, reason, **{"Retry-After": "1"})
+            raise Rejected(503, reason, **{"Retry-After": "1"})
         return length
 
     def _counted(self, receive: Receive) -> Receive:
@@ -163,7 +154,7 @@ class Guard:
                 message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
             except TimeoutError as error:
                 seconds = self._limits.seconds
-                raise Refused(
+                raise Rejected(
                     408, f"the request took over {seconds:g} seconds to arrive"
                 ) from error
             left -= len(message.get("body", b""))
@@ -174,5 +165,7 @@ class Guard:
 
         return counted
 
-    def _too_large(self) -> Refused:
-        return Refused(413, f"the request has over {self._limits.bytes} bytes: send smaller photos")
+    def _too_large(self) -> Rejected:
+        return Rejected(
+            413, f"the request has over {self._limits.bytes} bytes: send smaller photos"
+        )

@@ -14,8 +14,8 @@ class Problem(BaseModel):
     error: str = Field(description="One sentence: what was wrong and what to do.")
 
 
-class Ready(BaseModel):
-    """The service answers."""
+class Status(BaseModel):
+    """How the service is."""
 
     status: str
     version: str

@@ -7,95 +7,44 @@ here.  The facebank belongs to one thread, as SQLite wants it, so changes come o
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from threading import BoundedSemaphore
+from pathlib import Path
 from typing import TypeVar
 
-from mien import images
-from mien.errors import MienError
+from mien.errors import BadInput
 from mien.facebank.audit import COMMAND
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Person
-from mien.facebank.stores import Store, create_store
-from mien.parallel import processors
+from mien.facebank.stores import Store, create_store, own_file
 from mien.recognition.model import Model
-from mien.recognition.quality import largest
-from mien.serve.workers import Workers
-from mien.types import Crops, Embedder, Embeddings, Face, Image, Match
+from mien.serve import jobs
+from mien.serve.kept import KeptFaces
+from mien.serve.workers import Overloaded, WorkerLost, Workers
+from mien.types import Embeddings, Match
+from mien.verbs.health import Health, examine
 
 T = TypeVar("T")
 
-
-class Busy(MienError):
-    """More requests wait than can be answered in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What a photo shows."""
-
-    width: int
-    height: int
-    found: int  # faces in it
-    faces: list[Face]  # the largest of them
-    vectors: Embeddings  # a row for each of these
-
-
-def look(model: Model, data: bytes, pixels: int, limit: int) -> Looked:
-    """The faces in a photo's bytes.
-
-    Args:
-        model: finds and embeds them.
-        data: see `mien.images.decode`.
-        pixels: that the photo may have.
-        limit: faces that are embedded, the largest.
-
-    Raises:
-        BadInput: it is no photo, or too large.
-    """
-    image = images.decode(data, "the photo", pixels=pixels)
-    found = model.detect(image)
-    faces = largest(found, limit, 0)
-    return Looked(image.shape[1], image.shape[0], len(found), faces, model.embed(image, faces))
-
-
-def _here(model: Model, do: Callable[..., T], *args: object) -> T:
-    """As `Workers.run`, in the thread that asks."""
-    return do(model, *args)
-
-
-def _embed(model: Model, crops: Crops) -> Embeddings:
-    return model.embedder(crops)
+HEALTH_PEOPLE, HEALTH_PHOTOS = 20_000, 100_000  # whose health is examined in some seconds
+GROUPED = 5000  # faces of one request; their distances take 100 MB of a worker
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    """An embedder that says how many crops it is given, and may run elsewhere."""
+class Limits:
+    """What a request may take."""
 
-    embedder: Embedder
-    run: Callable[[Crops], Embeddings]
-    note: Callable[[int], None]
-
-    @property
-    def dim(self) -> int:
-        return self.embedder.dim
-
-    @property
-    def model_id(self) -> str:
-        return self.embedder.model_id
-
-    def __call__(self, crops: Crops) -> Embeddings:
-        self.note(len(crops))
-        return self.run(crops)
-
-
-def _threads(number: int, name: str) -> ThreadPoolExecutor:
-    """Threads whose work is the service's in the facebank's log."""
-    return ThreadPoolExecutor(number, name, COMMAND.set, ("mien serve",))
+    bytes: int = 25 << 20  # of its body
+    held: int = 512 << 20  # bytes of all bodies that arrive, wait or are in hand
+    pixels: int = 50_000_000  # of a photo
+    faces: int = 64  # of a photo that are looked at, the largest
+    seconds: float = 30  # for its body to arrive, and again for the answer
+    rate: float | None = None  # requests a second of one address; None: as many as it likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,114 +60,193 @@ class Service:
     """Where requests bring their work.
 
     Args:
-        model: says what the faces found mean; without workers it finds them, in several threads.
+        model: says what the faces found mean; it is not run.
         facebank: its address, see `mien.facebank.stores`; made where there is none.
         workers: find and embed the faces, with the same model.
+        limits: what a request may take.
+        keep: whether faces that are enrolled are kept beside the facebank; None: where it is a
+            file that anybody can read who can read the faces.
+        local: only this machine can ask, so faces may be shown from photos that lie elsewhere.
         at_once: requests in hand: while some are looked at, others are searched for.
         queue: requests that may wait for their turn.
-        note: is told how many faces are embedded.
+        count_faces: is told how many faces are embedded.
 
     Raises:
         BadFacebank, FacebankMismatch, CannotWrite: see `Facebank.create`.
+        BadInput: faces are to be kept beside a facebank that is no file.
     """
 
     def __init__(
         self,
         model: Model,
         facebank: str,
+        workers: Workers,
         *,
-        workers: Workers | None = None,
+        limits: Limits | None = None,
+        keep: bool | None = None,
+        local: bool = False,
         at_once: int = 8,
         queue: int = 256,
-        note: Callable[[int], None] = lambda _: None,
+        count_faces: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.own = model  # not to be run, but to be told of
-        self._run = workers.run if workers else partial(_here, model)
-        self._note = note
-        self.model = replace(
-            model,
-            detector=partial(self._run, Model.detect),
-            embedder=_Counted(model.embedder, partial(self._run, _embed), note),
-            at_once=len(workers) if workers else 1,
-        )
-        self._turns = BoundedSemaphore(processors())
-        self.address = facebank
-        self.at_once = at_once
-        self._room = at_once + queue
-        self._in_hand = 0
+        self.model, self.limits, self.local = model, limits or Limits(), local
+        self._workers, self._count_faces = workers, count_faces
+        self._at_once, self._room, self._in_hand = at_once, at_once + queue, 0
         self._known: tuple[object, Known] | None = None
-        self._lookers, self._clerk = _threads(at_once, "look"), _threads(1, "facebank")
-        self._bank: Store = self._clerk.submit(
+        self._health: tuple[object, Health] | None = None
+        self._threads, self._store_thread = _threads(at_once, "photos"), _threads(1, "facebank")
+        self._store: Store = self._store_thread.submit(
             create_store, facebank, model_id=model.model_id, dim=model.dim
         ).result()
+        own = isinstance(self._store, Facebank) and not self._store.encrypted
+        self.kept: KeptFaces | None = None
+        if keep or (keep is None and own):
+            self.kept = KeptFaces(Path(os.path.realpath(f"{own_file(facebank)}.photos")))
+            self._store_thread.submit(self.kept.mend, self._store).result()
 
     @property
-    def keeps(self) -> bool:
-        """Whether faces may lie beside the facebank: it is a file that anybody can read."""
-        return isinstance(self._bank, Facebank) and not self._bank.encrypted
+    def ready(self) -> bool:
+        """Whether a request would be begun now, and not wait for others."""
+        return self._workers.alive and self._in_hand < self._at_once
 
-    async def work(self, do: Callable[[], T], timeout: float) -> T:
-        """What some work returns that a thread does; it may call `bank`.
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """A request's place among those in hand, for as long as its answer may take.
 
         Raises:
-            Busy: too much waits, or it takes longer than `timeout` seconds.
+            Overloaded: too many wait, or the time is over.
         """
         if self._in_hand >= self._room:
-            raise Busy("too many requests are waiting: try again in a moment")
+            raise Overloaded("too many requests are waiting: try again in a moment")
+        seconds = self.limits.seconds
         self._in_hand += 1
-        done = asyncio.get_running_loop().run_in_executor(self._lookers, do)
-        done.add_done_callback(self._finished)
         try:
-            return await asyncio.wait_for(asyncio.shield(done), timeout)
+            async with asyncio.timeout(seconds) as timeout:
+                yield Turn(self, time.monotonic() + seconds)
         except TimeoutError as error:
-            raise Busy(f"this took longer than {timeout:g} seconds: try again later") from error
+            if not timeout.expired():
+                raise
+            raise Overloaded(f"this took longer than {seconds:g} seconds: try again") from error
+        finally:
+            self._in_hand -= 1
 
-    def _finished(self, done: asyncio.Future[T]) -> None:
-        self._in_hand -= 1
-        if not done.cancelled():
-            done.exception()  # who asked may have gone: nobody else looks at it
+    def close(self) -> None:
+        """Finish what was begun and let go of the facebank."""
+        self._threads.shutdown(cancel_futures=True)
+        self._store_thread.submit(self._store.close).result()
+        self._store_thread.shutdown()
 
-    def bank(self, do: Callable[[Store], T]) -> T:
-        """What some work with the facebank returns; it waits for what others do with it."""
-        return self._clerk.submit(do, self._bank).result()
-
-    def look(self, data: bytes, pixels: int, limit: int) -> Looked:
-        """See `look`."""
-        looked = self._run(look, data, pixels, limit)
-        self._note(len(looked.faces))
-        return looked
-
-    def decode(self, data: bytes, name: str, pixels: int) -> Image:
-        """See `mien.images.decode`; as it takes memory, only as many at a time as processors."""
-        with self._turns:
-            return images.decode(data, name, pixels=pixels)
-
-    def known(self) -> Known:
-        """Who is in the facebank now."""
-        return self.bank(self._read_known)
-
-    def search(self, vectors: Embeddings) -> tuple[list[Match], Known]:
-        """Whom each face looks like, and the facebank that this was said of."""
-
-        def do(bank: Store) -> tuple[list[Match], Known]:
-            known = self._read_known(bank)
-            return bank.search(vectors, known.threshold), known
-
-        return self.bank(do)
-
-    def _read_known(self, bank: Store) -> Known:
-        # Whether another engine's people have changed is looked at once a second.
-        version = bank.version() if isinstance(bank, Facebank) else int(time.monotonic())
+    def _read_known(self, store: Store) -> Known:
+        version = _version(store)
         if self._known is None or self._known[0] != version:
-            people = tuple(bank.people())
+            people = tuple(store.people())
             photos = [person.photos for person in people]
             threshold, strangers = self.model.threshold_among(photos), self.model.impostors
             fpir = strangers.fpir(photos, threshold) if strangers else None
             self._known = version, Known(people, threshold, fpir)
         return self._known[1]
 
-    def close(self) -> None:
-        """Finish what was begun and let go of the file."""
-        self._lookers.shutdown()
-        self._clerk.submit(self._bank.close).result()
-        self._clerk.shutdown()
+    def _read_health(self, store: Store) -> Health:
+        version = _version(store)
+        if self._health is None or self._health[0] != version:
+            people = self._read_known(store).people
+            photos = sum(person.photos for person in people)
+            if len(people) > HEALTH_PEOPLE or photos > HEALTH_PHOTOS:
+                raise BadInput(
+                    f"the health of {len(people)} people and {photos} photos takes too long to"
+                    " answer: run mien people health on the server"
+                )
+            self._health = version, examine(store, self.model, look=False)
+        return self._health[1]
+
+
+class Turn:
+    """What a request may have done for it, until its time is over.  Made by `Service.turn`.
+
+    Every method raises Overloaded and WorkerLost as `Workers.run` does, and of a photo BadInput
+    where it is none.
+    """
+
+    def __init__(self, service: Service, until: float) -> None:
+        self._service, self._until = service, until
+
+    async def store(self, do: Callable[[Store], T]) -> T:
+        """What a function of the facebank returns; it waits for what others do with it."""
+        service = self._service
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(service._store_thread, do, service._store)
+
+    async def work(self, do: Callable[..., T], *args: object) -> T:
+        """What a function of `mien.serve.jobs` returns that a worker calls."""
+        run = partial(self._service._workers.run, do, *args, until=self._until)
+        return await asyncio.get_running_loop().run_in_executor(self._service._threads, run)
+
+    async def look(self, photo: bytes, *, thumbs: bool = False) -> jobs.Looked:
+        """The faces in a photo."""
+        limits = self._service.limits
+        looked = await self.work(jobs.look, photo, limits.pixels, limits.faces, thumbs)
+        self._service._count_faces(len(looked.faces))
+        return looked
+
+    async def look_at_all(self, photos: Sequence[bytes]) -> list[jobs.Looked | None]:
+        """The faces in each photo, with thumbnails; None where it cannot be looked at."""
+        free = asyncio.Semaphore(len(self._service._workers))  # others' photos come in between
+
+        async def look(photo: bytes) -> jobs.Looked | None:
+            async with free:
+                try:
+                    return await self.look(photo, thumbs=True)
+                except (BadInput, WorkerLost):
+                    return None
+
+        return await asyncio.gather(*map(look, photos))
+
+    async def enrollable(
+        self, photo: bytes, at: tuple[float, float] | None, *, largest: bool
+    ) -> jobs.Portrait:
+        """The one face of a photo, or the one at a point, or the largest; see `jobs.portrait`."""
+        found = await self.work(jobs.portrait, photo, self._service.limits.pixels, at, largest)
+        self._service._count_faces(1)
+        return found
+
+    async def known(self) -> Known:
+        """Who is in the facebank now."""
+        return await self.store(self._service._read_known)
+
+    async def health(self) -> Health:
+        """What ails the facebank.
+
+        Raises:
+            BadInput: it is too large to find that out while a client waits.
+        """
+        return await self.store(self._service._read_health)
+
+    async def search(self, vectors: Embeddings) -> tuple[list[Match], Known]:
+        """Whom each face looks like, and the facebank that this was said of."""
+
+        def do(store: Store) -> tuple[list[Match], Known]:
+            known = self._service._read_known(store)
+            return store.search(vectors, known.threshold), known
+
+        return await self.store(do)
+
+    async def group(self, vectors: Embeddings, threshold: float) -> list[int]:
+        """The group of each vector; see `mien.recognition.grouping.group`.
+
+        Raises:
+            BadInput: more than `GROUPED`.
+            MissingExtra: SciPy is not installed.
+        """
+        if len(vectors) > GROUPED:
+            raise BadInput(f"{len(vectors)} faces are over {GROUPED}: send fewer photos at a time")
+        return await self.work(jobs.grouped, vectors, threshold)
+
+
+def _version(store: Store) -> object:
+    """What differs after a change; whether other engines' people have is asked once a second."""
+    return store.version() if isinstance(store, Facebank) else int(time.monotonic())
+
+
+def _threads(number: int, name: str) -> ThreadPoolExecutor:
+    """Threads whose work is the service's in the facebank's log."""
+    return ThreadPoolExecutor(number, name, COMMAND.set, ("mien serve",))

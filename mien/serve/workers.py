@@ -1,18 +1,22 @@
 """Processes that look at photos, each with a model of its own.
 
 Half of the work on a small photo is Python's, of which a process does one thing at a time.  And a
-photo that brings a decoder down takes one of these along, not the service.
+photo that brings a decoder down, or keeps it busy for hours, costs one of these, not the service.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import os
 import signal
+import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from multiprocessing.connection import Connection, wait
+from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 
 import cv2
@@ -23,12 +27,16 @@ from mien.recognition.model import Model
 T = TypeVar("T")
 
 
-class Lost(MienError):
-    """A worker has ended, or cannot begin."""
+class WorkerLost(MienError):
+    """A worker has ended, or cannot start."""
+
+
+class Overloaded(MienError):
+    """The work is not done in its time, or would not be."""
 
 
 class Workers:
-    """As many processes as are asked for; each does one thing at a time.  Used in a `with`.
+    """A pool of processes, each of which does one thing at a time.  Used in a `with`.
 
     Args:
         make: the model; it is sent to the processes.
@@ -48,38 +56,47 @@ class Workers:
         return self
 
     def wait(self) -> None:
-        """Come back when all are ready.
+        """Return when all are ready.
 
         Raises:
-            Lost: one has ended.
+            WorkerLost: one has ended.
             MienError: see `make`.
         """
         for worker in self._all:
-            worker.wait()
+            worker.wait(math.inf)
             self._idle.put(worker)
 
-    def run(self, do: Callable[..., T], *args: object) -> T:
-        """What a function returns or raises that an idle one calls.
+    @property
+    def alive(self) -> bool:
+        """Whether one of them can do something, now or when it has done what it is doing."""
+        return any(worker.process.is_alive() for worker in self._all)
+
+    def run(self, do: Callable[..., T], *args: object, until: float = math.inf) -> T:
+        """What a function returns or raises that an idle process calls.
 
         Args:
             do: is given the process's model, then `args`; it is sent there, so it has to be a
                 module's or a class's.
             args: are sent there too.
+            until: the value of `time.monotonic` at which to give up.
 
         Raises:
-            Lost: it has ended; another will begin in its place.
+            WorkerLost: the process has ended; another takes its place.
+            Overloaded: none was idle in time, or the function took too long: its process was
+                killed, and another takes its place.
         """
-        worker = self._idle.get()
         try:
-            return worker.run(do, args)
+            worker = self._idle.get(timeout=_left(until))
+        except Empty as error:
+            raise Overloaded("no worker was free in time: try again later") from error
+        try:
+            return worker.run(do, args, until)
         finally:
             self._idle.put(worker)
 
     def __exit__(self, *_: object) -> None:
         for worker in self._all:
-            worker.end()
-        for worker in self._all:
-            worker.process.join()
+            worker.kill()
 
 
 class _Worker:
@@ -95,20 +112,31 @@ class _Worker:
         self.process = context.Process(target=_work, args=(theirs, self._make))
         self.process.start()
         theirs.close()
+        self._ready = False
 
-    def wait(self) -> None:
-        self._receive()
+    def wait(self, until: float) -> None:
+        if not self._ready:
+            if not self._pipe.poll(_left(until)):
+                raise Overloaded("no worker was ready in time: try again later")
+            self._receive()
+            self._ready = True
 
-    def run(self, do: Callable[..., T], args: Sequence[object]) -> T:
+    def run(self, do: Callable[..., T], args: Sequence[object], until: float) -> T:
         if not self.process.is_alive():
-            self.end()
+            self.kill()
             self.start()
-            try:
-                self.wait()
-            except MienError as error:
-                raise Lost(f"no other worker can begin: {error}") from error
+        try:
+            self.wait(until)
+        except Overloaded:
+            raise
+        except MienError as error:
+            raise WorkerLost(f"no other worker can start: {error}") from error
         with suppress(BrokenPipeError):  # it has ended just now
             self._pipe.send((do, args))
+        if not self._pipe.poll(_left(until)):
+            self.kill()
+            self.start()
+            raise Overloaded("the work took too long: try again later")
         done: T = self._receive()
         return done
 
@@ -117,22 +145,30 @@ class _Worker:
             done, value = self._pipe.recv()
         except (EOFError, OSError) as error:
             self.process.join()
-            raise Lost(
-                f"a worker has ended ({self.process.exitcode}), perhaps of too little memory: give"
+            raise WorkerLost(
+                f"a worker has ended ({self.process.exitcode}), perhaps for want of memory: give"
                 " it more, or smaller photos"
             ) from error
         if not done:
             raise value
         return value
 
-    def end(self) -> None:
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
         self._pipe.close()
+
+
+def _left(until: float) -> float | None:
+    """Seconds until then; None: forever."""
+    return None if until == math.inf else max(0.0, until - time.monotonic())
 
 
 def _work(pipe: Connection, make: Callable[[], Model]) -> None:
     """Do what comes through a pipe until its other end closes, whatever became of who held it."""
     for ended in (signal.SIGINT, signal.SIGTERM):  # sent to all: what was accepted is answered
         signal.signal(ended, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     with suppress(EOFError, OSError):
         try:
@@ -150,3 +186,11 @@ def _work(pipe: Connection, make: Callable[[], Model]) -> None:
                     error.add_note(traceback.format_exc())
                 answer = False, error
             pipe.send(answer)
+
+
+def _end_with_parent() -> None:
+    """What is busy does not notice that its pipe has closed."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    wait([parent.sentinel])
+    os._exit(1)

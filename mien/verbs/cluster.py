@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,6 @@ def cluster(
     smallest: int = 2,
     min_face: float = 0,
     most: int | None = None,
-    decode: Callable[[bytes, str], Image] = images.decode,
     progress: Progress = silent,
 ) -> Clusters:
     """The faces in photos, grouped by person.
@@ -80,7 +79,6 @@ def cluster(
         smallest: how many faces a group must have.
         min_face: pixels that the longer side of a face must have.
         most: faces of a photo that count, the largest; None: all.
-        decode: the picture in a photo's bytes; it raises BadInput, with the name that it is given.
         progress: is given the photos.
 
     Raises:
@@ -100,7 +98,7 @@ def cluster(
 
     def look(path: Path) -> tuple[str, Image, list[Face], Embeddings]:
         data = images.read_bytes(path)
-        image = decode(data, str(path))
+        image = images.decode(data, str(path))
         faces = largest(model.detect(image), most, min_face)
         return hashlib.sha256(data).hexdigest(), image, faces, model.embed(image, faces)
 

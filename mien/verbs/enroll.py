@@ -20,9 +20,8 @@ from mien.errors import BadInput, NoFace
 from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
 from mien.parallel import ahead
-from mien.recognition import align
 from mien.recognition.model import Model
-from mien.types import Embeddings, Face, Image, Progress, Skipped, largest_face, silent
+from mien.types import Embeddings, Face, Progress, Skipped, largest_face, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,6 @@ class Enrolment:
     removed: int  # gone from the folder, and so from the facebank
     skipped: tuple[Skipped, ...]  # not to be used, and why
     people: int  # in the facebank now, wherever they came from
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Portrait:
-    """One face of a picture, cut out: what the facebank needs of it, and the cut-out's file."""
-
-    photo: Photo
-    vector: Embeddings  # (1, D)
-    png: bytes  # whose SHA-256 is the photo's; no other face of the picture is the middle of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,56 +187,6 @@ def rebuild(
     facebank.replace(photos, np.concatenate(vectors), model_id=model.model_id)
     removed = len({photo.sha256 for photo in known} - fresh.keys())
     return Enrolment(len(fresh), 0, removed, _listed(skipped), len(facebank.people()))
-
-
-def portrait(
-    image: Image,
-    person: str,
-    folder: str | Path,
-    model: Model,
-    *,
-    at: tuple[float, float] | None = None,
-    largest: bool = False,
-) -> Portrait:
-    """A face of a picture that is in no file, ready for `Facebank.add`.
-
-    Args:
-        image: shows the person, and maybe others.
-        person: their name.
-        folder: where the cut-out would be kept, in a folder with the person's name.
-        model: made the facebank's vectors.
-        at: x and y of a point within the face, in pixels; without it there must be one face only.
-        largest: of several faces take the largest.
-
-    Raises:
-        BadInput: the name cannot be one; see `mien.facebank.person_name`.
-        NoFace: there is none, or not there, or there are several.
-    """
-    name = person_name(person)
-    faces = model.detect(image)
-    if at is not None:
-        faces = [face for face in faces if _holds(face, *at)]
-        if not faces:
-            raise NoFace(f"no face was found at {at[0]:g}, {at[1]:g}: give a point within one")
-        face = min(faces, key=lambda face: _distance(face, *at))
-    else:
-        face = _only(faces, largest)
-    png = images.encode(align.cut_out(image, face.box.tolist()), ".png")
-    sha256 = hashlib.sha256(png).hexdigest()
-    file = f"{name}/{sha256[:16]}.png"
-    photo = Photo(name, sha256, os.path.realpath(folder), file, face.confidence, face.size)
-    return Portrait(photo, model.embed(image, [face]), png)
-
-
-def _holds(face: Face, x: float, y: float) -> bool:
-    x1, y1, x2, y2 = face.box.tolist()
-    return bool(x1 <= x < x2 and y1 <= y < y2)
-
-
-def _distance(face: Face, x: float, y: float) -> float:
-    """Of a point to the middle of a face, in sizes of it."""
-    x1, y1, x2, y2 = face.box.tolist()
-    return float(np.hypot((x1 + x2) / 2 - x, (y1 + y2) / 2 - y) / face.size)
 
 
 def _only(faces: list[Face], largest: bool) -> Face:

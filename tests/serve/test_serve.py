@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import io
 import json
@@ -13,25 +14,29 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import MeanColours, SquareFaces, colours, save_photo
+from fakes import FakeModel, MeanColours, colours, save_photo
 from PIL import Image as Pillow
 
 pytest.importorskip("fastapi", reason="the service needs mien[serve]")
 pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
+from mien import images  # noqa: E402
 from mien.benchmark.serve import ways  # noqa: E402
 from mien.cli.serve import _token  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
@@ -40,13 +45,14 @@ from mien.facebank.rows import Photo  # noqa: E402
 from mien.recognition.detect.mtcnn import MTCNN  # noqa: E402
 from mien.recognition.model import Model, load  # noqa: E402
 from mien.serve.app import make_app  # noqa: E402
-from mien.serve.metrics import Meter  # noqa: E402
-from mien.serve.middleware import Limits, Rates  # noqa: E402
+from mien.serve.metrics import Metrics  # noqa: E402
+from mien.serve.middleware import RateLimiter  # noqa: E402
 from mien.serve.server import bind, is_loopback, server  # noqa: E402
-from mien.serve.service import Service  # noqa: E402
+from mien.serve.service import Limits, Service  # noqa: E402
+from mien.serve.workers import Workers  # noqa: E402
+from mien.types import Face, Image  # noqa: E402
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
-FAKE = Model(SquareFaces(), MeanColours(), 0.9)
 
 
 def png(seed: int, *, faces: int = 1) -> bytes:
@@ -90,23 +96,57 @@ class Running:
         return [face["person"] for face in self.identify(photo).json()["faces"]]
 
 
+class SlowInRed(FakeModel):
+    """A model that takes a minute for a picture that begins red."""
+
+    def detect(self, image: Image) -> list[Face]:
+        if image[0, 0].tolist() == [255, 0, 0]:
+            time.sleep(60)
+        found: list[Face] = super().detect(image)
+        return found
+
+
+@cache
+def workers() -> Workers:
+    """One process, which all services in this process share."""
+    pool = Workers(FakeModel, 1)
+    atexit.register(pool.__exit__)
+    pool.__enter__().wait()
+    return pool
+
+
 @contextmanager
 def serving(
-    folder: Path, model: Model = FAKE, *, seconds: float = 10, **settings: Any
+    folder: Path,
+    model: Model | None = None,
+    *,
+    seconds: float = 10,
+    token: str | None = None,
+    hosts: frozenset[str] | None = None,
+    keep: bool = False,
+    pool: Workers | None = None,
+    **settings: Any,
 ) -> Iterator[Running]:
     """A service in a thread of this process."""
-    facebank, meter = folder / "facebank.db", Meter()
-    desk = Service(model, str(facebank), note=meter.faces)
-    app = make_app(desk, meter, **settings)
+    facebank, metrics = folder / "facebank.db", Metrics()
+    service = Service(
+        model or FakeModel(),
+        str(facebank),
+        pool or workers(),
+        keep=keep,
+        count_faces=metrics.faces,
+        **settings,
+    )
+    app = make_app(service, metrics, token=token, hosts=hosts)
     with bind("127.0.0.1", 0) as listening:
         running = server(app, seconds=seconds)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
-        service = Running(listening.getsockname()[1], facebank)
+        client = Running(listening.getsockname()[1], facebank)
         try:
-            yield service
+            yield client
         finally:
-            service.client.close()
+            client.client.close()
             running.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
@@ -115,9 +155,8 @@ def serving(
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Running]:
     """One that keeps faces, for this machine alone."""
-    keep = Path(os.path.realpath(tmp_path / "kept"))
     hosts = frozenset({"127.0.0.1"})
-    with serving(tmp_path, keep=keep, local=True, hosts=hosts) as running:
+    with serving(tmp_path, keep=True, local=True, hosts=hosts) as running:
         yield running
 
 
@@ -148,7 +187,7 @@ def test_nothing_is_reported_whatever_the_environment_asks(
 
 
 def test_who_is_enrolled_is_identified(service: Running) -> None:
-    assert service.client.get("/health").json()["status"] == "ready"
+    assert service.client.get("/health").json()["status"] == "alive"
     assert service.names(png(ANNA)) == [None]
     answer = service.enroll("Anna", png(ANNA))
     assert answer.status_code == 201
@@ -219,9 +258,40 @@ def test_compare(service: Running) -> None:
     assert not same(ANNA, BERT)
 
 
+def test_photos_are_decoded_elsewhere_and_reach_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
+    large = io.BytesIO()
+    Pillow.fromarray(noise).save(large, "PNG")
+    photo = large.getvalue()
+    assert len(photo) > 1 << 20
+    elsewhere = save_photo(tmp_path / "people/Bert/1.png", BERT)
+    with serving(tmp_path, keep=True, local=True) as service:
+        with Facebank.open(service.facebank) as bank:
+            sha256 = hashlib.sha256(elsewhere.read_bytes()).hexdigest()
+            known = Photo("Bert", sha256, str(tmp_path / "people"), "Bert/1.png", 1, 32)
+            bank.add([known], MeanColours()(np.zeros((1, 112, 112, 3), np.uint8)))
+
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("a photo is decoded in the service's own process")
+
+        monkeypatch.setattr(images, "decode", refuse)
+        monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+        assert service.enroll("Anna", photo).status_code == 201
+        assert service.names(photo) == ["Anna"]
+        files = {"first": photo, "second": photo}
+        assert service.client.post("/compare", files=files).json()["same"]
+        pytest.importorskip("scipy", reason="grouping needs mien[cluster]")
+        found = service.client.post("/strangers", files=[("photos", photo)]).json()
+        assert found["known"] == 1
+        assert service.client.get(f"/photos/{sha256}").status_code == 200
+
+
 def test_one_face_of_several_is_named_by_a_point_in_it(service: Running) -> None:
     both = png(ANNA, faces=2)
-    assert "2 faces" in problem(service.enroll("Anna", both), 422)
+    sentence = problem(service.enroll("Anna", both), 422)
+    assert "2 faces" in sentence and "--" not in sentence
     assert "no face" in problem(service.enroll("Anna", both, x=10_000, y=3), 422)
     assert "both" in problem(service.enroll("Anna", both, x=3), 422)
     first, second = (service.enroll("Anna", both, x=x, y=3).json() for x in (3, 40))
@@ -250,10 +320,33 @@ def test_kept_faces_are_shown_and_leave_with_their_person(service: Running, tmp_
     shown = service.client.get(f"/photos/{sha256}")
     assert shown.headers["content-type"] == "image/png"
     assert Pillow.open(io.BytesIO(shown.content)).size == (32, 32)
-    assert len(list((tmp_path / "kept").rglob("*.png"))) == 1
+    assert len(list((tmp_path / "facebank.db.photos").rglob("*.png"))) == 1
     service.client.delete("/people/Anna")
-    assert list((tmp_path / "kept").iterdir()) == []
+    assert list((tmp_path / "facebank.db.photos").iterdir()) == []
     problem(service.client.get(f"/photos/{sha256}"), 404)
+
+
+def test_kept_faces_are_their_owners_alone_and_name_nobody(tmp_path: Path) -> None:
+    kept = tmp_path / "facebank.db.photos"
+    with serving(tmp_path, keep=True) as service:
+        sha256 = service.enroll("Anna", png(ANNA)).json()["sha256"]
+        (file,) = kept.iterdir()
+        assert file.name == f"{sha256}.png"
+        assert (kept.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+    # As older services have left it, and one that was killed between two writes.
+    (kept / "Anna").mkdir()
+    file.rename(kept / f"Anna/{sha256[:16]}.png")
+    (kept / "Anna/0123.png").write_bytes(png(ANNA))
+    for path in (kept, *kept.rglob("*")):
+        path.chmod(0o755)
+    with Facebank.open(tmp_path / "facebank.db") as bank:
+        (photo,) = bank.photos()
+        bank.move([replace(photo, file=f"Anna/{sha256[:16]}.png")])
+    with serving(tmp_path, keep=True) as service:
+        assert [path.name for path in kept.rglob("*")] == [f"{sha256}.png"]
+        assert (kept.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+        assert service.client.get(f"/photos/{sha256}").status_code == 200
+        assert service.names(png(ANNA)) == ["Anna"]
 
 
 def test_nothing_is_kept_unless_asked(tmp_path: Path) -> None:
@@ -350,14 +443,14 @@ def test_a_huge_body_without_a_length_is_cut_off(tmp_path: Path) -> None:
 
 def test_a_slow_client_is_sent_away_and_holds_up_nobody(tmp_path: Path) -> None:
     with ExitStack() as open_:
-        service = open_.enter_context(serving(tmp_path, limits=Limits(seconds=0.5)))
+        service = open_.enter_context(serving(tmp_path, limits=Limits(seconds=1)))
         slow = socket.create_connection(("127.0.0.1", service.port), timeout=10)
         with open_.enter_context(closing(slow)):
             slow.sendall(
                 b"POST /identify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
                 b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
             )
-            assert service.names(png(ANNA)) == [None]
+            assert service.client.get("/people").status_code == 200
             assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
@@ -380,6 +473,43 @@ def test_who_does_not_end_the_headers_is_hung_up_on(tmp_path: Path, sent: bytes)
             quick.request("GET", "/health")
             assert quick.sock is kept is not None
             assert quick.getresponse().status == 200
+
+
+def test_a_photo_that_takes_too_long_costs_its_sender_alone(tmp_path: Path) -> None:
+    with (
+        Workers(SlowInRed, 1) as pool,
+        serving(tmp_path, pool=pool, limits=Limits(seconds=2)) as service,
+    ):
+        pool.wait()
+        red = io.BytesIO()
+        Pillow.new("RGB", (32, 32), "red").save(red, "PNG")
+        answer = service.identify(red.getvalue())
+        assert "longer than 2 seconds" in problem(answer, 503)
+        assert answer.headers["retry-after"] == "1"
+        deadline = time.monotonic() + 20  # for another process to start
+        while (answer := service.identify(png(ANNA))).status_code == 503:
+            assert time.monotonic() < deadline
+        assert answer.status_code == 200
+
+
+def test_ready_says_whether_a_photo_would_wait(tmp_path: Path) -> None:
+    with (
+        Workers(SlowInRed, 1) as pool,
+        serving(tmp_path, pool=pool, at_once=1, limits=Limits(seconds=5)) as service,
+        ThreadPoolExecutor(1) as client,
+    ):
+        pool.wait()
+        assert service.client.get("/ready").json()["status"] == "ready"
+        red = io.BytesIO()
+        Pillow.new("RGB", (32, 32), "red").save(red, "PNG")
+        slow = client.submit(Running(service.port, service.facebank).identify, red.getvalue())
+        deadline = time.monotonic() + 20
+        while service.client.get("/ready").status_code == 200:
+            assert time.monotonic() < deadline
+        problem(service.client.get("/ready"), 503)
+        assert service.client.get("/health").json()["status"] == "alive"
+        problem(slow.result(), 503)
+        assert service.client.get("/ready").status_code == 200
 
 
 def test_bodies_that_find_no_room_are_told_to_come_again(tmp_path: Path) -> None:
@@ -462,7 +592,7 @@ def test_who_asks_too_often_waits(tmp_path: Path) -> None:
 
 
 def test_a_rate_is_for_each_sender_and_comes_back() -> None:
-    rates = Rates(2)
+    rates = RateLimiter(2)
     assert [rates.allows("a", 0) for _ in range(5)] == [True] * 4 + [False]
     assert rates.allows("b", 0)
     assert rates.allows("a", 0.5)

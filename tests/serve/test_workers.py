@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,7 +17,7 @@ from fakes import FakeModel, colours
 
 from mien.errors import BadInput, BadModel
 from mien.recognition.model import Model, load
-from mien.serve.workers import Lost, Workers
+from mien.serve.workers import Overloaded, WorkerLost, Workers
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +74,76 @@ def test_what_is_raised_comes_back(workers: Workers) -> None:
 def test_who_ends_is_replaced(workers: Workers) -> None:
     before = {workers.run(process, number)[1] for number in range(4)}
     for _ in before:
-        with pytest.raises(Lost, match=r"has ended \(3\)"):
+        with pytest.raises(WorkerLost, match=r"has ended \(3\)"):
             workers.run(end, 3)
     after = {workers.run(process, number)[1] for number in range(4)}
     assert len(after) == 2
     assert not before & after
+
+
+def sleep(model: Model, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_who_takes_too_long_is_killed_and_replaced(workers: Workers) -> None:
+    before = {workers.run(process, number)[1] for number in range(4)}
+    for _ in before:
+        with pytest.raises(Overloaded, match="took too long"):
+            workers.run(sleep, 60, until=time.monotonic() + 0.2)
+    after = {workers.run(process, number)[1] for number in range(4)}
+    assert len(after) == 2
+    assert not before & after
+
+
+def test_who_waits_gives_up_in_time(workers: Workers) -> None:
+    with ThreadPoolExecutor(2) as clients:
+        busy = [clients.submit(workers.run, sleep, 1) for _ in range(2)]
+        time.sleep(0.3)
+        with pytest.raises(Overloaded, match="no worker was free"):
+            workers.run(process, 1, until=time.monotonic() + 0.1)
+        for one in busy:
+            one.result()
+
+
+def test_a_busy_one_does_not_hold_up_the_end() -> None:
+    with Workers(FakeModel, 1) as pool, ThreadPoolExecutor(1) as clients:
+        pool.wait()
+        busy = clients.submit(pool.run, sleep, 60)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        pool.__exit__()
+        with pytest.raises(WorkerLost):
+            busy.result(10)
+        assert time.monotonic() < begun + 10
+
+
+def test_a_busy_one_ends_with_who_began_it() -> None:
+    code = (
+        "import os, threading, fakes, test_workers; from mien.serve.workers import Workers\n"
+        "pool = Workers(fakes.FakeModel, 1).__enter__(); pool.wait()\n"
+        "pid = pool.run(test_workers.process, 0)[1]\n"
+        "threading.Thread(target=pool.run, args=(test_workers.sleep, 60), daemon=True).start()\n"
+        "threading.Event().wait(0.3); print(pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        timeout=30,
+    )
+    deadline = time.monotonic() + 10
+    while is_running(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_a_model_that_cannot_be_made_is_said(tmp_path: Path) -> None:

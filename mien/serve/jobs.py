@@ -1,0 +1,149 @@
+"""What a worker does with the bytes of a photo: nothing is decoded in the service's own process.
+
+Each function is given the worker's model.  `pixels` is how many a photo may have.  All raise
+BadInput where a photo is none, or too large.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mien import images
+from mien.errors import BadInput, NoFace
+from mien.recognition import align
+from mien.recognition.grouping import group
+from mien.recognition.model import Model
+from mien.recognition.quality import largest
+from mien.types import Embeddings, Face, largest_face
+from mien.verbs import compare as verb
+from mien.verbs.compare import Comparison
+
+THUMB = 96  # pixels, the side of a thumbnail
+_MARGIN = 24  # pixels around an aligned face that is shown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """What a photo shows."""
+
+    width: int
+    height: int
+    found: int  # faces in it
+    faces: list[Face]  # the largest of them
+    vectors: Embeddings  # a row for each of these
+    thumbs: list[bytes]  # a JPEG of each of these, where they were asked for
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portrait:
+    """One face of a photo, cut out."""
+
+    face: Face
+    vector: Embeddings  # (1, D)
+    png: bytes  # the file of the cut-out, in which no other face is in the middle
+
+
+def look(model: Model, data: bytes, pixels: int, limit: int, thumbs: bool = False) -> Looked:
+    """The faces in a photo.
+
+    Args:
+        model: finds and embeds them.
+        data: the photo.
+        pixels: see above.
+        limit: faces that are embedded, the largest.
+        thumbs: whether to make thumbnails of them.
+    """
+    image = images.decode(data, "the photo", pixels=pixels)
+    found = model.detect(image)
+    faces = largest(found, limit, 0)
+    crops = align.crops(image, faces) if thumbs else ()
+    return Looked(
+        width=image.shape[1],
+        height=image.shape[0],
+        found=len(found),
+        faces=faces,
+        vectors=model.embed(image, faces),
+        thumbs=[images.encode(cv2.resize(crop, (THUMB, THUMB)), ".jpg") for crop in crops],
+    )
+
+
+def compare(model: Model, first: bytes, second: bytes, pixels: int) -> Comparison:
+    """Whether the largest faces of two photos are of one person; see `mien.compare`."""
+    one = images.decode(first, "the first photo", pixels=pixels)
+    other = images.decode(second, "the second photo", pixels=pixels)
+    return verb.compare(one, other, model=model)
+
+
+def portrait(
+    model: Model, data: bytes, pixels: int, at: tuple[float, float] | None, biggest: bool
+) -> Portrait:
+    """The face of a photo that is to be enrolled.
+
+    Args:
+        model: finds and embeds it.
+        data: the photo.
+        pixels: see above.
+        at: x and y of a point within the face, in pixels; without it there must be one face only.
+        biggest: of several faces take the largest.
+
+    Raises:
+        NoFace: there is none, or not there, or there are several.
+    """
+    image = images.decode(data, "the photo", pixels=pixels)
+    faces = model.detect(image)
+    if at is not None:
+        face = _at(faces, *at)
+    elif not faces:
+        raise NoFace("no face was found in it: use a photo that shows the face from the front")
+    elif len(faces) == 1 or biggest:
+        face = largest_face(faces)
+    else:
+        raise NoFace(
+            f"{len(faces)} faces were found in it: give a point within one, or ask for the largest"
+        )
+    png = images.encode(align.cut_out(image, face.box.tolist()), ".png")
+    return Portrait(face, model.embed(image, [face]), png)
+
+
+def shown(model: Model, path: Path, sha256: str, pixels: int) -> bytes:
+    """The largest face of a photo in a file, upright, as PNG.
+
+    Raises:
+        BadInput: the file is another than the one of that SHA-256, or shows no face.
+    """
+    data = images.read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BadInput("it has changed since it was enrolled")
+    image = images.decode(data, "the photo", pixels=pixels)
+    faces = model.detect(image)
+    if not faces:
+        raise NoFace("no face was found in it")
+    return images.encode(align.crop(image, largest_face(faces).points, margin=_MARGIN), ".png")
+
+
+def grouped(_: Model, vectors: Embeddings, threshold: float) -> list[int]:
+    """The group of each vector; see `mien.recognition.grouping.group`."""
+    labels: list[int] = group(vectors, threshold).tolist()
+    return labels
+
+
+def _at(faces: list[Face], x: float, y: float) -> Face:
+    """The face that holds a point nearest to its middle."""
+
+    def holds(face: Face) -> bool:
+        x1, y1, x2, y2 = face.box.tolist()
+        return bool(x1 <= x < x2 and y1 <= y < y2)
+
+    def distance(face: Face) -> float:
+        x1, y1, x2, y2 = face.box.tolist()
+        return float(np.hypot((x1 + x2) / 2 - x, (y1 + y2) / 2 - y) / face.size)
+
+    holding = [face for face in faces if holds(face)]
+    if not holding:
+        raise NoFace(f"no face was found at {x:g}, {y:g}: give a point within one")
+    return min(holding, key=distance)

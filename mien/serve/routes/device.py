@@ -1,0 +1,68 @@
+"""What it takes to recognise faces elsewhere as this service does, such as in a browser."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from mien.recognition.detect.mtcnn import MTCNN
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import Model
+from mien.serve import schema
+from mien.serve.routes import TheService
+
+# ONNX Runtime Web, where it was fetched
+RUNTIME = Path(__file__).parents[1] / "page" / "ort" / "ort-wasm-simd-threaded.wasm"
+
+router = APIRouter()
+
+
+@router.get("/device")
+async def device(service: TheService) -> schema.Device:
+    """How this service finds faces, for those who do it themselves."""
+    detector = service.model.detector
+    return schema.Device(
+        model_id=service.model.model_id,
+        missing=_missing(service.model),
+        faces=service.limits.faces,
+        detector=schema.Cascade(
+            min_face=detector.min_face,
+            factor=detector.factor,
+            thresholds=list(detector.thresholds),
+        )
+        if isinstance(detector, MTCNN)
+        else None,
+    )
+
+
+@router.get(
+    "/networks/{name}",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+async def network(
+    name: Literal["propose", "refine", "confirm", "embed"], service: TheService
+) -> Response:
+    """One of the networks that this service runs, as an ONNX file."""
+    part = service.model.embedder if name == "embed" else service.model.detector
+    if isinstance(part, OnnxEmbedder):
+        content = await run_in_threadpool(part.network)
+    elif isinstance(part, MTCNN):
+        content = await run_in_threadpool(partial(part.network, name))
+    else:
+        raise HTTPException(404, f"this service has no network to {name}: see GET /device")
+    return Response(content, media_type="application/octet-stream")
+
+
+def _missing(model: Model) -> str | None:
+    """Why a browser cannot do this service's work; None: it can."""
+    if not (isinstance(model.detector, MTCNN) and isinstance(model.embedder, OnnxEmbedder)):
+        return "this service was started with another detector than MTCNN"
+    if not RUNTIME.is_file():
+        return "this service has no ONNX Runtime for browsers: make page gets it"
+    return None

@@ -1,0 +1,49 @@
+"""The faces of nobody that is known, in many photos, grouped by person."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+from fastapi import APIRouter, UploadFile
+
+from mien.serve import schema
+from mien.serve.routes import TheService
+from mien.verbs.cluster import default_threshold
+
+router = APIRouter()
+
+
+@router.post("/strangers")
+async def strangers(photos: list[UploadFile], service: TheService) -> schema.Strangers:
+    """The faces of nobody in the facebank, grouped by person."""
+    uploads = [await photo.read() for photo in photos]
+    threshold = default_threshold(service.model)
+    async with service.turn() as turn:
+        looked = await turn.look_at_all(uploads)
+        vectors = [vector for one in looked if one for vector in one.vectors]
+        matches, _ = await turn.search(np.array(vectors).reshape(-1, service.model.dim))
+        strange = [match.person is None for match in matches]
+        labels = await turn.group(np.compress(strange, vectors, axis=0), threshold)
+    faces = [
+        schema.Stranger(
+            photo=number,
+            box=face.box.astype(float).round(1).tolist(),
+            thumb=f"data:image/jpeg;base64,{base64.b64encode(thumb).decode()}",
+        )
+        for number, one in enumerate(looked)
+        if one
+        for face, thumb in zip(one.faces, one.thumbs, strict=True)
+    ]
+    groups: dict[int, list[schema.Stranger]] = {}
+    strangers = (face for face, yes in zip(faces, strange, strict=True) if yes)
+    for label, face in zip(labels, strangers, strict=True):
+        groups.setdefault(label, []).append(face)
+    large = [groups[label] for label in sorted(groups) if len(groups[label]) > 1]
+    return schema.Strangers(
+        threshold=threshold,
+        groups=large,
+        alone=len(labels) - sum(map(len, large)),
+        known=len(faces) - len(labels),
+        skipped=[number for number, one in enumerate(looked) if one is None],
+    )
