@@ -66,6 +66,6 @@ for seed in 0 1 2; do
         mien evaluate "${models[@]}" "$runs/held-out" --threshold 0.3 --json \
             > "$runs/celebs-$seed.json" || [ $? -eq 3 ]
     fi
-    mien benchmark embed "$runs"/scratch-*-0/*.onnx --batch 1 --threads 1 --json > "$runs/embed.json"
+    python -m benchmarks embed "$runs"/scratch-*-0/*.onnx --batch 1 --threads 1 --json > "$runs/embed.json"
     python "$(dirname "$0")/ablation.py" "$runs"
 done

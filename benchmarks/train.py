@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from torch import Tensor, nn
 
+from mien.cli.render import Answer, Column, Table
 from mien.errors import BadInput
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import SplitConv
@@ -170,3 +173,45 @@ class PublishedBlock(nn.Module):
         y = y.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
         y = self.down(self.attention(self.depthwise(y)))
         return y if self.shortcut is None else self.shortcut(x) + y
+
+
+_COLUMNS: dict[str, Column] = {
+    "NETWORK": "{network}",
+    "DTYPE": "{dtype}",
+    "CHANNELS": lambda rate: "last" if rate.channels_last else "first",
+    "PHOTOS PER SECOND": "{photos_per_second:.1f}",
+    "RANGE": "{slowest:.1f} to {fastest:.1f}",
+    "RATIO": "{ratio:.2f}",
+}
+
+
+def main(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NETWORK",
+            show_default="seesaw_shuffle mobileface",
+            help="Networks to time; mien models lists them.",
+        ),
+    ] = None,
+    *,
+    batch: Annotated[int, typer.Option(metavar="N", min=2, help="Photos in a step.")] = 64,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Processors to use.")] = 1,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of each.")] = 5,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, or cuda.")] = "cpu",
+    hold: Annotated[
+        bool,
+        typer.Option("--hold-memory", help="Keep memory from step to step, as mien train does."),
+    ] = False,
+) -> Answer:
+    """Measure training: photos per second, beside the published form of the seesaw block."""
+    measured = rates(
+        networks or ("seesaw_shuffle", "mobileface"),
+        batch=batch,
+        threads=threads,
+        turns=turns,
+        device=device,
+        hold=hold,
+    )
+    content = {"batch": batch, "threads": threads, "turns": turns, "rates": measured}
+    return Answer(content, [Table(_COLUMNS, measured)])

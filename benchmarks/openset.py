@@ -10,14 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
-from mien.benchmark.people import Embedded
+from benchmarks.people import Embedded, Folder, about, embed
+from mien.cli import console
+from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
+from mien.cli.render import Answer, Table
+from mien.errors import BadInput
 from mien.evaluation.calibrate import distribution
 from mien.evaluation.metrics import tpir_at_fpir
-from mien.recognition.model import Model
+from mien.recognition.model import Model, load
 from mien.types import Embeddings, Scores
 
 FPIRS = (1e-2, 1e-3)
@@ -195,3 +201,48 @@ def _draw(
 
 def _spread(rates: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(rates)), float(np.std(rates, ddof=1)) if len(rates) > 1 else 0.0
+
+
+_COMBINATIONS = {
+    "COMBINATION": "{combination}",
+    "FPIR": "{fpir:g}",
+    "TPIR": "{tpir:.2%} ± {std:.2%}",
+}
+_STRANGERS = {
+    "FPIR ASKED FOR": "{fpir:g}",
+    "CALIBRATED ON": "{calibrated_on}",
+    "FPIR MEASURED": "{measured:.3%} ± {std:.3%}",
+}
+
+
+def main(
+    folder: Folder,
+    *,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How often to draw who is enrolled.")
+    ] = 10,
+    photos: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, show_default="half", help="Photos to enrol of a person at most."
+        ),
+    ] = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+) -> Answer:
+    """Measure how many people are named rightly while few strangers get a name.
+
+    Half of the people are enrolled, the others are strangers.
+    """
+    network = load(model, detector=detector)
+    faces = embed(network, folder, console.progress)
+    if not (faces.photos_each > 1).any():
+        raise BadInput(f"{folder} has one photo of each person: add others to look up")
+    found = combinations(faces, seeds=seeds, photos=photos)
+    named = strangers(faces, network, seeds=seeds, photos=photos)
+    return Answer(
+        about(network, faces, seeds) | {"combinations": found, "strangers": named},
+        [Table(_COMBINATIONS, found), "", Table(_STRANGERS, named)],
+        [f"{len(faces.vectors)} photos of {faces.people} people, {seeds} draws"],
+        faces.skipped,
+    )

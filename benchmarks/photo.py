@@ -11,19 +11,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from mien import images
-from mien.benchmark.peers import FaceRecognition, boxes_of
+from benchmarks.peers import FaceRecognition, boxes_of
+from mien import files, images
+from mien.cli.options import DEFAULT_MODEL, ModelName
+from mien.cli.render import Answer, Table
+from mien.errors import BadInput
 from mien.facebank.index.exact import ExactIndex
 from mien.parallel import ahead, at_once
 from mien.recognition.align import crops
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import model_file
 from mien.types import Image
 
 SIZES = ((640, 480), (1280, 720))  # width and height in pixels
@@ -270,3 +277,68 @@ def _fitted(photos: Sequence[Path], size: tuple[int, int], folder: Path) -> list
         paths.append(folder / f"{number}-{width}x{height}.jpg")
         images.write(paths[-1], canvas)
     return paths
+
+
+_COLUMNS = {
+    "": "{name}",
+    "SIZE": "{width}x{height}",
+    "THREADS": "{threads}",
+    "FACES": "{faces}",
+    "ALONE": "{alone}",
+    "MISSED": "{missed}",
+    "MS A PHOTO": "{milliseconds:.1f}",
+    "RANGE": "{fastest:.1f} to {slowest:.1f}",
+    "TIMES MIEN'S": "{ratio:.2f}",
+}
+
+
+def main(
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos that show faces, or folders.")
+    ],
+    *,
+    model: ModelName = DEFAULT_MODEL,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WxH",
+            show_default="640x480 and 1280x720",
+            help="Fit the photos into it; may be repeated.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processors to use.")
+    ] = None,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 7,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out face_recognition, which needs mien\\[peers].")
+    ] = False,
+) -> Answer:
+    """Measure the whole way from a photo to names, by stage, beside face_recognition.
+
+    ALONE counts faces that only this one found, MISSED photos in which it found none.
+    """
+    with TemporaryDirectory() as folder:
+        measured = ways(
+            files.walk(photos),
+            model_file(model),
+            Path(folder),
+            sizes=[_size(text) for text in size] if size else SIZES,
+            threads=threads,
+            turns=turns,
+            beside=not alone,
+        )
+    stages = [
+        f"{way.name} {way.width}x{way.height}: "
+        + ", ".join(f"{name} {spent:.1f}" for name, spent in way.stages.items())
+        for way in measured
+        if way.stages
+    ]
+    return Answer({"turns": turns, "ways": measured}, [Table(_COLUMNS, measured), *stages])
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise BadInput(f"{text!r} is no size: give width and height, as in 640x480")
+    return int(width), int(height)

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from torch import nn  # noqa: E402
 
-from mien.benchmark.train import PEER, published, rates  # noqa: E402
+from benchmarks.train import PEER, published, rates  # noqa: E402
 from mien.training.backbones.blocks import SplitConv  # noqa: E402
 from mien.training.backbones.seesaw import SeesawBlock, seesaw_shuffle  # noqa: E402
 

@@ -13,14 +13,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
-from mien.benchmark.people import embed_photos
+from benchmarks.people import embed_photos
+from mien.cli import console
+from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName, Threshold
+from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.evaluation.protocol import impostor_scores
 from mien.files import walk
-from mien.recognition.model import Model
+from mien.recognition.model import Model, load
 from mien.types import Embeddings, Progress, Skipped, silent
 
 AGES = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 116))
@@ -107,3 +112,43 @@ def _differential(
     fmr = reached / len(scores) if reached >= LEAST else None
     ratio = fmr / adults if fmr is not None and adults else None
     return Differential(group, len(vectors), len(scores), fmr, ratio)
+
+
+_COLUMNS = {
+    "GROUP": "{group}",
+    "PHOTOS": "{photos:,}",
+    "PAIRS": "{pairs:,}",
+    "FMR": "{fmr:.3%}",
+    "RATIO": "{ratio:.1f}",
+}
+
+
+def main(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Photos that are named AGE_SEX_ORIGIN_..., as those of UTKFace."
+        ),
+    ],
+    *,
+    photos: Annotated[int, typer.Option(metavar="N", min=2, help="Drawn from the folder.")] = 4000,
+    threshold: Threshold = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+) -> Answer:
+    """Measure how often strangers of one age, sex or origin are taken for one person.
+
+    Sexes and origins are those of adults.  A group with too few pairs to tell has no FMR.
+    """
+    network = load(model, detector=detector, threshold=threshold)
+    faces = embed(network, folder, photos, progress=console.progress)
+    found = differentials(faces, network.threshold)
+    content = {
+        "model_id": network.model_id,
+        "threshold": network.threshold,
+        "photos": len(faces.vectors),
+        "groups": found,
+        "skipped": console.skips(faces.skipped),
+    }
+    note = f"pairs of two photos of one group, at the threshold {network.threshold:.3f}"
+    return Answer(content, [Table(_COLUMNS, found)], [note], faces.skipped)

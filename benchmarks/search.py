@@ -15,11 +15,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from mien.cli import console
+from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
 from mien.facebank.index import cache
@@ -415,3 +418,89 @@ def _adds(bank: Facebank, rows: Embeddings, start: int) -> float:
 def _answer(path: Path, query: Embeddings) -> None:
     with Facebank.open(path) as bank:
         bank.search(query, 0.5)
+
+
+_SEARCH = {
+    "ENGINE": "{engine}",
+    "TEMPLATES": "{templates}",
+    "DIM": "{dim}",
+    "BUILD S": "{build:.2f}",
+    "OPEN S": "{open:.2f}",
+    "QUERY MS": "{query:.2f}",
+    "READ MS": "{read:.2f}",
+    "RATIO": "{ratio:.2f}",
+    "BATCH MS": "{together:.3f}",
+    "MB": "{memory:.0f}",
+    "DISK MB": "{disk:.0f}",
+    "RECALL": "{recall:.3f}",
+}
+_FACEBANK = {
+    "PEOPLE": "{templates}",
+    "DIM": "{dim}",
+    "FILL S": "{fill:.1f}",
+    "OPEN S": "{first:.2f}",
+    "AGAIN S": "{again:.2f}",
+    "ADD MS": "{add:.1f}",
+    "IN EMPTY": "{add_empty:.1f}",
+    "MB": "{disk:.0f}",
+    "CACHE MB": "{cache:.0f}",
+}
+_ENGINE = {
+    "ENGINE": "{engine}",
+    "TEMPLATES": "{templates}",
+    "DIM": "{dim}",
+    "FILL S": "{fill:.1f}",
+    "QUERY MS": "{query:.2f}",
+    "QUERIES": "{queries}",
+    "RECALL": "{recall:.4f}",
+}
+
+
+def main(
+    *,
+    templates: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", min=100, show_default="10000", help="How many; may be repeated."),
+    ] = None,
+    dim: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N", min=2, show_default="128", help="Dimensions of each; may be repeated."
+        ),
+    ] = None,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is asked.")] = 15,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out other libraries, where they are installed.")
+    ] = False,
+    facebank: Annotated[
+        bool, typer.Option("--facebank", help="Fill facebanks of these sizes instead.")
+    ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Fill an empty facebank there instead, and check its recall."
+        ),
+    ] = None,
+) -> Answer:
+    """Measure the search for the nearest template, against the speed of memory.
+
+    Templates are made up: ten alike of each person.
+    """
+    sizes = [(count, wide) for count in templates or (10_000,) for wide in dim or (128,)]
+    if engine:
+        checked = recall(engine, *sizes[0])
+        return Answer(checked, [Table(_ENGINE, [checked])])
+    if facebank:
+        grown = [grow(*size) for size in console.progress(sizes, "filling")]
+        return Answer({"facebanks": grown}, [Table(_FACEBANK, grown)])
+    found = [
+        one
+        for size in console.progress(sizes, "searching")
+        for one in measure(*size, turns=turns, alone=alone)
+    ]
+    out = [] if alone else sorted({name for size, _ in sizes for name in left_out(size)})
+    slow = f"{', '.join(out)}: left out beyond {GRAPHS} templates, being slow to build"
+    return Answer(
+        {"turns": turns, "searches": found, "left_out": out, "graphs_up_to": GRAPHS},
+        [Table(_SEARCH, found), *([slow] if out else [])],
+    )

@@ -11,18 +11,22 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from tempfile import TemporaryDirectory
+from typing import Annotated, cast
 
 import av
 import cv2
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
-from mien import images
+from mien import files, images
+from mien.cli.options import DEFAULT_MODEL, ModelName
+from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Photo
-from mien.recognition.model import Model
+from mien.recognition.model import Model, load
 from mien.types import Embeddings, Face, Image, NamedFace, largest_face
 from mien.verbs.watch import Moment, watch
 from mien.video.read import Frame, Video
@@ -216,3 +220,38 @@ def _shares(
             right += person.name in names
             wrong += any(name != person.name for name in names)
     return right / total, wrong / total
+
+
+_COLUMNS = {
+    "": "{name}",
+    "FRAMES PER SECOND": "{fps:.1f}",
+    "RANGE": "{slowest:.1f} to {fastest:.1f}",
+    "NAMED": "{named:.1%}",
+    "WRONG": "{wrong:.1%}",
+    "TIMES AS FAST": "{ratio:.2f}",
+}
+
+
+def main(
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos of three people, or folders.")
+    ],
+    *,
+    model: ModelName = DEFAULT_MODEL,
+    seconds: Annotated[float, typer.Option(metavar="S", min=1, help="Length of the clip.")] = 10,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 3,
+    clip: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the clip there, as MP4.")
+    ] = None,
+) -> Answer:
+    """Measure naming people in a clip made of photos, beside looking at every frame of it.
+
+    Of three people who move, grow, shrink and blur at 1280 x 720, NAMED and WRONG are the shares
+    that got their own name and another's, over all frames.
+    """
+    network = load(model)
+    with TemporaryDirectory() as folder:
+        path = clip or Path(folder) / "clip.mp4"
+        measured = ways(files.walk(photos), network, path, seconds=seconds, turns=turns)
+    about = {"width": WIDTH, "height": HEIGHT, "fps": RATE, "seconds": seconds, "turns": turns}
+    return Answer(about | {"ways": measured}, [Table(_COLUMNS, measured)])

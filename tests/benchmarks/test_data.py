@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="prepared data need the extra data")
 
-from mien.benchmark import data
+from benchmarks import data
 
 
 def test_readings() -> None:

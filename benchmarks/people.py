@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from mien import files
+from mien.cli import console
 from mien.errors import BadInput
 from mien.recognition.align import largest
 from mien.recognition.model import Model
@@ -59,3 +62,19 @@ def embed_photos(
         else:
             used.append(path)
     return np.array(vectors, np.float32), used, unusable
+
+
+Folder: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person.")
+]
+
+
+def about(model: Model, faces: Embedded, seeds: int) -> dict[str, Any]:
+    """What documents say of what was measured on."""
+    return {
+        "model_id": model.model_id,
+        "people": faces.people,
+        "photos": len(faces.vectors),
+        "seeds": seeds,
+        "skipped": console.skips(faces.skipped),
+    }

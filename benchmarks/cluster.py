@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
-from mien.benchmark.people import Embedded
+from benchmarks.people import Embedded, Folder, about, embed
+from mien.cli import console
+from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
+from mien.cli.render import Answer, Table
 from mien.errors import needs_extra
 from mien.recognition.grouping import group
+from mien.recognition.model import load
 from mien.types import Embeddings
+from mien.verbs.cluster import default_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +126,37 @@ def _alone(labels: NDArray[np.intp]) -> NDArray[np.intp]:
     """The labels, with one of its own for each face that has none."""
     none = labels < 0
     return np.where(none, labels.max() + np.cumsum(none), labels)
+
+
+_COLUMNS = {
+    "WAY": "{way}",
+    "F": "{mean.f:.3f} ± {std.f:.3f}",
+    "PRECISION": "{mean.precision:.3f}",
+    "RECALL": "{mean.recall:.3f}",
+    "PURITY": "{mean.purity:.3f} ± {std.purity:.3f}",
+    "GROUPED": "{mean.grouped:.1%}",
+}
+
+
+def main(
+    folder: Folder,
+    *,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How often to draw whom to group.")
+    ] = 5,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+) -> Answer:
+    """Measure ways to group faces: pairwise F and purity.
+
+    Half of the people are grouped, with the setting that is best on the others.
+    """
+    network = load(model, detector=detector)
+    faces = embed(network, folder, console.progress)
+    found = compare(faces, default_threshold(network), seeds=seeds)
+    return Answer(
+        about(network, faces, seeds) | {"ways": found},
+        [Table(_COLUMNS, found)],
+        [f"{len(faces.vectors)} photos of {faces.people} people, {seeds} draws"],
+        faces.skipped,
+    )

@@ -17,12 +17,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from mien.cli.render import Answer, Table
 from mien.images import decode
 from mien.training.data.shards import Record, Shards, finish, write_shard
 
@@ -163,3 +166,32 @@ def _megabytes() -> float:
     found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) / 1e3
+
+
+_READINGS = {
+    "WORKERS": "{workers}",
+    "RECORDS PER SECOND": "{records_per_second:,.0f}",
+    "PILLOW ON FILES": "{pillow_per_second:,.0f}",
+    "RATIO": "{ratio:.2f}",
+}
+_MEMORY = {
+    "RECORDS": "{records:,}",
+    "MAKING TAKES": "{making:.0f} MB",
+    "READING TAKES": "{reading:.0f} MB",
+    "READ PER SECOND": "{records_per_second:,.0f}",
+}
+
+
+def main(
+    *,
+    million: Annotated[
+        bool,
+        typer.Option("--million", help="Measure the memory of a million records too: minutes."),
+    ] = False,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 5,
+) -> Answer:
+    """Measure prepared data: records per second beside files, and memory."""
+    read = readings(turns=turns)
+    held = memory((10_000, 100_000, 1_000_000) if million else (10_000, 100_000))
+    content = {"turns": turns, "readings": read, "memory": held}
+    return Answer(content, [Table(_READINGS, read), "", Table(_MEMORY, held)])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fakes import save_photo
 
+from benchmarks.photo import _fitted, _unseen, ways
 from mien import images
-from mien.benchmark.photo import _fitted, _unseen, ways
 
 
 def test_faces_that_only_the_other_found() -> None:

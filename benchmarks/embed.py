@@ -13,15 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
-from mien.benchmark.peers import FaceRecognition
-from mien.errors import BadInput
+from benchmarks.peers import FaceRecognition
+from mien.cli.render import Answer, Table
+from mien.errors import BadInput, needs_extra
 from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import model_file, shipped
 from mien.recognition.onnx import graph
-from mien.recognition.onnx.session import session
+from mien.recognition.onnx.session import RUNTIMES, session
 from mien.types import Crops
 
 SECONDS = 0.2  # that a turn takes at least, so that the clock's grain does not count
@@ -220,3 +223,101 @@ def _other(path: Path, threads: int) -> Callable[[Crops], object]:
             network.run(None, {entry.name: np.repeat(noise, len(crops), axis=0)})
 
     return run
+
+
+_COLUMNS = {
+    "MODEL": "{model}",
+    "RUNTIME": "{runtime}",
+    "BATCH": "{batch}",
+    "THREADS": "{threads}",
+    "MS A CROP": "{milliseconds:.2f}",
+    "RANGE": "{fastest:.2f} to {slowest:.2f}",
+    "RATIO": "{ratio:.2f}",
+    "REACHED": "{reached:.0%}",
+}
+
+
+def main(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", show_default="all that ship", help="Models to time."),
+    ] = None,
+    *,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Another network in ONNX to time in the same run."),
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Crops in a run; may be repeated.")
+    ] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Processors; may be repeated.")
+    ] = None,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each is timed.")] = 7,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A network of mien.training.backbones with random weights, exported for this; "
+            "NAME:ACTIVATION, and NAME:published as its paper has it; may be repeated.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", show_default="onnxruntime", help="Or openvino, or both."),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Time the network of face_recognition too.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say which operations take the time.")
+    ] = False,
+) -> Answer:
+    """Measure networks: milliseconds a crop, and how much faster than the first.
+
+    REACHED is the part of the rate at which the processor multiplies matrices.
+    """
+    if wrong := set(runtime or ()) - set(RUNTIMES):
+        raise BadInput(f"{min(wrong)!r} is no runtime: give {' or '.join(RUNTIMES)}")
+    with TemporaryDirectory() as folder:
+        files = [model_file(name) for name in models or shipped()]
+        files += [_random(text, Path(folder)) for text in network or ()]
+        measured = speeds(
+            files,
+            beside or (),
+            batches=batch or (1, 8, 32),
+            threads=threads or (1, 2),
+            turns=turns,
+            runtimes=runtime or ("onnxruntime",),
+            peers=peers,
+        )
+        accounts = [account(path) for path in (*files, *(beside or ()))] if profile else []
+    parts = [
+        f"{entry.model}: "
+        + ", ".join(f"{name} {part:.0%}" for name, part in entry.parts.items() if part >= 0.01)
+        for entry in accounts
+    ]
+    content = {"turns": turns, "speeds": measured}
+    return Answer(
+        content | ({"accounts": accounts} if profile else {}), [Table(_COLUMNS, measured), *parts]
+    )
+
+
+def _random(text: str, folder: Path) -> Path:
+    """A file of the network that a text such as mobileface:silu names."""
+    with needs_extra("timing a network", "train"):
+        from mien.training.export import export_by_chance
+    name, _, form = text.partition(":")
+    path = folder / f"{text.replace(':', '-')}.onnx"
+    try:
+        export_by_chance(
+            name,
+            path,
+            activation=None if form == "published" else form or None,
+            published=form == "published",
+        )
+    except KeyError as error:
+        raise BadInput(
+            f"{text!r} names no network or activation of mien.training.backbones"
+        ) from error
+    return path

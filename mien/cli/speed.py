@@ -1,0 +1,46 @@
+"""The command `speed`: how fast is this machine?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
+from mien.cli.render import Answer, Table
+
+_COLUMNS = {
+    "RUNTIME": "{runtime}",
+    "PHOTOS PER SECOND": "{photos_per_second:.1f}",
+    "RANGE": "{slowest:.1f} to {fastest:.1f}",
+}
+
+
+def speed(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Photos like yours, or folders of them.")
+    ],
+    *,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+) -> Answer:
+    """Measure how many photos per second this machine takes, and with which runtime.
+
+    From a photo's file to a vector for each face, as many photos at a time as identify takes.
+    """
+    from mien import files
+    from mien.parallel import at_once, processors
+    from mien.verbs.speed import speed as measure
+
+    photos = files.walk(paths)
+    found = measure(photos, model, detector=detector, at_once=at_once())
+    best, *others = found
+    faces = best.faces / len(photos)
+    said = (
+        f"{best.photos_per_second:.1f} photos per second on {processors()} processors, with"
+        f" {faces:.1f} faces in each"
+    )
+    if others and best.runtime != "onnxruntime":
+        said += f"; MIEN_RUNTIME={best.runtime} chooses the fastest"
+    content = {"photos": len(photos), "processors": processors(), "runtimes": found}
+    return Answer(content, [Table(_COLUMNS, found), said])

@@ -1,0 +1,84 @@
+"""How fast photos are looked at on this machine, with each runtime that is installed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+from mien import images
+from mien.errors import BadInput
+from mien.parallel import ahead, threads_each
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import Model, load, model_file
+from mien.recognition.onnx.session import RUNTIMES
+
+LEAST = 16  # photos in a turn: threads begin slowly, and at the end wait for the last
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """A runtime of networks on some photos, from their files to vectors."""
+
+    runtime: str
+    photos_per_second: float  # the median over the turns
+    slowest: float  # turn
+    fastest: float
+    faces: int  # in all photos
+
+
+def speed(
+    paths: Sequence[Path], name: str | Path, *, detector: str, at_once: int, turns: int = 5
+) -> list[Speed]:
+    """How many photos per second each of `RUNTIMES` takes, the fastest first.
+
+    They take turns, so that a machine that slows down slows all.
+
+    Args:
+        paths: photos.
+        name: a model that ships, or a file.
+        detector: as `load` takes it.
+        at_once: photos to look at at a time.
+        turns: how often all photos go through, after one time that is not counted.
+
+    Raises:
+        BadInput: a photo cannot be read.
+        BadModel: no such model, or a damaged one.
+    """
+    model = load(name, detector=detector, threshold=0, at_once=at_once)
+    models = {
+        runtime: replace(
+            model,
+            embedder=OnnxEmbedder(model_file(name), threads=threads_each(at_once), runtime=runtime),
+        )
+        for runtime in RUNTIMES
+        if find_spec(runtime)
+    }
+    if not paths:
+        raise BadInput("there are no photos to measure with: name some that show faces")
+    many = list(paths) * -(-LEAST // len(paths))
+    faces = {runtime: _turn(one, paths)[0] for runtime, one in models.items()}
+    taken: dict[str, list[float]] = {runtime: [] for runtime in models}
+    for _ in range(turns):
+        for runtime, one in models.items():
+            taken[runtime].append(len(many) / _turn(one, many)[1])
+    found = [
+        Speed(runtime, median(rates), min(rates), max(rates), faces[runtime])
+        for runtime, rates in taken.items()
+    ]
+    return sorted(found, key=lambda one: -one.photos_per_second)
+
+
+def _turn(model: Model, paths: Iterable[Path]) -> tuple[int, float]:
+    """The faces in photos, and the seconds that they took."""
+
+    def look(path: Path) -> int:
+        image = images.read(path)
+        return len(model.embed(image, model.detect(image)))
+
+    start = time.perf_counter()
+    faces = sum(done() for _, done in ahead(look, paths, model.at_once))
+    return faces, time.perf_counter() - start

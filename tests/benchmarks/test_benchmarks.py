@@ -1,0 +1,175 @@
+"""The benchmarks run, say what cannot be done, and document what they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import Result, Run
+from fakes import save_photo
+
+from benchmarks.__main__ import PARTS, main
+from benchmarks.embed import SIDE
+from mien.cli.options import DEFAULT_MODEL
+
+
+@pytest.fixture
+def benchmark(bare: Run) -> Run:
+    """Runs a benchmark in an empty folder."""
+
+    def run(*arguments: object) -> Result:
+        return bare(*arguments, of=main)
+
+    return run
+
+
+def test_without_a_name_they_are_listed(benchmark: Run) -> None:
+    result = benchmark()
+    assert result.code == 2
+    assert all(name in result.out for name in PARTS)
+    assert benchmark("--help").code == 0
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_has_help(benchmark: Run, name: str) -> None:
+    pytest.importorskip("torch")
+    result = benchmark(name, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert "--json" in result.out
+
+
+def test_wrong_usage_is_one_sentence_and_2(benchmark: Run) -> None:
+    result = benchmark("embed", "--batch", "x")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.endswith("see python -m benchmarks embed --help\n")
+    assert "gone does not exist" in benchmark("detect", "gone").err
+
+
+def test_train(benchmark: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from benchmarks.train import Rate
+
+    once = ("train", "seesaw_tiny", "--batch", 2, "--turns", 1)
+    document = benchmark(*once, "--json").document
+    assert (document["batch"], document["threads"], document["turns"]) == (2, 1, 1)
+    assert {rate["network"] for rate in document["rates"]} >= {"seesaw_tiny"}
+    wrong = benchmark("train", "no_such_network")
+    assert wrong.code == 2
+    assert "there is no network 'no_such_network'" in wrong.err
+    rates = [Rate(**rate) for rate in document["rates"]]  # once more would take seconds
+    monkeypatch.setattr("benchmarks.train.rates", lambda networks, **settings: rates)
+    assert "seesaw_tiny" in benchmark(*once).out
+
+
+def test_detect(benchmark: Run, demo_photos: Path) -> None:
+    result = benchmark("detect", demo_photos / "t1.jpg", "--json")
+    assert result.code == 0
+    assert result.document["faces"] == 6
+    assert result.document["missed"] == []
+
+
+def test_embed(benchmark: Run, model_file: Path) -> None:
+    once = ("--batch", 2, "--threads", 1, "--turns", 1)
+    (speed,) = benchmark("embed", model_file, *once, "--json").document["speeds"]
+    assert (speed["model"], speed["batch"], speed["threads"]) == (model_file.stem, 2, 1)
+    assert speed["ratio"] == 1
+    assert 0 < speed["fastest"] == speed["milliseconds"] == speed["slowest"]
+    assert model_file.stem in benchmark("embed", model_file, *once).out
+
+    assert speed["macs"] is None  # it convolves nothing
+    (entry,) = benchmark("embed", model_file, *once, "--profile", "--json").document["accounts"]
+    assert sum(entry["parts"].values()) == pytest.approx(1)
+
+    wrong = benchmark("embed", model_file, "--beside", model_file, *once)
+    assert wrong.code == 2
+    assert "does not take one float32 picture" in wrong.err
+
+
+def test_what_is_reached_is_a_crops_in_any_batch(
+    benchmark: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.embed._milliseconds", lambda run, crops: 2.0)
+    batches = ("--batch", 1, "--batch", 8, "--threads", 1, "--turns", 1, "--json")
+    one, eight = benchmark("embed", DEFAULT_MODEL, *batches).document["speeds"]
+    assert one["reached"] == eight["reached"] == pytest.approx(one["macs"] / SIDE**3)
+
+
+def test_photo(benchmark: Run, model_file: Path, demo_photos: Path) -> None:
+    alone = (demo_photos / "t1.jpg", "--model", model_file, "--alone", "--turns", 1)
+    (way,) = benchmark("photo", *alone, "--size", "640x480", "--json").document["ways"]
+    assert (way["name"], way["width"], way["height"]) == ("mien", 640, 480)
+    assert (way["photos"], way["faces"], way["missed"]) == (1, 6, 0)
+    assert sum(way["stages"].values()) == pytest.approx(way["milliseconds"])
+    assert way["ratio"] is None
+
+    wrong = benchmark("photo", *alone, "--size", "640")
+    assert wrong.code == 2
+    assert "is no size" in wrong.err
+
+
+def test_cluster(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="grouping faces needs the extra cluster")
+    for person in range(12):
+        for photo in range(4):
+            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=8 * photo)
+    fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
+    ways = benchmark("cluster", *fast, "--json").document["ways"]
+    assert [way["way"] for way in ways] == [
+        "average linkage",
+        "hdbscan",
+        "dbscan",
+        "as mien cluster",
+    ]
+    assert all(0 <= way["mean"]["f"] <= 1 for way in ways)
+    assert "PURITY" in benchmark("cluster", *fast).out
+
+
+def test_openset(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
+    for person in range(20):
+        for photo in range(10):
+            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=3 * photo)
+    fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
+    document = benchmark("openset", *fast, "--json").document
+    assert (document["people"], document["photos"]) == (20, 200)
+    hundredth, thousandth = (
+        one for one in document["combinations"] if one["combination"] == "mean"
+    )
+    assert hundredth["tpir"] > 0.9
+    assert thousandth["tpir"] is None  # 100 photos of strangers do not tell
+    assert "z-norm" in benchmark("openset", *fast).out
+
+
+def test_demographics(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
+    for number in range(30):
+        name = f"{20 + number}_{number % 2}_{0 if number < 15 else 3}_{number:03}.png"
+        save_photo(tmp_path / "faces" / name, number // 15, shade=3 * number)
+    save_photo(tmp_path / "faces" / "26_7_1.png", 5)  # a sex that there is no word for
+    for number in range(2):
+        save_photo(tmp_path / "faces" / f"1_0_0_{number}.png", 1, shade=number)
+    fast = ("faces", "--model", model_file, "--detector", "whole", "--threshold", "0.9")
+    document = benchmark("demographics", *fast, "--json").document
+    found = {one["group"]: one for one in document["groups"]}
+    ages = ["0 to 9", "20 to 39", "40 to 59"]
+    assert list(found) == ["adults", *ages, "male", "female", "White", "Indian"]
+    assert (document["photos"], found["adults"]["photos"]) == (32, 30)
+    assert found["White"]["pairs"] == 15 * 14 // 2  # without the children
+    ratio = found["White"]["fmr"] / found["adults"]["fmr"]
+    assert found["White"]["ratio"] == pytest.approx(ratio) and ratio > 1
+    assert found["0 to 9"]["fmr"] is None  # one pair does not tell
+    assert "Indian" in benchmark("demographics", *fast).out
+    bad = benchmark("demographics", tmp_path / "faces" / "26_7_1.png", "--model", model_file)
+    assert (bad.code, "0 usable photos" in bad.err) == (2, True)
+
+
+def test_the_slim_options(benchmark: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from mien.training.backbones import slim
+
+    some = {name: slim.OPTIONS[name] for name in ("A1", "A2")}  # to count them all takes seconds
+    monkeypatch.setattr(slim, "OPTIONS", some)
+    first, *options = benchmark("networks", "--slim", "--turns", 1, "--json").document["networks"]
+    assert first["name"] == "seesaw_shuffle"
+    assert [option["name"] for option in options] == ["A1", "A2"]
+    assert options[0]["arguments"] == {"filters": 32, "downsample": "conv"}
+    assert options[0]["macs"] > 2 * first["macs"]
+    assert benchmark("networks", "--slim", "--turns", 1).out.splitlines()[2].startswith("A1 ")
