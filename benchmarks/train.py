@@ -22,14 +22,14 @@ from mien.errors import BadInput
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import SplitConv
 from mien.training.backbones.seesaw import SeesawBlock
-from mien.training.precision import Layout, hold_memory, layouts, step_seconds
+from mien.training.precision import Precision, hold_memory, precisions, step_seconds
 
 PEER = "published seesaw_shuffle"
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A network in one layout."""
+    """A network in one precision."""
 
     network: str
     dtype: str
@@ -49,7 +49,7 @@ def rates(
     device: str = "cpu",
     hold: bool = False,
 ) -> list[Rate]:
-    """How fast networks train, and the peer, in every layout that the device has.
+    """How fast networks train, and the peer, in every precision that the device has.
 
     Args:
         networks: names in `BACKBONES`.
@@ -73,33 +73,33 @@ def rates(
     built: dict[str, nn.Module] = {PEER: published(BACKBONES["seesaw_shuffle"]())}
     built |= {name: BACKBONES[name]() for name in networks}
     runs = [
-        (name, layout, deepcopy(network).to(place))
-        for layout in layouts(place)
+        (name, precision, deepcopy(network).to(place))
+        for precision in precisions(place)
         for name, network in built.items()
     ]
     photos = torch.randn(batch, 3, 112, 112, device=place)
     taken = np.array(
         [
-            [batch / step_seconds(network, photos, layout) for _, layout, network in runs]
+            [batch / step_seconds(network, photos, precision) for _, precision, network in runs]
             for _ in range(turns + 1)
         ][1:]
     )  # (turns, runs)
     peers = {
-        layout.dtype: taken[:, k]
-        for k, (name, layout, _) in enumerate(runs)
-        if name == PEER and not layout.channels_last
+        precision.dtype: taken[:, k]
+        for k, (name, precision, _) in enumerate(runs)
+        if name == PEER and not precision.channels_last
     }
     return [
-        _rate(name, layout, taken[:, k], peers[layout.dtype])
-        for k, (name, layout, _) in enumerate(runs)
+        _rate(name, precision, taken[:, k], peers[precision.dtype])
+        for k, (name, precision, _) in enumerate(runs)
     ]
 
 
-def _rate(name: str, layout: Layout, taken: np.ndarray, peer: np.ndarray) -> Rate:
+def _rate(name: str, precision: Precision, taken: np.ndarray, peer: np.ndarray) -> Rate:
     return Rate(
         name,
-        str(layout.dtype).removeprefix("torch."),
-        layout.channels_last,
+        str(precision.dtype).removeprefix("torch."),
+        precision.channels_last,
         float(np.median(taken)),
         float(taken.min()),
         float(taken.max()),

@@ -73,7 +73,7 @@ def main() -> None:
     runs = Path(sys.argv[1])
     rows: dict[tuple[str, ...], list[Figures]] = defaultdict(list)
     done = [path.parent for path in runs.glob("*/run.json")]
-    for run in sorted(done, key=lambda run: (run / "config.json").stat().st_mtime):
+    for run in sorted(done, key=lambda run: (run / "config.toml").stat().st_mtime):
         rows[tuple(run.name.split("-")[:-1])].append(figures(runs, run))
     print("| " + " | ".join(COLUMNS) + " |")
     print("|" + "---|" * len(COLUMNS))

@@ -28,7 +28,7 @@ learn() {
     shift
     mien train -d "$run/data" --out "$run/$out" -net "$@" \
         --teacher "$data/teacher/mobilefacenet-ms1m.onnx" -b 32 --optimizer adamw \
-        --schedule cosine --warmup 50 --weight-decay 1e-4 --last-decay 1e-4 \
+        --schedule cosine --warmup 50 --weight-decay 1e-4 --head-weight-decay 1e-4 \
         --augment crop,flip,light,low_resolution,blur,jpeg,grey
 }
 

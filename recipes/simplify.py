@@ -22,7 +22,7 @@ from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import SqueezeExcite
 from mien.training.data.shards import Shards
 from mien.training.from_onnx import NORMS
-from mien.training.student import pixels, sample
+from mien.training.student import normalize, sample
 
 PICTURES = 384
 
@@ -83,7 +83,7 @@ def main() -> None:
     trained, data, out = (Path(argument) for argument in sys.argv[1:])
     before, crops = checkpoint.load(trained), sample(Shards(data), PICTURES)
     simple = BACKBONES["seesaw_fast"](**before.args)
-    x = pixels(crops, torch.device("cpu"), torch.contiguous_format)
+    x = normalize(crops, torch.device("cpu"), torch.contiguous_format)
     simplify(before.build(), simple, x)
     checkpoint.save(out, checkpoint.Checkpoint("seesaw_fast", before.args, simple.state_dict()))
 

@@ -6,8 +6,10 @@ but forked, so that torch is loaded once for all.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import signal
 import socket
 import sys
 from contextlib import closing
@@ -19,19 +21,25 @@ import children
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import MienError
-from mien.training import TrainConfig, loop, train
+from mien.training import TrainConfig, distributed, train
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import conv_bn
+from mien.training.data.shards import NO_LABEL, Record, Shards, finish, write_shard
+from mien.training.run import Run
 
 
 class Toy(nn.Module):
-    """(N, 3, 112, 112) -> (N, dim), with the parts of a backbone."""
+    """(N, 3, 112, 112) -> (N, dim), with the parts of a backbone.
 
-    def __init__(self, *, dim: int = 8) -> None:
+    Args:
+        dim: of an embedding.
+        dies_at: the step in which it kills its process, as a machine that fails.
+    """
+
+    def __init__(self, *, dim: int = 8, dies_at: int | None = None) -> None:
         super().__init__()
         self.dim = dim
         self.stem = conv_bn(3, 4, 8, activation="relu", stride=8, padding=0)
@@ -41,62 +49,55 @@ class Toy(nn.Module):
         self.head = nn.Sequential(
             nn.AvgPool2d(7), nn.Flatten(), nn.Linear(16, dim, bias=False), nn.BatchNorm1d(dim)
         )
+        steps = itertools.count()
+
+        def die(*_: object) -> None:
+            if self.training and next(steps) == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        self.head.register_forward_pre_hook(die)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(self.blocks(self.stem(x)))
         return out
 
 
-class ToyPictures:
-    """60 small pictures of 6 people, each of a colour of their own; the last 6 have no label."""
+def data(folder: Path) -> Path:
+    """A data set of 60 pictures of 6 people, each of a colour of their own; 6 have no label."""
+    random = np.random.default_rng(7)
+    colours = random.integers(0, 256, (6, 1, 1, 3))
+    people = np.arange(60) % 6
+    noise = random.integers(-40, 40, (60, 112, 112, 3))
+    pixels = (colours[people] + noise).clip(0, 255).astype(np.uint8)
+    records = [
+        Record(cv2.imencode(".png", picture)[1].tobytes(), label, str(number), 112)
+        for number, (picture, label) in enumerate(
+            zip(pixels, np.where(np.arange(60) < 54, people, NO_LABEL).tolist(), strict=True)
+        )
+    ]
+    write_shard(folder, 0, records, [])
+    finish(folder, 1, tuple("abcdef"), lambda labels, skipped: {"sets": []})
+    return folder
 
-    names = tuple("abcdef")
-    digest = "toy"
 
-    def __init__(self, folder: str | Path) -> None:
-        random = np.random.default_rng(7)
-        colours = random.integers(0, 256, (6, 1, 1, 3))
-        people = np.arange(60) % 6
-        noise = random.integers(-40, 40, (60, 112, 112, 3))
-        pixels = (colours[people] + noise).clip(0, 255).astype(np.uint8)
-        self._data = [cv2.imencode(".png", picture)[1].tobytes() for picture in pixels]
-        self.labels = np.where(np.arange(60) < 54, people, -1)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def images(self, indices: NDArray[np.int64]) -> list[bytes]:
-        return [self._data[index] for index in indices]
-
-    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([seed, epoch]).permutation(60)
+USUAL: dict[str, Any] = {
+    "backbone": "toy",
+    "dim": 8,
+    "batch": 12,
+    "steps": 20,
+    "scale": 16.0,
+    "precision": "float32",
+    "channels_last": False,
+    "save_every": 5,
+}
 
 
 def config(**settings: Any) -> TrainConfig:
-    """A short run over the toys."""
-    usual: dict[str, Any] = {
-        "data": "toys",
-        "backbone": "toy",
-        "dim": 8,
-        "batch": 12,
-        "steps": 20,
-        "scale": 16.0,
-        "precision": "float32",
-        "channels_last": False,
-        "save_every": 5,
-    }
-    return TrainConfig(**usual | settings)
-
-
-def use() -> None:
-    """Makes the toys known."""
-    BACKBONES["toy"] = Toy  # type: ignore[assignment]
-    toys: Any = ToyPictures
-    vars(loop)["Shards"] = toys
+    """A short run over the toys; a test adds its `data` to what is usual."""
+    return TrainConfig(**USUAL | settings)
 
 
 def main() -> None:
-    use()
     world, out, settings = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     dies_at, overflows_at = settings.pop("dies_at", None), settings.pop("overflows_at", None)
     with closing(socket.socket()) as free:
@@ -119,48 +120,37 @@ def main() -> None:
 def learn(
     rank: int, out: Path, settings: TrainConfig, dies_at: int | None, overflows_at: int | None
 ) -> None:
-    """A rank's part of a run; rank 1 dies at a step, or its classes' gradients are infinite there.
-
-    What the ranks have after that step is in files.
-    """
+    """A rank's part of a run; rank 1 dies at a step, or has infinite gradients there."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
-    if dies_at is not None and rank == 1:
-        step = loop.Run.learn
-
-        def step_or_die(self: loop.Run, *rest: Any) -> Any:
-            if self.step == dies_at:
-                os.kill(os.getpid(), 9)
-            return step(self, *rest)
-
-        run: Any = loop.Run
-        run.learn = step_or_die
-    if overflows_at is not None:
-        overflow(rank, out, overflows_at)
+    BACKBONES["toy"] = partial(Toy, dies_at=dies_at) if rank == 1 else Toy  # type: ignore[assignment]
     try:
-        train(settings, out, lambda entry: None)
+        if overflows_at is None:
+            train(settings, out)
+        else:
+            overflow(rank, out, settings, overflows_at)
     except MienError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         os._exit(2)
 
 
-def overflow(rank: int, out: Path, at: int) -> None:
-    run: Any = loop.Run
-    check, step = run._require_numbers, run.learn
+def overflow(rank: int, out: Path, settings: TrainConfig, at: int) -> None:
+    """What a rank has after a step in which a gradient of rank 1 is infinite, in a file."""
+    cpu = torch.device("cpu")
+    with distributed.process_group(cpu):
+        run = Run(settings, Shards(settings.data), cpu)
+        assert run.head
 
-    def check_and_overflow(self: Any, *rest: Any) -> Any:
-        if rank == 1 and self.step == at:
-            self.head.weight.grad.fill_(torch.inf)
-        return check(self, *rest)
+        def spoil(weight: Tensor) -> None:
+            if rank == 1 and run.steps_done == at and weight.grad is not None:
+                weight.grad.fill_(torch.inf)
 
-    def step_and_tell(self: Any, *rest: Any) -> Any:
-        made = step(self, *rest)
-        if self.step == at + 2:
-            state = {**self.network.state_dict(), "scale": torch.tensor(self.scaler.get_scale())}
-            torch.save(state, out / f"rank-{rank}.pt")
-        return made
-
-    run._require_numbers, run.learn = check_and_overflow, step_and_tell
+        run.head.weight.register_post_accumulate_grad_hook(spoil)  # type: ignore[no-untyped-call]
+        batches = run.batches()
+        for _ in range(at + 2):
+            run.step([next(batches)])
+        state = {**run.network.state_dict(), "scale": torch.tensor(run.scaler.get_scale())}
+        torch.save(state, out / f"rank-{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +14,10 @@ import typer
 from mien.cli import console
 from mien.cli.options import Json
 from mien.errors import BadInput, needs_extra
+from mien.training.config import NETWORK, Setting, TrainConfig, read_toml, settings
 
 if TYPE_CHECKING:
-    from mien.training import TrainConfig
+    from mien.training.run import Run
 
 # What the original calls its networks, as far as it has names for them.
 OLD_NETWORKS = {
@@ -23,231 +26,176 @@ OLD_NETWORKS = {
     "ir": "ir_{depth}",
     "ir_se": "ir_se_{depth}",
 }
-_NET, _LOSS, _TEACHER, _RATE, _BATCH, _RUN, _SEARCH = (
-    "The network",
-    "The loss",
-    "A teacher",
-    "How fast it learns",
-    "What it sees",
-    "How it is computed",
-    "Before a run",
-)
+_SEARCH = "Before a run"
 
 
-def _option(panel: str, *names: str, help: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+def _option(name: str, kind: type, several: bool, default: Any, setting: Setting) -> Any:
+    """The parameter of a command for a setting."""
+    help = setting.help
+    if setting.choices:
+        help = f"{help.rstrip('.')}: {', '.join(setting.choices)}."
+    elif setting.range:
+        help = f"{help} ({setting.range})"
+    flags = setting.flags or ("--" + name.replace("_", "-"),)
+    if kind is bool and len(flags) == 1 and "/" not in flags[0]:
+        flags = (f"{flags[0]}/--no-{flags[0][2:]}",)
+    if several:
+        default = ",".join(f"{each:g}" for each in default) or None
+    taken: Any = kind
+    if several:  # lists of numbers are one text, of texts an option that may be repeated
+        taken = list[str] if kind is str else str
+    option = typer.Option(
+        *flags,
+        help=help,
+        metavar=None if kind is bool else setting.metavar,
+        rich_help_panel=setting.panel,
+        show_default=setting.unset or (default is not MISSING and default is not False),
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None if default is MISSING else default,
+        annotation=Annotated[taken | None, option],
+    )
 
 
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command an option for each field of `TrainConfig`, in place of its `**given`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.name != "given"]
+    fields = [
+        _option(each.name, kind, several, each.default, each.metadata["setting"])
+        for each, kind, several in settings()
+    ]
+    parameters = [own[0], fields[0], *own[1:], *fields[1:]]  # the context and the data first
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+@_with_settings
 def train(
-    data: Annotated[
-        str, typer.Option("--data", "-d", metavar="DIR", help="What mien prepare has made.")
-    ],
+    context: typer.Context,
+    *,
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="The run; one that was begun there goes on."),
+        typer.Option(metavar="DIR", help="The run's folder; a run that was begun there goes on."),
     ] = Path("run"),
-    net: Annotated[
-        str, _option(_NET, "--net", "-net", metavar="NAME", help="See mien models.")
-    ] = "seesaw_shuffle",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Settings in TOML, as a run's own config.toml; flags come before it.",
+        ),
+    ] = None,
     depth: Annotated[
         int,
-        _option(
-            _NET, "--depth", "-depth", metavar="N", help="Layers of ir and ir_se: 50, 100, 152."
+        typer.Option(
+            "--depth",
+            "-depth",
+            metavar="N",
+            rich_help_panel=NETWORK,
+            help="Layers of ir and ir_se: 50, 100, 152.",
         ),
     ] = 50,
-    dim: Annotated[int, _option(_NET, metavar="N", min=2, help="Numbers in an embedding.")] = 128,
-    weights: Annotated[
-        str | None,
-        _option(
-            _NET, metavar="FILE", help="A checkpoint to start from, or a model, as mien-small."
-        ),
-    ] = None,
-    loss: Annotated[
-        str,
-        _option(
-            _LOSS,
-            metavar="NAME",
-            help="liarcface, arcface, cosface, softmax, adaface; none, with a teacher.",
-        ),
-    ] = "liarcface",
-    margin: Annotated[
-        float | None,
-        _option(_LOSS, metavar="M", show_default="the loss's", help="The loss's margin."),
-    ] = None,
-    scale: Annotated[
-        float | None,
-        _option(_LOSS, metavar="S", show_default="the loss's", help="The logits' scale."),
-    ] = None,
-    negatives: Annotated[
-        float,
-        _option(_LOSS, metavar="SHARE", help="Other classes that a step looks at (Partial FC)."),
-    ] = 1.0,
-    label_smoothing: Annotated[
-        float, _option(_LOSS, metavar="SHARE", help="What of the truth is spread over all classes.")
-    ] = 0.0,
-    teacher: Annotated[
-        str | None, _option(_TEACHER, metavar="FILE", help="A trained network in ONNX.")
-    ] = None,
-    teacher_scaling: Annotated[
-        str, _option(_TEACHER, metavar="NAME", help="How its input is scaled: imagenet, half.")
-    ] = "imagenet",
-    teacher_weight: Annotated[
-        float, _option(_TEACHER, metavar="W", min=0, help="Its weight beside the loss.")
-    ] = 1.0,
-    feature_weight: Annotated[
-        float,
-        _option(_TEACHER, metavar="W", min=0, help="Its features' weight beside its embeddings."),
-    ] = 0.3,
-    block_steps: Annotated[
-        int,
-        _option(_TEACHER, metavar="N", min=0, help="Steps in which each block learns by itself."),
-    ] = 0,
-    block_rate: Annotated[
-        float, _option(_TEACHER, metavar="RATE", min=0, help="Learning rate in those steps.")
-    ] = 3e-3,
-    rate: Annotated[
-        float, _option(_RATE, "--rate", "-lr", metavar="RATE", min=0, help="Learning rate.")
-    ] = 0.1,
-    optimizer: Annotated[str, _option(_RATE, metavar="NAME", help="sgd or adamw.")] = "sgd",
-    momentum: Annotated[float, _option(_RATE, metavar="M", help="Momentum of sgd.")] = 0.9,
-    weight_decay: Annotated[
-        float, _option(_RATE, metavar="D", help="Weight decay of the body.")
-    ] = 4e-5,
-    last_decay: Annotated[
-        float, _option(_RATE, metavar="D", help="The same of the last layer and of the classes.")
-    ] = 4e-4,
-    schedule: Annotated[
-        str, _option(_RATE, metavar="NAME", help="How the rate falls: milestones or cosine.")
-    ] = "milestones",
-    milestones: Annotated[
-        str, _option(_RATE, metavar="E,E", help="Epochs at which the rate falls to a tenth.")
-    ] = "8,12,14",
-    warmup: Annotated[int, _option(_RATE, metavar="N", min=0, help="Steps of rising rate.")] = 0,
-    epochs: Annotated[
-        float, _option(_RATE, "--epochs", "-e", metavar="N", min=0, help="Epochs to train.")
-    ] = 16,
-    steps: Annotated[
-        int | None, _option(_RATE, metavar="N", min=1, help="Steps to train, in place of epochs.")
-    ] = None,
-    clip: Annotated[
-        float | None, _option(_RATE, metavar="LENGTH", help="Cut gradients down to it.")
-    ] = None,
-    ema: Annotated[
-        float,
-        _option(_RATE, metavar="DECAY", min=0, max=1, help="Keep a moving average of the weights."),
-    ] = 0.0,
-    batch: Annotated[
-        int, _option(_BATCH, "--batch", "-b", metavar="N", min=2, help="Pictures in a step.")
-    ] = 196,
-    accumulate: Annotated[
-        int, _option(_BATCH, metavar="N", min=1, help="Parts that a step is computed in.")
-    ] = 1,
-    augment: Annotated[
-        str,
-        _option(
-            _BATCH,
-            metavar="NAMES",
-            help="all, or some of crop, flip, light, low_resolution, blur, jpeg, grey, occlude, "
-            "each with its chance if it is to be another: flip,blur:0.3.",
-        ),
-    ] = "flip",
-    validate: Annotated[
-        list[str] | None,
-        _option(
-            _BATCH, metavar="SET", help="A .bin or a folder of sets to measure; may be repeated."
-        ),
-    ] = None,
-    validate_every: Annotated[
-        float, _option(_BATCH, metavar="N", help="Epochs between measurements.")
-    ] = 1.0,
-    seed: Annotated[int, _option(_BATCH, metavar="N", min=0, help="Seed of all chance.")] = 0,
-    device: Annotated[
-        str | None, _option(_RUN, metavar="NAME", show_default="the best", help="cpu or cuda.")
-    ] = None,
-    precision: Annotated[
-        str | None,
-        _option(_RUN, metavar="NAME", show_default="the fastest", help="float32, bf16, fp16."),
-    ] = None,
-    channels_last: Annotated[
-        bool | None,
-        _option(
-            _RUN,
-            "--channels-last/--channels-first",
-            show_default="the faster",
-            help="How pictures lie in memory.",
-        ),
-    ] = None,
-    compile: Annotated[bool, _option(_RUN, "--compile", help="Use torch.compile.")] = False,
-    workers: Annotated[
-        int,
-        _option(_RUN, "--workers", "-w", metavar="N", min=0, help="Processes that load pictures."),
-    ] = 0,
-    threads: Annotated[
-        int | None,
-        _option(_RUN, metavar="N", min=1, show_default="torch's", help="Processors to use."),
-    ] = None,
-    save_every: Annotated[
-        int, _option(_RUN, metavar="N", min=1, help="Steps between checkpoints.")
-    ] = 200,
     find_lr: Annotated[
-        bool, _option(_SEARCH, "--find-lr", help="Look for a good rate instead, and draw it.")
+        bool,
+        typer.Option(
+            "--find-lr", rich_help_panel=_SEARCH, help="Find a good learning rate, and draw why."
+        ),
     ] = False,
     find_batch: Annotated[
-        bool, _option(_SEARCH, "--find-batch", help="Look for the fastest batch instead.")
+        bool,
+        typer.Option("--find-batch", rich_help_panel=_SEARCH, help="Find the fastest batch size."),
     ] = False,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Train a network, on one machine or, under torchrun, on many.
 
-    The defaults are the recipe of SeesawFaceNet's own code, with Li-ArcFace for its loss.
+    The defaults are the recipe of SeesawFaceNet's own code, with Li-ArcFace as the loss.
     """
-    given = dict(locals())
-    for name in ("out", "net", "depth", "find_lr", "find_batch", "as_json"):
-        del given[name]
-    with needs_extra("training", "train"):
-        from mien.training import TrainConfig
-
-    given["backbone"] = OLD_NETWORKS.get(net, net).format(depth=depth)
-    given["loss"] = None if loss == "none" else loss
-    given["validate"] = tuple(validate or ())
-    given["milestones"] = _epochs(milestones)
-    config = TrainConfig(**given)
+    whole = configured(said(context), config, depth)
     if find_lr:
-        _find_rate(config, out, as_json)
+        _find_lr(whole, out, as_json)
     elif find_batch:
-        _find_batch(config, as_json)
+        _find_batch(whole, as_json)
     else:
-        _train(config, out, as_json)
+        _train(whole, out, as_json)
 
 
-def _epochs(text: str) -> tuple[float, ...]:
+def said(context: Any) -> dict[str, Any]:
+    """The settings that a command line says, which come before a file's."""
+    return {
+        each.name: context.params[each.name]
+        for each, _, _ in settings()
+        if context.get_parameter_source(each.name).name == "COMMANDLINE"
+    }
+
+
+def configured(given: dict[str, Any], file: Path | None = None, depth: int = 50) -> TrainConfig:
+    """The configuration of a command line.
+
+    Args:
+        given: value by setting, of those that the line says.
+        file: of TOML, for what the line does not say.
+        depth: of ir and ir_se.
+
+    Raises:
+        BadInput: a setting cannot be used, or there is no data set.
+    """
+    values = (read_toml(file) if file else {}) | given
+    if "backbone" in values:
+        values["backbone"] = OLD_NETWORKS.get(values["backbone"], values["backbone"]).format(
+            depth=depth
+        )
+    if isinstance(values.get("milestones"), str):
+        values["milestones"] = tuple(_numbers(values["milestones"]))
+    values["validate"] = tuple(values.get("validate", ()))
+    if "data" not in values:
+        raise BadInput("there is nothing to train on: give --data DIR, as mien prepare has made it")
+    config = TrainConfig(**values)
+    config.check()
+    return config
+
+
+def _numbers(text: str) -> Iterator[float]:
     try:
-        return tuple(float(part) for part in re.split(r"[, ]+", text) if part)
+        yield from (float(part) for part in re.split(r"[, ]+", text) if part)
     except ValueError as error:
-        raise BadInput(f"milestones are epochs such as 8,12,14, not {text!r}") from error
+        raise BadInput(f"--milestones are epochs such as 8,12,14, not {text!r}") from error
 
 
 def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
-    from mien.training import distributed
-    from mien.training import train as run
+    with needs_extra("training", "train"):
+        from mien.training import distributed, loop
+
+    if config.precision == "fp16" and loop.device_of(config).type == "cpu":
+        raise BadInput("no processor computes in fp16 quickly: give --precision bf16 or float32")
 
     def report(entry: dict[str, Any]) -> None:
         left = int(entry["seconds_left"])
         console.note(
             f"step {entry['step']} of {entry['steps']}, epoch {entry['epoch']:.2f}, "
-            f"loss {entry['loss']:.4f}, rate {entry['rate']:.2g}, "
+            f"loss {entry['loss']:.4f}, lr {entry['lr']:.2g}, "
             f"{entry['photos_per_second']:.0f} photos a second, "
             f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
         )
         for name, accuracy in entry.get("validation", {}).items():
             console.note(f"{name}: {100 * accuracy:.2f} %")
 
-    def begun() -> None:
+    def begun(run: Run) -> None:
+        if run.weights_taken:
+            taken, of = run.weights_taken
+            console.note(f"{taken} of {of} tensors are from {config.weights}, the others random")
+        goes_on = f" from step {run.steps_done}" if run.steps_done else ""
         console.note(
-            f"training {config.backbone} into {out}: Ctrl-C saves, and the same command goes on"
+            f"training {config.backbone} into {out}{goes_on}, in {run.precision}: "
+            "Ctrl-C saves, and the same command goes on"
         )
 
-    last = run(config, out, report, begun)
+    last = loop.train(config, out, report, begun)
     if distributed.is_main():
         if as_json:
             console.document({"checkpoint": str(last)})
@@ -255,23 +203,27 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
             console.say(str(last))
 
 
-def _find_rate(config: TrainConfig, out: Path, as_json: bool) -> None:
-    from mien.training import distributed, find_rate
-    from mien.training.plots import draw_rates
+def _find_lr(config: TrainConfig, out: Path, as_json: bool) -> None:
+    with needs_extra("training", "train"):
+        from mien.training import distributed, find_lr
+        from mien.training.plots import draw_lrs
 
-    sweep = find_rate(config)
+    sweep = find_lr(config)
     if not distributed.is_main():
         return
-    picture = out / "rates.png"
-    draw_rates(sweep, picture)
+    picture = out / "lrs.png"
+    draw_lrs(sweep, picture)
     if as_json:
         console.document({**asdict(sweep), "picture": str(picture)})
     else:
-        console.say(f"-lr {sweep.suggested:.2g} is where the loss falls fastest; see {picture}")
+        console.say(
+            f"-lr {sweep.suggested:.2g}: there half of the loss's fall is behind; see {picture}"
+        )
 
 
 def _find_batch(config: TrainConfig, as_json: bool) -> None:
-    from mien.training import find_batch
+    with needs_extra("training", "train"):
+        from mien.training import find_batch
 
     trials = []
     for trial in find_batch(config):

@@ -1,122 +1,382 @@
-"""What a training run is."""
+"""What a training run is: each setting with its default, its range and one sentence.
+
+The flags of `mien train`, its TOML files and the rule of what may change when a run goes on are all
+made from these fields.  Nothing here imports torch, so that `mien --help` comes at once.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
-
-import torch
+import difflib
+import math
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from mien.errors import BadInput
-from mien.training import distributed
-from mien.training.backbones import BACKBONES
-from mien.training.data.augment import parse
-from mien.training.losses import LOSSES
-from mien.training.teacher import INPUTS
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("milestones", "cosine")
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FIXED = "fixed"  # another value is another run
+CONTENT = "content"  # the path may change, what it holds may not
+FREE = "free"  # may change whenever the run goes on
+
+NETWORK, LOSS, TEACHER, OPTIMISATION, DATA, COMPUTATION = (
+    "Network",
+    "Loss",
+    "Teacher",
+    "Optimisation",
+    "Data",
+    "Computation",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a field of `TrainConfig` says of itself, under the key "setting" of its metadata."""
+
+    panel: str  # of the command's help
+    help: str  # one sentence
+    flags: tuple[str, ...] = ()  # of the command; by default the field's name
+    metavar: str = "N"
+    at_least: float = -math.inf
+    above: float = -math.inf
+    at_most: float = math.inf
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+    unset: str = ""  # what None stands for
+    resume: str = FIXED
+
+    @property
+    def range(self) -> str:
+        """The values that are allowed, in words; empty where all are."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        limits = (
+            ("at least", self.at_least),
+            ("above", self.above),
+            ("at most", self.at_most),
+            ("below", self.below),
+        )
+        return " and ".join(f"{word} {_short(end)}" for word, end in limits if math.isfinite(end))
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value of the right type is in range; NaN and infinity never are."""
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, str | bool):
+            return True
+        finite = math.isfinite(value)
+        return (
+            finite
+            and self.at_least <= value <= self.at_most
+            and (value > self.above and value < self.below)
+        )
+
+
+def _short(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"
+
+
+def _set(default: Any, panel: str, help: str, **more: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(panel, help, **more)})
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """All that a run depends on.
 
-    The defaults are the recipe of SeesawFaceNet's own code, with Li-ArcFace for its loss.
+    The defaults are the recipe of SeesawFaceNet's own code, with Li-ArcFace as the loss.
     """
 
-    data: str  # a folder that mien prepare has made
-    backbone: str = "seesaw_shuffle"  # a name in mien.training.backbones.BACKBONES
-    dim: int = 128  # numbers in an embedding
-    weights: str | None = None  # a checkpoint or a model to start from; what does not fit is new
-
-    loss: str | None = (
-        "liarcface"  # a name in mien.training.losses.LOSSES; None learns from a teacher only
+    data: str = _set(
+        MISSING,
+        DATA,
+        "The data set, as mien prepare has made it.",
+        flags=("--data", "-d"),
+        metavar="DIR",
+        resume=CONTENT,
     )
-    margin: float | None = None  # None: the loss's own
-    scale: float | None = None  # None: the loss's own
-    negatives: float = 1.0  # share of the classes that a step looks at
-    label_smoothing: float = 0.0  # share of the truth that is spread over all classes
+    backbone: str = _set(
+        "seesaw_shuffle",
+        NETWORK,
+        "The network; mien models lists them.",
+        flags=("--net", "-net"),
+        metavar="NAME",
+    )
+    dim: int = _set(128, NETWORK, "Dimensions of an embedding.", at_least=2)
+    weights: str | None = _set(
+        None,
+        NETWORK,
+        "Initial weights: a checkpoint, an exported model, or the name of one that ships.",
+        metavar="FILE",
+        unset="random",
+    )
+    partial_weights: bool = _set(
+        False, NETWORK, "Accept initial weights of which less than half fit the network."
+    )
 
-    teacher: str | None = None  # an ONNX file
-    teacher_scaling: str = "imagenet"  # a key of mien.training.teacher.INPUTS
-    teacher_weight: float = 1.0  # of all that is learned from it, beside the loss
-    feature_weight: float = 0.3  # of its features, beside its embeddings
-    block_steps: int = 0  # steps before all others in which each block learns by itself
-    block_rate: float = 3e-3  # peak learning rate of those (AdamW)
+    loss: str = _set(
+        "liarcface",
+        LOSS,
+        "liarcface, arcface, cosface, softmax or adaface; none to learn from a teacher alone.",
+        metavar="NAME",
+    )
+    margin: float | None = _set(
+        None, LOSS, "Margin.", metavar="M", at_least=0, below=3.15, unset="the loss's"
+    )
+    scale: float | None = _set(
+        None, LOSS, "Scale of the logits.", metavar="S", above=0, unset="the loss's"
+    )
+    negative_sample_rate: float = _set(
+        1.0,
+        LOSS,
+        "Share of the other classes that a step samples (Partial FC).",
+        metavar="SHARE",
+        above=0,
+        at_most=1,
+    )
+    label_smoothing: float = _set(
+        0.0,
+        LOSS,
+        "Probability spread evenly over all classes.",
+        metavar="SHARE",
+        at_least=0,
+        below=1,
+    )
 
-    optimizer: str = "sgd"  # one of OPTIMIZERS
-    rate: float = 0.1  # learning rate, the highest
-    momentum: float = 0.9  # of SGD
-    weight_decay: float = 4e-5  # of all but the next, and of what has one axis, which has none
-    last_decay: float = 4e-4  # of the embedding's linear layer and of the classes' directions
-    schedule: str = "milestones"  # one of SCHEDULES
-    milestones: tuple[float, ...] = (8, 12, 14)  # epochs at which the rate falls to a tenth
-    warmup: int = 0  # steps in which the rate rises
-    epochs: float = 16
-    steps: int | None = None  # in place of epochs
-    batch: int = 196  # pictures in a step, of all processes together
-    accumulate: int = 1  # parts that a step is computed in
-    clip: float | None = None  # greatest length of the gradient
-    ema: float = 0.0  # decay of the weights' moving average, which is then what is kept; 0: none
+    teacher: str | None = _set(
+        None,
+        TEACHER,
+        "A trained network to distil, in ONNX.",
+        metavar="FILE",
+        unset="none",
+        resume=CONTENT,
+    )
+    teacher_scaling: str = _set(
+        "imagenet",
+        TEACHER,
+        "How the teacher wants its pixels scaled.",
+        metavar="NAME",
+        choices=("imagenet", "half"),
+    )
+    teacher_weight: float = _set(
+        1.0, TEACHER, "Weight of distillation beside the loss.", metavar="W", at_least=0
+    )
+    feature_weight: float = _set(
+        0.3, TEACHER, "Weight of features beside embeddings.", metavar="W", at_least=0
+    )
+    block_steps: int = _set(
+        0, TEACHER, "First steps, in which each block is distilled by itself.", at_least=0
+    )
+    block_lr: float = _set(
+        3e-3, TEACHER, "Learning rate of those steps (AdamW).", metavar="LR", above=0
+    )
 
-    augment: str = "flip"  # see mien.training.data.augment.parse
-    validate: tuple[str, ...] = ()  # InsightFace's sets: .bin files and folders, as mien evaluate
-    validate_every: float = 1.0  # epochs
+    lr: float = _set(
+        0.1, OPTIMISATION, "Learning rate.", flags=("--lr", "-lr"), metavar="LR", above=0
+    )
+    optimizer: str = _set(
+        "sgd", OPTIMISATION, "Optimizer.", metavar="NAME", choices=("sgd", "adamw")
+    )
+    momentum: float = _set(0.9, OPTIMISATION, "Momentum of SGD.", metavar="M", at_least=0, below=1)
+    weight_decay: float = _set(
+        4e-5,
+        OPTIMISATION,
+        "Weight decay; biases, batch norm and slopes have none.",
+        metavar="D",
+        at_least=0,
+    )
+    head_weight_decay: float = _set(
+        4e-4,
+        OPTIMISATION,
+        "Weight decay of the embedding layer and of the class weights.",
+        metavar="D",
+        at_least=0,
+    )
+    schedule: str = _set(
+        "milestones",
+        OPTIMISATION,
+        "Learning rate schedule.",
+        metavar="NAME",
+        choices=("milestones", "cosine"),
+    )
+    milestones: tuple[float, ...] = _set(
+        (8.0, 12.0, 14.0),
+        OPTIMISATION,
+        "Epochs after which the learning rate is divided by 10.",
+        metavar="E,E",
+        above=0,
+    )
+    warmup: int = _set(0, OPTIMISATION, "Steps of linear warm-up.", at_least=0)
+    epochs: float = _set(
+        16.0, OPTIMISATION, "Epochs.", flags=("--epochs", "-e"), above=0, resume=FREE
+    )
+    steps: int | None = _set(
+        None, OPTIMISATION, "Steps, in place of epochs.", at_least=1, unset="by epochs", resume=FREE
+    )
+    clip: float | None = _set(
+        None, OPTIMISATION, "Clip the norm of the gradient to this.", above=0, unset="off"
+    )
+    ema: float = _set(
+        0.0,
+        OPTIMISATION,
+        "Decay of an exponential moving average of the weights, which is then what is kept.",
+        metavar="DECAY",
+        at_least=0,
+        below=1,
+    )
 
-    device: str | None = None  # None: cuda where there is one, else cpu
-    precision: str | None = None  # a key of PRECISIONS; None: the fastest, measured at the start
-    channels_last: bool | None = None  # None: whichever is faster, measured at the start
-    compile: bool = False  # whether torch.compile makes the network faster
-    workers: int = 0  # processes that load pictures; 0: none but the run's own
-    threads: int | None = None  # of torch; None: its own choice
-    save_every: int = 200  # steps
-    seed: int = 0
+    batch: int = _set(
+        196, DATA, "Crops in a step, over all processes.", flags=("--batch", "-b"), at_least=2
+    )
+    accumulate: int = _set(
+        1, DATA, "Parts that a step's gradient is accumulated over.", at_least=1, resume=FREE
+    )
+    augment: str = _set(
+        "flip",
+        DATA,
+        "Augmentations: all, or some of crop, flip, light, low_resolution, blur, jpeg, grey, "
+        "occlude, each with a probability if need be: flip,blur:0.3.",
+        metavar="NAMES",
+    )
+    validate: tuple[str, ...] = _set(
+        (),
+        DATA,
+        "A verification set to measure during the run, a .bin or a folder of them; repeatable.",
+        metavar="SET",
+        unset="none",
+        resume=FREE,
+    )
+    validate_every: float = _set(1.0, DATA, "Epochs between validations.", above=0, resume=FREE)
+    seed: int = _set(0, DATA, "Seed of everything random.", at_least=0, at_most=2**31 - 1)
+
+    device: str | None = _set(
+        None,
+        COMPUTATION,
+        "cpu, cuda or cuda:N.",
+        metavar="NAME",
+        unset="a GPU if there is one",
+        resume=FREE,
+    )
+    precision: str | None = _set(
+        None,
+        COMPUTATION,
+        "Precision of the forward and backward pass.",
+        metavar="NAME",
+        choices=("float32", "bf16", "fp16"),
+        unset="the fastest",
+    )
+    channels_last: bool | None = _set(
+        None,
+        COMPUTATION,
+        "Memory format.",
+        flags=("--channels-last/--channels-first",),
+        unset="the faster",
+    )
+    compile: bool = _set(False, COMPUTATION, "Use torch.compile.", resume=FREE)
+    workers: int = _set(
+        0,
+        COMPUTATION,
+        "Processes that load data, beside the run's own.",
+        flags=("--workers", "-w"),
+        at_least=0,
+        resume=FREE,
+    )
+    threads: int | None = _set(
+        None, COMPUTATION, "CPU threads.", at_least=1, unset="torch's choice", resume=FREE
+    )
+    save_every: int = _set(200, COMPUTATION, "Steps between checkpoints.", at_least=1, resume=FREE)
 
     def check(self) -> None:
-        """Raises BadInput, in one sentence, unless the run can begin."""
-        _require(self.backbone, BACKBONES, "network")
-        _require(self.optimizer, OPTIMIZERS, "optimizer")
-        _require(self.schedule, SCHEDULES, "schedule")
-        _require(self.teacher_scaling, INPUTS, "scaling of a teacher's input")
-        if self.precision is not None:
-            _require(self.precision, PRECISIONS, "precision")
-        if self.loss is not None:
-            _require(self.loss, LOSSES, "loss")
-        elif self.teacher is None:
-            raise BadInput("without a loss and without a teacher there is nothing to learn from")
+        """Raises BadInput, in one sentence, where a setting cannot be used."""
+        for each, kind, _ in settings():
+            _check(each.name, each.metadata["setting"], kind, getattr(self, each.name))
+        if self.loss == "none" and self.teacher is None:
+            raise BadInput("--loss none needs something else to learn from: give --teacher too")
         if self.block_steps and self.teacher is None:
-            raise BadInput("blocks learn from a teacher: give one, or no steps for them")
-        shares = self.accumulate * distributed.world_size()
-        if self.batch < 2 * shares or self.batch % shares:
-            raise BadInput(
-                f"a batch of {self.batch} cannot be cut into {shares} equal parts of at least 2; "
-                f"give a multiple of {shares}"
-            )
-        parse(self.augment)
+            raise BadInput("--block-steps distils a teacher: give --teacher too")
 
-    def loss_settings(self) -> dict[str, Any]:
+    def check_shares(self, processes: int) -> None:
+        """Raises BadInput unless a batch can be divided among the processes of a run."""
+        parts = self.accumulate * processes
+        if self.batch < 2 * parts or self.batch % parts:
+            raise BadInput(
+                f"a batch of {self.batch} cannot be cut into {parts} equal parts of at least 2; "
+                f"give a multiple of {parts}"
+            )
+
+    def loss_settings(self) -> dict[str, float]:
         """The margin and scale that were given; the others are the loss's own."""
         given = {"margin": self.margin, "scale": self.scale}
         return {name: value for name, value in given.items() if value is not None}
-
-    def margin_and_scale(self) -> dict[str, float]:
-        """The margin and scale that hold, for the record."""
-        if self.loss is None:
-            return {}
-        parameters = inspect.signature(LOSSES[self.loss]).parameters
-        usual = {name: parameters[name].default for name in ("margin", "scale")}
-        return usual | self.loss_settings()
 
     def total_steps(self, pictures: int) -> int:
         """Steps of the run, those of the blocks among them."""
         whole = self.steps if self.steps is not None else round(self.epochs * pictures / self.batch)
         return self.block_steps + max(1, whole)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What was set, as a TOML file has it: without what is None."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value is not None
+        }
 
-def _require(name: str, table: Iterable[str], what: str) -> None:
-    if name not in table:
-        raise BadInput(f"there is no {what} {name!r}; use one of: {', '.join(table)}")
+
+@cache
+def settings() -> tuple[tuple[Any, Any, bool], ...]:
+    """Each field of `TrainConfig`, the type of its values, and whether it takes several."""
+    found = []
+    for each in fields(TrainConfig):
+        hint = get_type_hints(TrainConfig)[each.name]
+        several = getattr(hint, "__origin__", None) is tuple
+        kinds = [kind for kind in get_args(hint) if kind not in (NoneType, ...)] or [hint]
+        found.append((each, kinds[0], several))
+    return tuple(found)
+
+
+def flag(name: str) -> str:
+    """The command's flag for a field."""
+    setting: Setting = TrainConfig.__dataclass_fields__[name].metadata["setting"]
+    return setting.flags[0].partition("/")[0] if setting.flags else "--" + name.replace("_", "-")
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _check(name: str, setting: Setting, kind: type, value: Any) -> None:
+    if value is None and setting.unset:
+        return
+    for one in value if isinstance(value, tuple) else [value]:
+        right = type(one) is kind or (kind is float and type(one) is int)
+        if not right or not setting.allows(one):
+            wanted = setting.range or _KINDS[kind]
+            if setting.range and not setting.choices:
+                wanted = f"{_KINDS[kind]} {wanted}"
+            raise BadInput(f"{flag(name)} must be {wanted}, not {one!r}")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, which need not be all.
+
+    Raises:
+        BadInput: it cannot be read, or holds what is no setting.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}): check its name") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not a TOML file ({error}): correct it") from error
+    names = [each.name for each in fields(TrainConfig)]
+    for name in content:
+        if name not in names:
+            like = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {like[0]!r}?" if like else "see mien train --help"
+            raise BadInput(f"{path} sets {name!r}, which is no setting of a run: {hint}")
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+    }

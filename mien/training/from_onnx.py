@@ -24,7 +24,7 @@ from mien.training.backbones.blocks import DepthwiseBranches, SplitConv, affine
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def unfold(path: Path, x: Tensor) -> nn.Module:
+def from_onnx(path: Path, x: Tensor) -> nn.Module:
     """The network that a model file was exported from, with weights that compute the same.
 
     Branches that were added up come back as one that has learned it all and others that add
@@ -32,7 +32,7 @@ def unfold(path: Path, x: Tensor) -> nn.Module:
 
     Args:
         path: a file of `mien export`.
-        x: pictures to settle its batch norms by, (N, 3, 112, 112) in [-1, 1]; some hundreds.
+        x: crops to recalibrate batch norm by, (N, 3, 112, 112) in [-1, 1]; some hundreds.
 
     Raises:
         BadModel: it is not such a file, was made of another project's network or in 8 bits, or its
@@ -55,7 +55,7 @@ def unfold(path: Path, x: Tensor) -> nn.Module:
                 _fill(layer, norm, name, read)
     except (DecodeError, KeyError, RuntimeError) as error:
         raise BadModel(lost) from error
-    settle(network, x)
+    recalibrate_batch_norm(network, x)
     return network
 
 
@@ -100,8 +100,8 @@ def _fill(layer: Any, norm: Any, name: str, read: Callable[[str, Tensor], Tensor
         norm.bias.copy_(read(f"{name}.bias", norm.bias))
 
 
-def settle(network: nn.Module, x: Tensor) -> None:
-    """Gives batch norms the mean and the variance of what pictures bring them, in place.
+def recalibrate_batch_norm(network: nn.Module, x: Tensor) -> None:
+    """Gives batch norms the mean and variance of what crops bring them, in place.
 
     What they multiply with and add then changes too, so that in use the network computes what it
     did; in training it computes nearly the same.

@@ -1,43 +1,45 @@
-"""What to know before a run: a good rate, and a good batch."""
+"""Before a run: a good learning rate, and a good batch size."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from mien.errors import BadInput, RunStopped
 from mien.training import distributed
 from mien.training.config import TrainConfig
-from mien.training.loop import Run, device_of
+from mien.training.data.shards import Shards
+from mien.training.loop import device_of
+from mien.training.run import Run
 
-LOWEST, HIGHEST = 1e-6, 10.0  # rates that are tried
-SMOOTHING = 0.9  # of the loss
+LOWEST, HIGHEST = 1e-6, 10.0  # learning rates that are tried
+SMOOTHING = 0.25  # decades: deviation of the Gaussian that the losses are smoothed with
 TOO_MUCH = 3.0  # times the least loss: the sweep ends
 
 
 @dataclass(frozen=True, slots=True)
-class RateSweep:
-    """The loss while the rate rises from step to step."""
+class LrSweep:
+    """The loss while the learning rate rises from step to step."""
 
-    rates: tuple[float, ...]
+    lrs: tuple[float, ...]
     losses: tuple[float, ...]  # smoothed
-    suggested: float  # where the loss falls most steeply
+    suggested: float  # where half of the fall is behind
 
 
 @dataclass(frozen=True, slots=True)
 class BatchTrial:
-    """How fast a batch of some size goes."""
+    """How fast batches of a size go."""
 
     batch: int
     photos_per_second: float
 
 
-def find_rate(config: TrainConfig, *, steps: int = 100) -> RateSweep:
-    """The loss over rates that rise by the same factor a step (Smith, 2017, arXiv 1506.01186).
+def find_lr(config: TrainConfig, *, steps: int = 100) -> LrSweep:
+    """The loss over learning rates that rise by a factor a step (Smith, 2017, arXiv 1506.01186).
 
     The network that it is tried on is forgotten.
 
@@ -49,45 +51,55 @@ def find_rate(config: TrainConfig, *, steps: int = 100) -> RateSweep:
         BadInput: as `train`; or the loss never fell.
     """
     config = replace(config, block_steps=0, steps=steps)
+    config.check()
     device = device_of(config)
     with distributed.process_group(device):
-        run = Run(config, device)
-        run.begin()
+        run = Run(config, Shards(config.data), device)
         batches = run.batches()
-        rates: list[float] = []
+        lrs: list[float] = []
         losses: list[float] = []
-        mean = 0.0
         for step in range(steps):
-            rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
+            lr = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
             try:
-                learned = run.learn([next(batches) for _ in range(config.accumulate)], rate)
+                found = run.step([next(batches) for _ in range(config.accumulate)], lr)
             except RunStopped:
                 break
-            mean = SMOOTHING * mean + (1 - SMOOTHING) * run.entry(learned)["loss"]
-            rates.append(rate)
-            losses.append(mean / (1 - SMOOTHING ** (step + 1)))
+            lrs.append(lr)
+            losses.append(run.entry(found)["loss"])
             if losses[-1] > TOO_MUCH * min(losses):
                 break
-    return RateSweep(tuple(rates), tuple(losses), _steepest(rates, losses))
+    return sweep(lrs, losses)
 
 
-def _steepest(rates: list[float], losses: list[float]) -> float:
-    first = len(losses) // 10  # the mean of few losses is shaky
-    end = losses.index(min(losses[first:]))
-    if end < first + 2:
+def sweep(lrs: list[float], losses: list[float]) -> LrSweep:
+    """What the losses of one batch each, at rising learning rates, say.
+
+    The steepest single step is mostly noise.  So the losses are smoothed, and the suggestion is
+    the learning rate at which half of the fall, from the first losses to the least, is behind:
+    where the smoothed curve is about steepest.
+
+    Raises:
+        BadInput: the loss did not fall.
+    """
+    places = np.log10(lrs)
+    kernel = np.exp(-(((places[:, None] - places) / SMOOTHING) ** 2) / 2)
+    smooth = kernel @ np.array(losses) / kernel.sum(1)
+    least = int(smooth.argmin())
+    before = float(np.median(losses[: max(1, least // 2)]))
+    if not least or before - smooth[least] < 0.01 * before:
         raise BadInput(
-            "the loss did not fall at any rate; give other data, or a network that has learned "
-            "something, as --weights"
+            "the loss did not fall at any learning rate; give other data, or a network that has "
+            "learned something, as --weights"
         )
-    falls = {
-        rates[k]: (losses[k - 1] - losses[k + 1]) / math.log(rates[k + 1] / rates[k - 1])
-        for k in range(first + 1, end)
-    }
-    return max(falls, key=falls.__getitem__)
+    half = (before + smooth[least]) / 2
+    above = int(np.flatnonzero(smooth[: least + 1] > half)[-1])  # the last before the half
+    share = (smooth[above] - half) / (smooth[above] - smooth[above + 1])
+    suggested = 10 ** (places[above] + share * (places[above + 1] - places[above]))
+    return LrSweep(tuple(lrs), tuple(smooth.tolist()), float(suggested))
 
 
 def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
-    """Batches of twice the size each time, until one does not fit or is not faster by 3 %.
+    """Batch sizes that double, until one does not fit or is not faster by 3 %.
 
     Args:
         config: of the run to come; its batch is not used.
@@ -102,23 +114,22 @@ def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
     """
     if distributed.launched() > 1:
         raise BadInput(
-            "a batch is looked for by one process, and torchrun has started"
-            f" {distributed.launched()}:"
-            " leave torchrun out, and give -b so many times what is found"
+            "--find-batch is for one process, and torchrun has started "
+            f"{distributed.launched()}: leave torchrun out, and multiply what is found"
         )
-    best = 0.0
+    config.check()
+    pictures, best = Shards(config.data), 0.0
     batch = least * config.accumulate
     while True:
         trial = replace(config, batch=batch, block_steps=0, steps=3)
         device = device_of(trial)
         try:
-            run = Run(trial, device)
-            run.begin()
+            run = Run(trial, pictures, device)
             batches = run.batches()
             seconds = []
             for _ in range(3):  # the first one only prepares
                 began = time.perf_counter()
-                run.entry(run.learn([next(batches) for _ in range(trial.accumulate)]))
+                run.entry(run.step([next(batches) for _ in range(trial.accumulate)]))
                 seconds.append(time.perf_counter() - began)
         except torch.OutOfMemoryError as error:
             if not best:
@@ -128,6 +139,6 @@ def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
             return
         found = BatchTrial(batch, batch / min(seconds[1:]))
         yield found
-        if found.photos_per_second < 1.03 * best or batch > len(run.pictures):
+        if found.photos_per_second < 1.03 * best or batch > len(pictures):
             return
         best, batch = found.photos_per_second, 2 * batch

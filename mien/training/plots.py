@@ -12,16 +12,16 @@ from mien.evaluation.plots import calm
 from mien.files import write_atomically
 
 if TYPE_CHECKING:
-    from mien.training.lr_finder import RateSweep
+    from mien.training.lr_finder import LrSweep
 
 _INK, _GREY, _BLUE = "#222222", "#8a8a8a", "#1f5fa8"
 
 
 def draw_training(entries: Sequence[dict[str, Any]], path: Path) -> None:
-    """Leaves the loss and the rate of a run in a PNG.
+    """Leaves the loss and the learning rate of a run in a PNG.
 
     Args:
-        entries: lines of its log, each with epoch, loss and rate.
+        entries: lines of its log, each with epoch, loss and lr.
         path: of the picture.
 
     Raises:
@@ -33,17 +33,17 @@ def draw_training(entries: Sequence[dict[str, Any]], path: Path) -> None:
     epochs = [entry["epoch"] for entry in entries]
     above.plot(epochs, [entry["loss"] for entry in entries], color=_BLUE, linewidth=1.4)
     above.set_ylabel("loss")
-    below.plot(epochs, [entry["rate"] for entry in entries], color=_GREY, linewidth=1.4)
-    below.set_ylabel("rate")
+    below.plot(epochs, [entry["lr"] for entry in entries], color=_GREY, linewidth=1.4)
+    below.set_ylabel("learning rate")
     below.set_xlabel("epoch")
     _leave(figure, (above, below), path)
 
 
-def draw_rates(sweep: RateSweep, path: Path) -> None:
-    """Leaves the loss over rising rates in a PNG; raises what `draw_training` does."""
+def draw_lrs(sweep: LrSweep, path: Path) -> None:
+    """Leaves the loss over rising learning rates in a PNG; raises what `draw_training` does."""
     figure = _figure(height=4.2)
     axes = figure.subplots()
-    axes.plot(sweep.rates, sweep.losses, color=_BLUE, linewidth=1.8)
+    axes.plot(sweep.lrs, sweep.losses, color=_BLUE, linewidth=1.8)
     axes.axvline(sweep.suggested, color=_GREY, linewidth=1.2, linestyle="--")
     axes.annotate(
         f"{sweep.suggested:.2g}",

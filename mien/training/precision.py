@@ -1,4 +1,4 @@
-"""How tensors lie in memory and how precise they are: which is fastest, this machine says itself.
+"""Precision and memory format: which of them is fastest, this machine says itself.
 
 Channels first or last, float32 or bfloat16: the order differs from processor to processor and from
 network to network, so a step of each is run and timed.
@@ -13,17 +13,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
-STEPS = 3  # of each layout that are timed, after one that is not
+STEPS = 3  # of each that are timed, after one that is not
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """How a network is trained: as `torch.autocast` and `Tensor.to` take it."""
+class Precision:
+    """Precision and memory format of training, as `torch.autocast` and `Tensor.to` take them."""
 
     dtype: torch.dtype = torch.float32  # of convolutions; weights are float32 always
     channels_last: bool = False
@@ -36,6 +38,16 @@ class Layout:
     def autocast(self, device: torch.device) -> AbstractContextManager[None]:
         """What a forward pass runs in."""
         return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        name = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
+        return {"dtype": name, "channels_last": self.channels_last}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Precision:
+        """What `to_json` has given."""
+        return cls(DTYPES[content["dtype"]], content["channels_last"])
 
     def __str__(self) -> str:
         order = "channels last" if self.channels_last else "channels first"
@@ -57,12 +69,12 @@ def hold_memory() -> None:
             settings(option, value)
 
 
-def layouts(device: torch.device) -> list[Layout]:
+def precisions(device: torch.device) -> list[Precision]:
     """Those that a device computes in hardware; float32 with the channels first is the first."""
     dtypes = [torch.float32]
     if _has_bfloat16(device):
         dtypes.append(torch.bfloat16)
-    return [Layout(dtype, last) for dtype in dtypes for last in (False, True)]
+    return [Precision(dtype, last) for dtype in dtypes for last in (False, True)]
 
 
 def _has_bfloat16(device: torch.device) -> bool:
@@ -78,10 +90,10 @@ def fastest(
     batch: int,
     device: torch.device,
     *,
-    among: Sequence[Layout] | None = None,
+    among: Sequence[Precision] | None = None,
     size: tuple[int, int] = (112, 112),
-) -> Layout:
-    """The layout in which a network trains fastest, by a few steps of each in turn.
+) -> Precision:
+    """What a network trains fastest in, by a few steps of each in turn.
 
     The network, its gradients and the state of chance are left as they were.
 
@@ -89,10 +101,10 @@ def fastest(
         network: takes (N, 3, H, W).
         batch: N; it matters to which is fastest.
         device: where to try.
-        among: what to choose from; all `layouts` of the device by default.
+        among: what to choose from; all `precisions` of the device by default.
         size: H and W.
     """
-    candidates = list(among or layouts(device))
+    candidates = list(among or precisions(device))
     if len(candidates) == 1:
         return candidates[0]
     with torch.random.fork_rng():
@@ -100,20 +112,20 @@ def fastest(
         spent = [0.0] * len(candidates)
         copies = [deepcopy(network).to(device).train() for _ in candidates]
         for step in range(STEPS + 1):
-            for k, layout in enumerate(candidates):
-                seconds = step_seconds(copies[k], photos, layout)
+            for k, precision in enumerate(candidates):
+                seconds = step_seconds(copies[k], photos, precision)
                 spent[k] = min(spent[k], seconds) if step > 1 else seconds
     return min(zip(spent, candidates, strict=True), key=lambda pair: pair[0])[1]
 
 
-def step_seconds(network: nn.Module, photos: Tensor, layout: Layout) -> float:
-    """Time of one pass forward and backward; the network is left in that layout."""
-    network.to(memory_format=layout.memory_format)  # type: ignore[call-overload]
-    x = photos.contiguous(memory_format=layout.memory_format)
+def step_seconds(network: nn.Module, photos: Tensor, precision: Precision) -> float:
+    """Time of one pass forward and backward; the network is left in that memory format."""
+    network.to(memory_format=precision.memory_format)  # type: ignore[call-overload]
+    x = photos.contiguous(memory_format=precision.memory_format)
     network.zero_grad()
     _finish(x)
     start = time.perf_counter()
-    with layout.autocast(x.device):
+    with precision.autocast(x.device):
         output: Tensor = network(x)
     output.float().square().mean().backward()  # type: ignore[no-untyped-call]
     _finish(x)

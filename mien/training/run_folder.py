@@ -1,11 +1,11 @@
 """What a run leaves on the disk, so that it can go on after anything.
 
-    config.json             what the run is
+    config.toml             what the run is, as mien train --config takes it
     last.safetensors        the network, its optimizer, the step: all but the classes
-    head-000500-0-of-1.safetensors      a rank's classes at that step, and their optimizer
+    head-000500-0-of-1.safetensors      a rank's class weights at that step, and their optimizer
     log.jsonl               a line for every tenth step
     run.json                configuration, versions, data, results, for people and programs
-    training.png            loss and rate over the steps
+    training.png            loss and learning rate over the steps
     tensorboard/            the same for TensorBoard, where it is installed
 
 The classes are written first and belong to the step that they name; `last.safetensors`, written
@@ -21,35 +21,109 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import tomli_w
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from mien import __version__
-from mien.errors import BadInput, BadModel
+from mien.errors import BadInput, BadModel, cannot_write
 from mien.files import write_atomically
 from mien.training import checkpoint, distributed
 from mien.training.checkpoint import Checkpoint
-from mien.training.config import TrainConfig
-from mien.training.losses.margin import MarginHead
-from mien.training.optim import by_index, restore
+from mien.training.config import FIXED, TrainConfig, flag, read_toml, settings
 
-if TYPE_CHECKING:
-    from mien.training.loop import Run
-
-LAST = "last.safetensors"
+LAST, CONFIG = "last.safetensors", "config.toml"
 _HEAD = re.compile(r"head-(\d+)-(\d+)-of-(\d+)\.safetensors")
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Where a run was left."""
+
+    folder: Path
+    checkpoint: Checkpoint
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file."""
+        return self.folder / LAST
+
+    @property
+    def step(self) -> int:
+        """How many steps had been made."""
+        return int(self.checkpoint.trained["step"])
+
+    def classes(self, start: int, end: int, total: int) -> dict[str, Tensor]:
+        """Some class weights and their optimizer's state, however many ranks have written them.
+
+        Args:
+            start, end: classes of this rank, end exclusive.
+            total: classes of all ranks.
+
+        Raises:
+            BadModel: they are missing or damaged.
+        """
+        parts: dict[str, list[Tensor]] = {}
+        before = 0
+        try:
+            for path in _heads(self.folder, self.step):
+                with safe_open(path, "pt") as file:
+                    rows = file.get_slice("weight").get_shape()[0]
+                    first, last = max(0, start - before), min(rows, end - before)
+                    before += rows
+                    if first >= last:
+                        continue
+                    for name in file.keys():  # noqa: SIM118
+                        part = file.get_slice(name)
+                        whole = len(part.get_shape()) < 2  # the count of AdamW's steps
+                        value = file.get_tensor(name) if whole else part[first:last]
+                        parts.setdefault(name, []).append(value)
+            if before != total:
+                raise ValueError(f"{before} of {total} classes are there")
+            return {
+                name: values[0] if values[0].dim() < 2 else torch.cat(values)
+                for name, values in parts.items()
+            }
+        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise BadModel(
+                f"the classes of step {self.step} in {self.folder} are missing or damaged "
+                f"({error}); start again in another folder with --weights from its {LAST}"
+            ) from error
+
+
+def read(folder: Path, config: TrainConfig) -> Saved | None:
+    """Where the run of a folder was left, or None where it has saved nothing.
+
+    Raises:
+        BadInput: the folder holds a run of another configuration.
+        BadModel: the checkpoint is damaged.
+    """
+    _require_same(folder, config)
+    if not (folder / LAST).is_file():
+        return None
+    if not (folder / CONFIG).is_file():
+        raise BadInput(
+            f"{folder} holds a checkpoint but no {CONFIG}: choose another folder, and start from "
+            "it with --weights"
+        )
+    return Saved(folder, checkpoint.load(folder / LAST))
+
+
 @contextmanager
-def claimed(folder: Path, config: TrainConfig) -> Iterator[None]:
+def claimed(folder: Path, config: TrainConfig, step: int) -> Iterator[None]:
     """Makes the folder this run's, for as long as no other process trains in it.
+
+    Args:
+        folder: the run's.
+        config: which is what the folder then says.
+        step: the one from which the run goes on; 0 begins it.
 
     Raises:
         BadInput: it holds a run of another configuration, or another process trains in it.
@@ -59,66 +133,57 @@ def claimed(folder: Path, config: TrainConfig) -> Iterator[None]:
         distributed.barrier()
         yield
         return
-    path, text = folder / "config.json", json.dumps(asdict(config), indent=2)
-    if not path.is_file():
-        write_atomically(path, text.encode())
-    with (folder / "lock").open("w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / "lock").open("w")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BadInput(f"another process trains in {folder}; choose another folder") from error
-        _require_same(folder, json.loads(path.read_text()), json.loads(text))
+        saved = read(folder, config)
+        if (saved.step if saved else 0) != step:
+            raise BadInput(f"another process has just trained in {folder}; start again")
+        write_atomically(folder / CONFIG, tomli_w.dumps(config.to_dict()).encode())
+        _forget_other_classes(folder, step)
         distributed.barrier()
         yield
 
 
-def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    # How a run is computed may change while it is paused; what it computes may not.
-    free = {"device", "threads", "workers", "save_every", "compile", "accumulate"}
-    for name in before.keys() | now.keys():
-        if name not in free and before.get(name) != now.get(name):
+def _require_same(folder: Path, config: TrainConfig) -> None:
+    if not (folder / CONFIG).is_file():
+        return
+    before = TrainConfig(**read_toml(folder / CONFIG))
+    for each, _, _ in settings():
+        was, now = getattr(before, each.name), getattr(config, each.name)
+        if was != now and each.metadata["setting"].resume == FIXED:
             raise BadInput(
-                f"{folder} holds a run with {name} {before.get(name)!r}, not {now.get(name)!r}; "
+                f"{folder} holds a run with {flag(each.name)} {was}, not {now}; "
                 "choose another folder"
             )
 
 
-def save(folder: Path, run: Run) -> None:
+def save(folder: Path, state: Checkpoint, classes: dict[str, Tensor]) -> None:
     """Writes all that it takes to go on.
+
+    Args:
+        folder: the run's.
+        state: what rank 0 writes for all.
+        classes: this rank's class weights and their optimizer's state; empty without a loss.
 
     Raises:
         CannotWrite: the disk is full, read-only or forbidden; what was there before is intact.
     """
-    config, step = run.config, run.step
-    if run.head and run.classes:
-        state = {f"moment.{name}": value for name, value in by_index(run.classes).items()}
+    step = state.trained["step"]
+    if classes:
         name = f"head-{step:06d}-{distributed.rank()}-of-{distributed.world_size()}.safetensors"
-        tensors = {"weight": run.head.weight.detach().cpu().contiguous(), **_ready(state)}
+        tensors = {key: value.cpu().contiguous() for key, value in classes.items()}
         write_atomically(folder / name, to_bytes(tensors))
     distributed.barrier()
     if distributed.rank() == 0:
-        weights = run.network.state_dict()
-        state = {f"body.{name}": value for name, value in by_index(run.body).items()}
-        for name, figure in run.scaler.state_dict().items():  # of fp16's gradients
-            state[f"scaler.{name}"] = torch.tensor(figure)
-        if run.average:  # is what others are to use; the weights themselves go on learning
-            state |= {f"network.{name}": value for name, value in weights.items()}
-            weights = run.average.weights
-        # Names but no paths: a model file is given to others, who need not know this machine.
-        recipe = {
-            name: value
-            for name, value in asdict(config).items()
-            if name not in ("data", "device", "threads", "workers", "save_every", "validate")
-        }
-        for name in ("teacher", "weights"):
-            recipe[name] = recipe[name] and Path(recipe[name]).name
-        trained = {**run.facts(), "recipe": recipe | config.margin_and_scale(), "mien": __version__}
-        checkpoint.save(
-            folder / LAST,
-            Checkpoint(
-                config.backbone, {"dim": config.dim}, _ready(weights), trained, _ready(state)
-            ),
-        )
+        checkpoint.save(folder / LAST, state)
         _forget_other_classes(folder, step)
     distributed.barrier()
 
@@ -130,86 +195,11 @@ def _forget_other_classes(folder: Path, step: int) -> None:
             path.unlink()
 
 
-def _ready(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-
-
-def resume(folder: Path, run: Run, before: Checkpoint) -> None:
-    """Brings a run to where it was left.
-
-    Args:
-        before: its `last.safetensors`.
-
-    Raises:
-        BadModel: the checkpoint or the classes are damaged, or of another network.
-    """
-    try:
-        if run.average:
-            run.average.weights = {
-                name: value.to(run.average.weights[name].device)
-                for name, value in before.weights.items()
-            }
-            run.network.load_state_dict(_part(before.state, "network."))
-        else:
-            run.network.load_state_dict(before.weights)
-    except (RuntimeError, KeyError) as error:
-        raise BadModel(f"{folder / LAST} is of another network; choose another folder") from error
-    if run.step != run.config.block_steps:  # else its optimizer begins anew
-        restore(run.body, _part(before.state, "body."))
-    if scaler := _part(before.state, "scaler."):
-        run.scaler.load_state_dict({name: figure.item() for name, figure in scaler.items()})
-    if run.head and run.classes:
-        _resume_head(folder, run.head, run.classes, run.step)
-    if distributed.rank() == 0:
-        _forget_other_classes(folder, run.step)
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def _resume_head(
-    folder: Path, head: MarginHead, optimizer: torch.optim.Optimizer, step: int
-) -> None:
-    """Reads this rank's classes, by however many ranks they were written."""
-    found = {
-        int(name[2]): path
-        for path in folder.glob("head-*.safetensors")
-        if (name := _HEAD.fullmatch(path.name)) and int(name[1]) == step
-    }
-    parts: dict[str, list[Tensor]] = {}
-    first = 0
-    try:
-        for number in sorted(found):
-            with safe_open(found[number], "pt") as file:
-                rows = file.get_slice("weight").get_shape()[0]
-                start, end = max(0, head.first - first), min(rows, head.end - first)
-                first += rows
-                if start >= end:
-                    continue
-                for name in file.keys():  # noqa: SIM118
-                    part = file.get_slice(name)
-                    whole = len(part.get_shape()) < 2  # the count of AdamW's steps
-                    value = file.get_tensor(name) if whole else part[start:end]
-                    parts.setdefault(name, []).append(value)
-        if first != head.classes:
-            raise ValueError(f"{first} of {head.classes} classes are there")
-        read = {
-            name: values[0] if values[0].dim() < 2 else torch.cat(values)
-            for name, values in parts.items()
-        }
-        with torch.no_grad():
-            head.weight.copy_(read.pop("weight"))
-        restore(optimizer, _part(read, "moment."))
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise BadModel(
-            f"the classes of step {step} in {folder} are missing or damaged ({error}); "
-            "start again in another folder with --weights from its last.safetensors"
-        ) from error
+def _heads(folder: Path, step: int) -> list[Path]:
+    """The files of a step's classes, by rank."""
+    found = [(_HEAD.fullmatch(path.name), path) for path in folder.glob("head-*.safetensors")]
+    ranks = {int(name[2]): path for name, path in found if name and int(name[1]) == step}
+    return [ranks[rank] for rank in sorted(ranks)]
 
 
 class Log:
@@ -259,7 +249,7 @@ def write_record(
 ) -> None:
     """Writes `run.json`."""
     record = {
-        "config": asdict(config),
+        "config": config.to_dict(),
         "versions": {
             "mien": __version__,
             "python": platform.python_version(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,12 +29,12 @@ from mien.training.losses.distil import (
     relational_distance,
 )
 from mien.training.losses.margin import MarginHead
-from mien.training.teacher import Lesson, Teacher
+from mien.training.teacher import Teacher, TeacherOutput
 from mien.types import Crops
 
 
 class Student(nn.Module):
-    """A network that shows what each of its blocks gives."""
+    """A network that returns what each of its blocks gives."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -59,60 +60,69 @@ class Student(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tutor:
-    """A teacher, and how much its features and embeddings vary."""
+class Distiller:
+    """A teacher, matched to a student: which of its blocks goes with which."""
 
     teacher: Teacher
-    goals: tuple[int, ...]  # the teacher's block for each of the student's, as `goals` finds them
-    variances: tuple[Tensor, ...]  # of the channels of what those give, and of the embeddings
+    matches: tuple[int, ...]  # the teacher's block for each of the student's, see `match_blocks`
+    variances: tuple[Tensor, ...]  # of the channels of those blocks' output, and of the embedding
     same_dim: bool  # whether their embeddings have the same shape
 
-    def teach(self, crops: Crops, device: torch.device, layout: torch.memory_format) -> Lesson:
-        """What the teacher makes of (N, 112, 112, 3), where the student can use it."""
-        lesson = self.teacher(crops)
-        used = {
-            block: lesson.features[block].to(device).contiguous(memory_format=layout)
-            for block in set(self.goals)
-        }
-        return Lesson([used[block] for block in self.goals], lesson.embeddings.to(device))
+    @classmethod
+    def of(
+        cls, config: TrainConfig, network: nn.Module, sample: Crops, device: torch.device
+    ) -> Distiller:
+        """The run's teacher.
 
+        Args:
+            config: which names the teacher.
+            network: the student.
+            sample: some crops, (N, 112, 112, 3), from which the variances are estimated.
+            device: the student's.
 
-def tutor(config: TrainConfig, network: nn.Module, sample: Crops, device: torch.device) -> Tutor:
-    """The run's teacher.
-
-    Args:
-        sample: some crops, (N, 112, 112, 3), to see how much it varies.
-
-    Raises:
-        BadModel: not a teacher.
-        BadInput: blocks are to learn from blocks that do not fit.
-    """
-    assert config.teacher is not None
-    teacher = Teacher(
-        Path(config.teacher),
-        scaling=config.teacher_scaling,
-        threads=config.threads or torch.get_num_threads(),
-    )
-    lesson = teacher(sample)
-    network.eval()
-    with torch.inference_mode():
-        *features, embeddings = Student(network)(torch.zeros(1, 3, SIZE, SIZE, device=device))
-    of_blocks = goals(*([f.shape[1:] for f in each] for each in (features, lesson.features)))
-    same_dim = embeddings.shape[1:] == lesson.embeddings.shape[1:]
-    if config.block_steps and not (of_blocks and same_dim):
-        raise BadInput(
-            f"{config.backbone} with {config.dim} numbers has other blocks than {config.teacher}; "
-            "give a teacher whose blocks have the same shapes"
+        Raises:
+            BadModel: not a teacher.
+            BadInput: blocks are to be distilled from blocks of other shapes.
+        """
+        assert config.teacher is not None
+        teacher = Teacher(
+            Path(config.teacher),
+            scaling=config.teacher_scaling,
+            threads=config.threads or torch.get_num_threads(),
         )
-    taught = [lesson.features[block] for block in of_blocks]
-    variances = tuple(
-        channel_variance(feature).to(device) for feature in (*taught, lesson.embeddings)
-    )
-    return Tutor(teacher, of_blocks, variances, same_dim)
+        taught = teacher(sample)
+        network.eval()
+        with torch.inference_mode():
+            *features, embeddings = Student(network)(torch.zeros(1, 3, SIZE, SIZE, device=device))
+        matches = match_blocks(
+            *([f.shape[1:] for f in each] for each in (features, taught.features))
+        )
+        same_dim = embeddings.shape[1:] == taught.embeddings.shape[1:]
+        if config.block_steps and not (matches and same_dim):
+            raise BadInput(
+                f"{config.backbone} with {config.dim} dimensions has other blocks than "
+                f"{config.teacher}; give a teacher whose blocks have the same shapes"
+            )
+        goals = [*(taught.features[block] for block in matches), taught.embeddings]
+        variances = tuple(channel_variance(goal).to(device) for goal in goals)
+        return cls(teacher, matches, variances, same_dim)
+
+    def teach(
+        self, crops: Crops, device: torch.device, memory: torch.memory_format
+    ) -> TeacherOutput:
+        """What the teacher gives for (N, 112, 112, 3); a feature for each student's block."""
+        taught = self.teacher(crops)
+        used = {
+            block: taught.features[block].to(device).contiguous(memory_format=memory)
+            for block in set(self.matches)
+        }
+        return TeacherOutput([used[block] for block in self.matches], taught.embeddings.to(device))
 
 
-def goals(ours: Sequence[tuple[int, ...]], theirs: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The teacher's block that each of the student's is to be like: of the same shape, as far on.
+def match_blocks(
+    ours: Sequence[tuple[int, ...]], theirs: Sequence[tuple[int, ...]]
+) -> tuple[int, ...]:
+    """The teacher's block that each of the student's is distilled from: same shape, as far on.
 
     Args:
         ours, theirs: shapes of what the blocks give, one after the other.
@@ -134,9 +144,12 @@ def margin_head(config: TrainConfig, classes: int) -> MarginHead:
     """The run's classes.
 
     Raises:
-        BadInput: there are none, or a share of the configuration is out of range.
+        BadInput: there is no such loss, it takes no margin, or there are too few people.
     """
-    assert config.loss is not None
+    if config.loss not in LOSSES:
+        raise BadInput(f"there is no loss {config.loss!r}; use one of: {', '.join(LOSSES)}")
+    if config.margin and not _defaults(config)["margin"]:
+        raise BadInput(f"{config.loss} has no margin: leave out --margin, or give another --loss")
     if classes < 2:
         raise BadInput(
             f"{config.data} names {classes} people, and a loss needs two: prepare folders of "
@@ -147,45 +160,57 @@ def margin_head(config: TrainConfig, classes: int) -> MarginHead:
             config.dim,
             classes,
             partial(LOSSES[config.loss], **config.loss_settings()),
-            negatives=config.negatives,
+            negative_sample_rate=config.negative_sample_rate,
             label_smoothing=config.label_smoothing,
             seed=config.seed,
         )
-    except ValueError as error:
+    except ValueError as error:  # fewer classes than processes
         raise BadInput(str(error)) from error
 
 
-def block_losses(tutor: Tutor, lesson: Lesson, outputs: list[Tensor]) -> dict[str, Tensor]:
-    """How far each block is from the teacher's, each given the teacher's features."""
-    wanted = [*lesson.features, lesson.embeddings]
+def margin_and_scale(config: TrainConfig) -> dict[str, float]:
+    """The margin and scale that hold, for the record; none without a loss."""
+    return {} if config.loss == "none" else _defaults(config) | config.loss_settings()
+
+
+def _defaults(config: TrainConfig) -> dict[str, float]:
+    parameters = inspect.signature(LOSSES[config.loss]).parameters
+    return {name: parameters[name].default for name in ("margin", "scale")}
+
+
+def block_losses(
+    distiller: Distiller, taught: TeacherOutput, outputs: list[Tensor]
+) -> dict[str, Tensor]:
+    """The distance of each block from the teacher's, each given the teacher's features."""
+    wanted = [*taught.features, taught.embeddings]
     return {
         f"block_{number}": feature_distance(output, goal, variance)
         for number, (output, goal, variance) in enumerate(
-            zip(outputs, wanted, tutor.variances, strict=True)
+            zip(outputs, wanted, distiller.variances, strict=True)
         )
     }
 
 
 def teacher_losses(
-    config: TrainConfig, tutor: Tutor, lesson: Lesson, outputs: list[Tensor]
+    config: TrainConfig, distiller: Distiller, taught: TeacherOutput, outputs: list[Tensor]
 ) -> dict[str, Tensor]:
-    """How far the network is from the teacher, by name and weighed."""
+    """The distances of the network from the teacher, weighted, by name."""
     *features, embeddings = outputs
-    weight, goal = config.teacher_weight, lesson.embeddings
+    weight, goal = config.teacher_weight, taught.embeddings
     relations = relational_distance(
         distributed.all_gather(embeddings), distributed.all_gather(goal)
     )
     found = {"relations": 10 * weight * relations}
-    if tutor.same_dim:
+    if distiller.same_dim:
         found |= {
-            "embedding": weight * feature_distance(embeddings, goal, tutor.variances[-1]),
+            "embedding": weight * feature_distance(embeddings, goal, distiller.variances[-1]),
             "cosine": weight * cosine_distance(embeddings, goal),
         }
-    if tutor.goals and config.feature_weight:
+    if distiller.matches and config.feature_weight:
         distances = [
             feature_distance(ours, theirs, variance)
             for ours, theirs, variance in zip(
-                features, lesson.features, tutor.variances[:-1], strict=True
+                features, taught.features, distiller.variances[:-1], strict=True
             )
         ]
         found["features"] = weight * config.feature_weight * torch.stack(distances).mean()
@@ -198,7 +223,7 @@ def sample(pictures: Shards, count: int) -> Crops:
     return np.stack([middle(decode(content)) for content in pictures.images(places)])
 
 
-def pixels(crops: Crops, device: torch.device, layout: torch.memory_format) -> Tensor:
+def normalize(crops: Crops, device: torch.device, memory: torch.memory_format) -> Tensor:
     """(N, 112, 112, 3) uint8 -> (N, 3, 112, 112) in [-1, 1]."""
     x = torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2).float()
-    return x.sub_(127.5).div_(127.5).contiguous(memory_format=layout)
+    return x.sub_(127.5).div_(127.5).contiguous(memory_format=memory)

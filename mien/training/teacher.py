@@ -26,8 +26,8 @@ INPUTS: dict[str, tuple[list[float], list[float]]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
-    """What a teacher makes of a batch of crops."""
+class TeacherOutput:
+    """What a teacher gives for a batch of crops."""
 
     features: list[Tensor]  # its residual stream after every block, each (N, C, H, W)
     embeddings: Tensor  # (N, D), not normalised
@@ -74,8 +74,8 @@ class Teacher:
         self._input = graph.input[0].name
         self._mean, self._deviation = (np.array(value, np.float32) for value in INPUTS[scaling])
 
-    def __call__(self, crops: Crops) -> Lesson:
+    def __call__(self, crops: Crops) -> TeacherOutput:
         x = ((crops - self._mean) / self._deviation).transpose(0, 3, 1, 2)
         outputs: list[Any] = self._session.run(None, {self._input: np.ascontiguousarray(x)})
         *features, embeddings = (torch.from_numpy(output) for output in outputs)
-        return Lesson(features, embeddings.flatten(1))
+        return TeacherOutput(features, embeddings.flatten(1))

@@ -15,7 +15,7 @@ from mien.errors import BadModel  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.checkpoint import Checkpoint  # noqa: E402
 from mien.training.export import export  # noqa: E402
-from mien.training.from_onnx import NORMS, unfold  # noqa: E402
+from mien.training.from_onnx import NORMS, from_onnx  # noqa: E402
 
 
 def photos(seed: int, count: int) -> Tensor:
@@ -40,7 +40,7 @@ def exported(name: str, path: Path) -> nn.Module:
 @pytest.mark.parametrize("name", ["seesaw_fast", "seesaw_tiny"])
 def test_it_computes_what_the_exported_network_does(name: str, tmp_path: Path) -> None:
     network = exported(name, tmp_path / "ours.onnx")
-    again = unfold(tmp_path / "ours.onnx", photos(2, 16))
+    again = from_onnx(tmp_path / "ours.onnx", photos(2, 16))
     x = photos(3, 8)
     with torch.no_grad():
         expected = normalize(network(x))
@@ -51,7 +51,7 @@ def test_it_computes_what_the_exported_network_does(name: str, tmp_path: Path) -
 
 def test_all_of_it_can_learn(tmp_path: Path) -> None:
     exported("seesaw_tiny", tmp_path / "ours.onnx")
-    network = unfold(tmp_path / "ours.onnx", photos(2, 8)).train()
+    network = from_onnx(tmp_path / "ours.onnx", photos(2, 8)).train()
     network(photos(3, 8)).square().sum().backward()
     still = {
         name
@@ -66,4 +66,4 @@ def test_all_of_it_can_learn(tmp_path: Path) -> None:
 def test_what_the_file_no_longer_holds_is_said(name: str, tmp_path: Path) -> None:
     exported(name, tmp_path / "ours.onnx")  # of PReLU it keeps only what is computed with it
     with pytest.raises(BadModel, match=r"does not hold the weights .*: give a checkpoint"):
-        unfold(tmp_path / "ours.onnx", photos(2, 2))
+        from_onnx(tmp_path / "ours.onnx", photos(2, 2))

@@ -364,7 +364,7 @@ def test_label_smoothing_is_that_of_torch() -> None:
 
 
 def test_some_negatives_are_chosen_anew_in_every_step_and_the_truth_is_among_them() -> None:
-    head = MarginHead(16, 1000, liarcface, negatives=0.1, seed=2)
+    head = MarginHead(16, 1000, liarcface, negative_sample_rate=0.1, seed=2)
     embeddings = torch.randn(4, 16, generator=torch.Generator().manual_seed(3))
     labels = torch.tensor([999, 0, 500, 500])
     looked_at: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""The layout that a network trains fastest in is found without a trace on the network."""
+"""The precision that a network trains fastest in is found without a trace on the network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from torch import Tensor, nn  # noqa: E402
 
-from mien.training.precision import Layout, fastest, layouts, step_seconds  # noqa: E402
+from mien.training.precision import Precision, fastest, precisions, step_seconds  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ class SlowIn(nn.Module):
 
 @pytest.mark.parametrize("slow", [False, True])
 def test_the_fastest_is_chosen(slow: bool) -> None:
-    among = [layout for layout in layouts(CPU) if layout.dtype == torch.float32]
+    among = [precision for precision in precisions(CPU) if precision.dtype == torch.float32]
     assert len(among) == 2
     assert fastest(SlowIn(slow), 2, CPU, among=among, size=(8, 8)).channels_last is not slow
 
@@ -50,17 +50,17 @@ def test_the_network_is_left_as_it_was() -> None:
 
 
 def test_one_choice_is_not_tried() -> None:
-    only = Layout(torch.float32, channels_last=True)
+    only = Precision(torch.float32, channels_last=True)
     assert fastest(nn.Identity(), 10**9, CPU, among=[only]) == only
     assert str(only) == "float32, channels last"
 
 
 def test_the_first_layout_is_the_plain_one() -> None:
-    assert layouts(CPU)[0] == Layout() == Layout(torch.float32, channels_last=False)
+    assert precisions(CPU)[0] == Precision() == Precision(torch.float32, channels_last=False)
 
 
 def test_a_step_gives_gradients_in_its_layout() -> None:
     network = nn.Conv2d(3, 4, 3)
-    step_seconds(network, torch.randn(2, 3, 8, 8), Layout(channels_last=True))
+    step_seconds(network, torch.randn(2, 3, 8, 8), Precision(channels_last=True))
     assert network.weight.is_contiguous(memory_format=torch.channels_last)
     assert network.weight.grad is not None

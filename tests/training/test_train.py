@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import math
+import multiprocessing
 import os
 import pickle
 import resource
@@ -14,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,26 +24,39 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 import torch.nn.functional as F  # noqa: E402
 import toy  # noqa: E402
+import typer  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 
 from mien.cli import main  # noqa: E402
 from mien.cli import train as command  # noqa: E402
 from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  # noqa: E402
 from mien.recognition.model import load  # noqa: E402
-from mien.training import TrainConfig, checkpoint, distributed, find_batch, find_rate, loop, train  # noqa: E402  # noqa: E402
+from mien.training import TrainConfig, checkpoint, find_batch, find_lr, loop, train  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
-from mien.training.data.batches import Batch, Batches  # noqa: E402
+from mien.training.data.batches import Batches  # noqa: E402
+from mien.training.data.shards import Shards  # noqa: E402
 from mien.training.losses import LOSSES  # noqa: E402
-from mien.training.lr_finder import RateSweep  # noqa: E402
-from mien.training.optim import body_optimizer, rate  # noqa: E402
-from mien.training.student import goals, pixels  # noqa: E402
+from mien.training.lr_finder import sweep  # noqa: E402
+from mien.training.optim import learning_rate, network_optimizer  # noqa: E402
+from mien.training.run import Run  # noqa: E402
+from mien.training.student import match_blocks, normalize  # noqa: E402
 from mien.training.teacher import Teacher  # noqa: E402
 
+CPU = torch.device("cpu")
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "toy", toy.Toy)
-    monkeypatch.setattr(loop, "Shards", toy.ToyPictures)
+
+@pytest.fixture(scope="module", autouse=True)
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    toy.USUAL["data"] = str(toy.data(tmp_path_factory.mktemp("toys")))
+    BACKBONES["toy"] = toy.Toy  # type: ignore[assignment]
+    yield toy.USUAL["data"]
+    del BACKBONES["toy"]
+
+
+def begin(**settings: Any) -> Run:
+    """A run before its first step."""
+    config = toy.config(**settings)
+    return Run(config, Shards(config.data), CPU)
 
 
 def run(config: TrainConfig, out: Path, stop_at: int | None = None) -> list[dict[str, Any]]:
@@ -73,10 +86,10 @@ def losses(log: list[dict[str, Any]]) -> dict[int, float]:
 
 EVERYTHING = {
     "loss": "adaface",
-    "negatives": 0.5,
+    "negative_sample_rate": 0.5,
     "label_smoothing": 0.1,
     "optimizer": "adamw",
-    "rate": 1e-2,
+    "lr": 1e-2,
     "schedule": "cosine",
     "warmup": 3,
     "clip": 1.0,
@@ -103,7 +116,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
         assert torch.equal(tensor, other.weights[name]), name
     record = json.loads((tmp_path / "b" / "run.json").read_text())
     assert record["trained"]["step"] == 20
-    assert record["trained"]["data"] == "toy"
+    assert record["trained"]["data"] == Shards(config.data).digest
     assert record["versions"]["torch"] == torch.__version__
     assert (tmp_path / "b" / "training.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in (tmp_path / "b").glob("head-*")] == [
@@ -123,7 +136,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.usefixtures("one_thread")
 def test_every_loss_learns(loss: str, tmp_path: Path) -> None:
-    log = run(toy.config(loss=loss, steps=60, rate=0.05, augment="flip"), tmp_path)
+    log = run(toy.config(loss=loss, steps=60, lr=0.05, augment="flip"), tmp_path)
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
     assert log[-1][loss] == log[-1]["loss"]
 
@@ -140,20 +153,36 @@ def test_a_checkpoint_holds_no_path_and_the_whole_recipe(tmp_path: Path) -> None
 
 def test_first_weights_are_those_of_another_run(tmp_path: Path) -> None:
     first = train(toy.config(steps=5), tmp_path / "a", lambda entry: None)
-    begun = loop.Run(toy.config(weights=str(first), dim=4), torch.device("cpu")).network
-    wanted = checkpoint.load(first).weights
-    assert torch.equal(begun.state_dict()["stem.0.weight"], wanted["stem.0.weight"])
-    assert begun.state_dict()["head.2.weight"].shape == (4, 16)  # of another size: begun anew
-    with pytest.raises(BadInput, match=r"nothing in .* fits seesaw_share"):
-        loop.Run(toy.config(weights=str(first), backbone="seesaw_share"), torch.device("cpu"))
+    begun = begin(weights=str(first), dim=4)
+    wanted, found = checkpoint.load(first).weights, begun.network.state_dict()
+    assert torch.equal(found["stem.0.weight"], wanted["stem.0.weight"])
+    assert found["head.2.weight"].shape == (4, 16)  # of another size: random
+    assert begun.weights_taken == (19, 24)
+    with pytest.raises(BadInput, match=r"0 of the \d+ tensors of seesaw_share are in .*: give"):
+        begin(weights=str(first), backbone="seesaw_share")
+
+
+def test_initial_weights_that_hardly_fit_are_taken_only_where_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = train(toy.config(steps=1), tmp_path / "a")
+    kept = checkpoint.load(first)
+    few = dict(list(kept.weights.items())[:6])
+    checkpoint.save(first, replace(kept, weights=few))
+    with pytest.raises(BadInput, match=r"6 of the 24 tensors of toy are in .* --partial-weights"):
+        begin(weights=str(first))
+    line = ["train", "-d", toy.USUAL["data"], "-net", "toy", "--dim", "8", "-b", "12"]
+    line += ["--steps", "1", "--weights", str(first), "--partial-weights"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*line, "--out", str(tmp_path / "b")])
+    assert f"6 of 24 tensors are from {first}" in capsys.readouterr().err
 
 
 def test_first_weights_are_those_of_a_model_that_ships() -> None:
-    config = toy.config(weights="mien-tiny", backbone="seesaw_tiny", dim=128)
-    begun = loop.Run(config, torch.device("cpu"))
+    begun = begin(weights="mien-tiny", backbone="seesaw_tiny", dim=128)
     crops = next(begun.batches()).clean
     with torch.inference_mode():
-        x = pixels(crops, begun.device, torch.contiguous_format)
+        x = normalize(crops, begun.device, torch.contiguous_format)
         found = F.normalize(begun.network.eval()(x))
     expected = torch.from_numpy(load("mien-tiny").embedder(crops))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
@@ -167,27 +196,25 @@ def test_the_average_is_what_is_kept(tmp_path: Path) -> None:
     assert not torch.equal(now["stem.0.weight"], kept.weights["stem.0.weight"])
 
 
-def test_the_speed_is_the_present_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = itertools.accumulate([0.0] + [100.0] * 10 + [2.0] * 120)  # busy for ten steps
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-    entries = {entry["step"]: entry for entry in run(toy.config(steps=130), tmp_path)}
-    assert entries[10]["photos_per_second"] == 12 / 100
-    assert entries[120]["photos_per_second"] == 12 / 2
-    assert entries[120]["seconds_left"] == 10 * 2
+def test_the_speed_is_the_present_one() -> None:
+    speed = loop.Speed(0, 0)
+    assert speed.at(10, 1000) == 1 / 100  # busy for ten steps
+    for step in range(20, 120, 10):
+        found = speed.at(step, 1000 + 2 * (step - 10))
+    assert found == 1 / 2
 
 
 def test_parts_of_a_step_are_the_step() -> None:
     def learned(accumulate: int) -> dict[str, Any]:
-        one = loop.Run(toy.config(accumulate=accumulate), torch.device("cpu"))
+        one = begin(accumulate=accumulate)
         network: Any = one.network
         for layers in (network.stem, *network.blocks, network.head):
             for name, layer in layers.named_children():
                 if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                     setattr(layers, name, torch.nn.Identity())  # it would see one part at a time
         one.pictures.labels = one.pictures.labels.clip(0)  # parts have their own means
-        one.begin()
         batches = one.batches()
-        one.learn([next(batches) for _ in range(accumulate)])
+        one.step([next(batches) for _ in range(accumulate)])
         state: dict[str, Any] = one.network.state_dict()
         return state
 
@@ -197,15 +224,15 @@ def test_parts_of_a_step_are_the_step() -> None:
 
 
 def test_the_rate_of_every_step() -> None:
-    config = toy.config(steps=None, epochs=16, batch=10, rate=0.1)
-    rates = [rate(config, step, 100) for step in range(160)]
+    config = toy.config(steps=None, epochs=16, batch=10, lr=0.1)
+    rates = [learning_rate(config, step, 100) for step in range(160)]
     assert rates[:80] == [0.1] * 80
     assert rates[80:120] == pytest.approx([0.01] * 40)
     assert rates[120:140] == pytest.approx([0.001] * 20)
     assert rates[140:] == pytest.approx([0.0001] * 20)
-    config = toy.config(schedule="cosine", warmup=4, steps=40, rate=1.0, block_steps=10)
-    rates = [rate(config, step, 100) for step in range(50)]
-    assert max(rates[:10]) < config.block_rate
+    config = toy.config(schedule="cosine", warmup=4, steps=40, lr=1.0, block_steps=10)
+    rates = [learning_rate(config, step, 100) for step in range(50)]
+    assert max(rates[:10]) < config.block_lr
     assert rates[10] == 0.25
     assert rates[30] == pytest.approx(0.5)
     assert rates[49] < 0.01
@@ -213,7 +240,7 @@ def test_the_rate_of_every_step() -> None:
 
 def test_the_three_groups_of_weight_decay() -> None:
     network = BACKBONES["seesaw_shuffle"]()
-    optimizer = body_optimizer(toy.config(), network, 0)
+    optimizer = network_optimizer(toy.config(), network, 0)
     decays = {
         id(parameter): group["weight_decay"]
         for group in optimizer.param_groups
@@ -226,8 +253,8 @@ def test_the_three_groups_of_weight_decay() -> None:
         assert decays[id(parameter)] == expected
 
 
-def test_batches_are_the_same_for_any_number_of_loaders() -> None:
-    pictures = toy.ToyPictures("")
+def test_batches_are_the_same_for_any_number_of_loaders(toys: str) -> None:
+    pictures = Shards(toys)
     batches = Batches(pictures, 12, (("flip", 0.5), ("blur", 0.5)), seed=3)
     alone = list(batches.load(3, 7, workers=0))
     helped = list(batches.load(3, 7, workers=2))
@@ -239,14 +266,14 @@ def test_batches_are_the_same_for_any_number_of_loaders() -> None:
     assert sorted(np.concatenate(seen)) == sorted(pictures.labels)  # an epoch sees each once
 
 
-def test_sets_are_measured_meanwhile(tmp_path: Path) -> None:
-    pictures = toy.ToyPictures("")
+def test_sets_are_measured_meanwhile(toys: str, tmp_path: Path) -> None:
+    pictures = Shards(toys)
     pairs = [(a, b) for a in range(20) for b in range(20, 30)]
     images = [pictures.images(np.array([index]))[0] for pair in pairs for index in pair]
     same = [a % 6 == b % 6 for a, b in pairs]
     (tmp_path / "toys.bin").write_bytes(pickle.dumps((images, same)))
     settings = {"validate": (str(tmp_path / "toys.bin"),), "validate_every": 1.0}
-    log = run(toy.config(**settings, rate=0.05, ema=0.5), tmp_path / "run")
+    log = run(toy.config(**settings, lr=0.05, ema=0.5), tmp_path / "run")
     accuracies = [entry["validation"]["toys"] for entry in log if "validation" in entry]
     assert [entry["step"] for entry in log if "validation" in entry] == [5, 10, 15, 20]
     assert accuracies[-1] > 0.9  # by their colours
@@ -266,31 +293,30 @@ def test_tensorboard_has_every_figure(tmp_path: Path) -> None:
     ("net", "depth", "expected"),
     [("seesawFaceNet", 50, "seesaw_shuffle"), ("ir_se", 100, "ir_se_100"), ("toy", 50, "toy")],
 )
-def test_the_originals_flags_keep_their_meaning(
-    net: str, depth: int, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[TrainConfig] = []
-    monkeypatch.setattr(command, "_train", lambda config, out, as_json: seen.append(config))
-    flags = f"train -d data -net {net} -depth {depth} -b 64 -lr 0.05 -e 4 -w 2 --milestones 2,3"
-    with pytest.raises(SystemExit, match="0"):
-        main(flags.split())
-    (config,) = seen
-    assert (config.data, config.backbone, config.batch) == ("data", expected, 64)
-    assert (config.rate, config.epochs, config.workers) == (0.05, 4, 2)
-    assert config.milestones == (2, 3)
-    assert config == TrainConfig(
-        "data", expected, batch=64, rate=0.05, epochs=4, workers=2, milestones=(2, 3)
+def test_the_originals_flags_keep_their_meaning(net: str, depth: int, expected: str) -> None:
+    found = parsed(f"-d data -net {net} -depth {depth} -b 64 -lr 0.05 -e 4 -w 2 --milestones 2,3")
+    assert found == TrainConfig(
+        "data", expected, batch=64, lr=0.05, epochs=4, workers=2, milestones=(2, 3)
     )
 
 
-def test_a_rate_and_a_batch_are_looked_for_by_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def parsed(line: str) -> TrainConfig:
+    """The configuration that a command line says."""
+    app = typer.Typer()
+    app.command()(command.train)
+    with typer.main.get_command(app).make_context("train", line.split()) as context:
+        said = command.said(context)
+    return command.configured(said, context.params["config"], context.params["depth"])
+
+
+def test_a_learning_rate_and_a_batch_are_found_by_command(
+    toys: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = ["train", "-d", "toys", "-net", "toy", "--dim", "8", "-b", "12", "--out", str(tmp_path)]
+    line = ["train", "-d", toys, "-net", "toy", "--dim", "8", "-b", "12", "--out", str(tmp_path)]
     with pytest.raises(SystemExit, match="0"):
         main([*line, "--find-lr", "--scale", "8", "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert found["suggested"] in found["rates"]
+    assert 1e-6 < found["suggested"] < 10
     assert Path(found["picture"]).read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit, match="0"):
         main([*line, "--find-batch", "--json"])
@@ -299,9 +325,9 @@ def test_a_rate_and_a_batch_are_looked_for_by_command(
 
 
 def test_a_run_is_announced_when_nothing_is_left_to_refuse(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toys: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = ["train", "-d", "toys", "-net", "toy", "--dim", "8", "-b", "12", "--steps", "1"]
+    line = ["train", "-d", toys, "-net", "toy", "--dim", "8", "-b", "12", "--steps", "1"]
     line += ["--precision", "float32", "--channels-first", "--out", str(tmp_path / "run")]
     with pytest.raises(SystemExit, match="2"):
         main([*line, "--validate", "gone.bin"])
@@ -312,16 +338,16 @@ def test_a_run_is_announced_when_nothing_is_left_to_refuse(
     assert capsys.readouterr().err.startswith("training toy into")
 
 
-def test_one_rank_tells_the_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_one_rank_tells_the_learning_rate(
+    toys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mien.training.find_rate", lambda config: RateSweep((0.1,), (2.0,), 0.1))
+    line = ["train", "-d", toys, "-net", "toy", "--dim", "8", "-b", "12", "--scale", "8"]
     for rank, lines in (("1", 0), ("0", 1)):
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(SystemExit, match="0"):
-            main(["train", "-d", "toys", "--find-lr", "--out", str(tmp_path)])
+            main([*line, "--find-lr", "--out", str(tmp_path)])
         assert len(capsys.readouterr().out.splitlines()) == lines
-        assert (tmp_path / "rates.png").exists() == bool(lines)
+        assert (tmp_path / "lrs.png").exists() == bool(lines)
 
 
 # Mistakes, and what fails.
@@ -332,16 +358,27 @@ def test_one_rank_tells_the_rate(
     [
         ({"backbone": "resnet"}, "no network 'resnet'; use one of: mobileface"),
         ({"loss": "triplet"}, "no loss 'triplet'; use one of: softmax"),
-        ({"loss": None}, "nothing to learn from"),
-        ({"block_steps": 5}, "blocks learn from a teacher"),
-        ({"optimizer": "lion"}, "use one of: sgd, adamw"),
+        ({"loss": "none"}, "--loss none needs something else to learn from"),
+        ({"loss": "softmax", "margin": 0.3}, "softmax has no margin"),
+        ({"block_steps": 5}, "--block-steps distils a teacher"),
+        ({"optimizer": "lion"}, "--optimizer must be one of sgd, adamw, not 'lion'"),
         ({"augment": "flip,rain"}, "no augmentation 'rain'"),
         ({"augment": "flip:2"}, "the chance of flip is '2'"),
         ({"batch": 10, "accumulate": 4}, "a batch of 10 cannot be cut into 4 equal parts"),
-        ({"negatives": 0.0}, r"negatives must lie in \(0, 1\], not 0.0"),
         ({"device": "abacus"}, "there is no device 'abacus'"),
+        ({"device": "cuda:99"}, "there is no device 'cuda:99'"),
         ({"weights": "gone.safetensors"}, "gone.safetensors"),
         ({"validate": ("gone.bin",)}, "gone.bin is no set of pairs"),
+        ({"clip": -5.0}, "--clip must be a number above 0, not -5.0"),
+        ({"margin": math.nan}, "--margin must be a number at least 0 and below 3.15, not nan"),
+        ({"momentum": -1.0}, "--momentum must be a number at least 0 and below 1, not -1.0"),
+        ({"weight_decay": -1.0}, "--weight-decay must be a number at least 0, not -1.0"),
+        ({"validate_every": -1.0}, "--validate-every must be a number above 0, not -1.0"),
+        ({"negative_sample_rate": 0.0}, "--negative-sample-rate must be a number above 0 and at"),
+        ({"milestones": (8.0, -1.0)}, "--milestones must be a number above 0, not -1.0"),
+        ({"lr": math.inf}, "--lr must be a number above 0, not inf"),
+        ({"steps": 1.5}, "--steps must be a whole number at least 1, not 1.5"),
+        ({"compile": "yes"}, "--compile must be true or false, not 'yes'"),
     ],
 )
 def test_mistakes_claim_no_folder(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -352,7 +389,7 @@ def test_mistakes_claim_no_folder(settings: dict[str, Any], message: str, tmp_pa
 
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     run(toy.config(steps=5), tmp_path)
-    with pytest.raises(BadInput, match="holds a run with seed 0, not 1; choose another"):
+    with pytest.raises(BadInput, match="holds a run with --seed 0, not 1; choose another"):
         run(toy.config(steps=5, seed=1), tmp_path)
     with pytest.raises(BadInput, match="another process trains in"):
         train(toy.config(), tmp_path / "b", lambda _: print(run(toy.config(), tmp_path / "b")))
@@ -382,9 +419,9 @@ def test_classes_that_a_kill_has_left_of_more_ranks_are_not_taken(tmp_path: Path
     assert run(config, tmp_path)[-1]["step"] == 40
 
 
-def test_a_loss_that_is_no_number_stops_at_the_last_good_state(tmp_path: Path) -> None:
-    with pytest.raises(RunStopped, match=r"no number at step \d+ \(liarcface nan\)"):
-        run(toy.config(rate=1e30, steps=30, save_every=1), tmp_path)
+def test_a_loss_that_is_not_finite_stops_at_the_last_good_state(tmp_path: Path) -> None:
+    with pytest.raises(RunStopped, match=r"not finite at step \d+ \(liarcface nan\)"):
+        run(toy.config(lr=1e30, steps=30, save_every=1), tmp_path)
     kept = checkpoint.load(tmp_path / "last.safetensors")
     assert kept.trained["step"] >= 1
 
@@ -405,14 +442,14 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert losses(run(toy.config(), tmp_path)) == losses(run(toy.config(), tmp_path / "b"))
 
 
-def test_a_dead_loader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(self: Batches, number: int) -> Batch:
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
+def test_a_dead_loader_is_named(tmp_path: Path) -> None:
+    def kill(entry: dict[str, Any]) -> None:
+        for loader in multiprocessing.active_children():
+            assert loader.pid
+            os.kill(loader.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(Batches, "__getitem__", die)
     with pytest.raises(RunStopped, match="a process that loads pictures has died"):
-        run(toy.config(workers=1), tmp_path)
+        train(toy.config(workers=1, steps=200), tmp_path, kill)
 
 
 def test_control_c_saves_the_step_that_is_done(tmp_path: Path) -> None:
@@ -430,11 +467,27 @@ def test_control_c_saves_the_step_that_is_done(tmp_path: Path) -> None:
 # Before a run.
 
 
-def test_the_search_for_a_rate() -> None:
-    sweep = find_rate(toy.config(scale=8.0), steps=40)
-    assert 1e-5 < sweep.suggested < 1
-    assert len(sweep.rates) == len(sweep.losses)
-    assert list(sweep.rates) == sorted(sweep.rates)
+def test_the_search_for_a_learning_rate() -> None:
+    found = find_lr(toy.config(scale=8.0), steps=40)
+    assert 1e-5 < found.suggested < 1
+    assert len(found.lrs) == len(found.losses)
+    assert list(found.lrs) == sorted(found.lrs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_learning_rate_is_found_under_noise(seed: int) -> None:
+    """The loss falls by a sigmoid whose middle is at 1e-2, and rises steeply from 1 on."""
+    lrs = np.geomspace(1e-6, 10, 100)
+    places = np.log10(lrs)
+    losses = 10 - 4 / (1 + np.exp(-4 * (places + 2))) + 20 * np.maximum(0, places)
+    noise = np.random.default_rng(seed).normal(0, 0.4, 100)
+    found = sweep(lrs.tolist(), (losses + noise).tolist())
+    assert 1e-2 / 1.5 < found.suggested < 1e-2 * 1.5
+
+
+def test_a_loss_that_only_rises_suggests_nothing() -> None:
+    with pytest.raises(BadInput, match="did not fall"):
+        sweep(np.geomspace(1e-6, 10, 50).tolist(), np.linspace(5, 9, 50).tolist())
 
 
 def test_the_search_for_a_batch_ends() -> None:
@@ -444,12 +497,17 @@ def test_the_search_for_a_batch_ends() -> None:
 
 
 def test_a_first_batch_that_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def learn(*given: Any) -> None:
-        raise torch.OutOfMemoryError
+    class Hungry(toy.Toy):
+        def __init__(self, *, dim: int) -> None:
+            super().__init__(dim=dim)
+            self.head.register_forward_hook(self._eat)
 
-    monkeypatch.setattr(loop.Run, "learn", learn)
+        def _eat(self, *_: object) -> None:
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setitem(BACKBONES, "hungry", Hungry)
     with pytest.raises(BadInput, match="a batch of 8 does not fit"):
-        list(find_batch(toy.config(), least=8))
+        list(find_batch(toy.config(backbone="hungry"), least=8))
 
 
 def test_a_batch_is_looked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,26 +519,19 @@ def test_a_batch_is_looked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("clip", [None, 5.0])
 def test_half_precision_learns(precision: str, clip: float | None, tmp_path: Path) -> None:
-    log = run(toy.config(precision=precision, steps=60, rate=0.05, clip=clip), tmp_path)
+    log = run(toy.config(precision=precision, steps=60, lr=0.05, clip=clip), tmp_path)
     assert log[-1]["loss"] < 0.95 * log[0]["loss"]
 
 
 # Many ranks.
 
 
-def test_what_ranks_share_is_what_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "broadcast", lambda find: find())
-    monkeypatch.setattr(loop, "DistributedDataParallel", lambda student: student)
-    one = loop.Run(toy.config(), torch.device("cpu"))
-    one.begin()  # as a run that goes on, which keeps its optimizer
-    learning = {id(each) for group in one.body.param_groups for each in group["params"]}
-    assert learning == {id(each) for each in one.network.parameters()}
-
-
 def start(world: int, out: Path, **settings: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(Path(toy.__file__)), str(world), str(out), json.dumps(settings)],
+        [
+            *(sys.executable, str(Path(toy.__file__)), str(world), str(out)),
+            json.dumps(toy.USUAL | settings),
+        ],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -495,7 +546,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return err
 
 
-SHARDED = {"negatives": 1.0, "clip": 5.0, "steps": 10, "rate": 0.02, "loss": "adaface"}
+SHARDED = {"negative_sample_rate": 1.0, "clip": 5.0, "steps": 10, "lr": 0.02, "loss": "adaface"}
 
 
 @pytest.fixture(scope="module")
@@ -530,8 +581,6 @@ def test_a_run_of_four_goes_on_alone(on_many: dict[int, Path], tmp_path: Path) -
     for path in on_many[4].iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    settings = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(settings | {"steps": 20}))
     longer = replace(toy.config(**SHARDED), steps=20)
     alone = run(longer, tmp_path / "alone")
     went_on = run(longer, tmp_path)
@@ -577,13 +626,13 @@ def test_a_network_learns_from_a_teacher_block_by_block_and_then_as_a_whole(
     config = toy.config(
         backbone=network,
         dim=128,
-        loss=None,
+        loss="none",
         teacher=teacher,
         batch=4,
         block_steps=20,
         steps=1,
         optimizer="adamw",
-        rate=1e-3,
+        lr=1e-3,
     )
     log = run(config, tmp_path)
     assert [entry["stage"] for entry in log] == ["blocks", "blocks", "whole"]
@@ -597,24 +646,24 @@ def test_a_teacher_of_other_blocks_still_teaches_who_resembles_whom(
     log = run(toy.config(teacher=teacher, steps=1, teacher_weight=0.5), tmp_path)
     assert log[0].keys() >= {"liarcface", "relations"}
     assert "cosine" not in log[0]
-    with pytest.raises(BadInput, match="toy with 8 numbers has other blocks than"):
+    with pytest.raises(BadInput, match="toy with 8 dimensions has other blocks than"):
         run(toy.config(teacher=teacher, block_steps=5), tmp_path / "blocks")
 
 
 def test_a_block_learns_from_the_one_that_is_as_far_on() -> None:
     large, small = (64, 28, 28), (128, 14, 14)
     theirs = [large] * 5 + [small] * 3
-    assert goals(theirs, theirs) == tuple(range(8))
-    assert goals([large] * 2 + [small], theirs) == (2, 4, 7)
-    assert goals([small] * 4, theirs) == (5, 6, 7, 7)
-    assert goals([large, (96, 14, 14)], theirs) == ()
+    assert match_blocks(theirs, theirs) == tuple(range(8))
+    assert match_blocks([large] * 2 + [small], theirs) == (2, 4, 7)
+    assert match_blocks([small] * 4, theirs) == (5, 6, 7, 7)
+    assert match_blocks([large, (96, 14, 14)], theirs) == ()
 
 
 def test_the_teacher_shows_every_block(teacher: str) -> None:
-    lesson = Teacher(Path(teacher))(np.zeros((2, 112, 112, 3), np.uint8))
+    taught = Teacher(Path(teacher))(np.zeros((2, 112, 112, 3), np.uint8))
     shapes = [(64, 28, 28)] * 5 + [(128, 14, 14)] * 7 + [(128, 7, 7)] * 3
-    assert [tuple(feature.shape[1:]) for feature in lesson.features] == shapes
-    assert lesson.embeddings.shape == (2, 128)
+    assert [tuple(feature.shape[1:]) for feature in taught.features] == shapes
+    assert taught.embeddings.shape == (2, 128)
 
 
 def test_not_a_teacher(tmp_path: Path) -> None:

@@ -162,8 +162,13 @@ class Shards:
                     f"reads {FORMAT}: prepare it again"
                 )
         except FileNotFoundError as error:
+            if not _is_url(self._root) and not Path(self._root).is_dir():
+                raise BadInput(
+                    f"there is no folder {self._root}: give one that mien prepare has made"
+                ) from error
             raise BadInput(
-                f"{self._root} holds no finished data set: run mien prepare again to finish it"
+                f"{self._root} holds no finished data set: give the command of mien prepare that "
+                "made it once more, and it goes on"
             ) from error
         except _DAMAGED as error:
             raise self._damaged(f"prepare.json cannot be read, {error}") from error

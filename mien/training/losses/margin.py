@@ -31,10 +31,10 @@ class MarginHead(nn.Module):
         classes: how many people there are.
         loss: one of `LOSSES`, or any function like them; `partial(arcface, margin=0.4)` sets its
             margin.  One that takes `norms` is given the lengths of the embeddings.
-        negatives: the share of its classes that a rank looks at in a step, in (0, 1]; those of the
-            batch are always among them.
+        negative_sample_rate: share of its classes that a rank samples in a step, in (0, 1]; those
+            of the batch are always among them.
         label_smoothing: share of the truth that is spread over all classes, in [0, 1).
-        seed: of the first directions and of the choice of negatives.
+        seed: of the initial class weights and of the sampled negatives.
 
     Raises:
         ValueError: fewer classes than ranks, or a share out of range.
@@ -46,7 +46,7 @@ class MarginHead(nn.Module):
         classes: int,
         loss: Callable[..., Tensor],
         *,
-        negatives: float = 1.0,
+        negative_sample_rate: float = 1.0,
         label_smoothing: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -55,12 +55,12 @@ class MarginHead(nn.Module):
             raise ValueError(
                 f"{classes} classes cannot be spread over {distributed.world_size()} processes"
             )
-        if not 0 < negatives <= 1:
-            raise ValueError(f"negatives must lie in (0, 1], not {negatives}")
+        if not 0 < negative_sample_rate <= 1:
+            raise ValueError(f"negative_sample_rate must lie in (0, 1], not {negative_sample_rate}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
         self.classes, self.loss, self.seed = classes, loss, seed
-        self.negatives, self.label_smoothing = negatives, label_smoothing
+        self.negative_sample_rate, self.label_smoothing = negative_sample_rate, label_smoothing
         self.takes_norms = "norms" in inspect.signature(loss).parameters
         self.first, self.end = (
             classes * rank // distributed.world_size()
@@ -76,7 +76,7 @@ class MarginHead(nn.Module):
         Args:
             embeddings: (N, D), as the network gives them; of any length.  N is every rank's.
             labels: class of each, (N,), int64 in [0, C), or -1 for one that is nobody's.
-            step: chooses the negatives, together with the seed.
+            step: seeds the sampled negatives, together with the seed.
 
         Raises:
             ValueError: the shapes do not fit, or a label is not a class.
@@ -108,14 +108,14 @@ class MarginHead(nn.Module):
 
     def _choose(self, labels: Tensor, step: int) -> Tensor | None:
         """The classes of this rank that the step looks at, sorted and counted from its first."""
-        if self.negatives == 1:
+        if self.negative_sample_rate == 1:
             return None
         count = self.end - self.first
         random = np.random.default_rng([self.seed, step, self.first])
         chance = torch.from_numpy(random.random(count, np.float32)).to(labels.device)
         mine = labels[(labels >= self.first) & (labels < self.end)] - self.first
         chance[mine] = 2.0
-        wanted = max(math.ceil(self.negatives * count), int((chance == 2).sum()))
+        wanted = max(math.ceil(self.negative_sample_rate * count), int((chance == 2).sum()))
         return chance.topk(wanted).indices.sort().values
 
     def _columns(self, labels: Tensor, looked_at: Tensor | None) -> tuple[Tensor, Tensor]:
