@@ -30,6 +30,10 @@ def prepare(
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The photos are aligned crops already: keep them.")
     ] = False,
+    resize: Annotated[
+        bool,
+        typer.Option("--resize", help="Resize square crops of another size to 112 x 112."),
+    ] = False,
     people: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Take only these people: a folder's name on each line."),
@@ -65,6 +69,7 @@ def prepare(
             paths,
             out,
             aligned=aligned,
+            resize=resize,
             people=_listed(people) if people else None,
             workers=workers,
             progress=console.progress,

@@ -287,13 +287,24 @@ class TrainConfig:
         None, COMPUTATION, "CPU threads.", at_least=1, unset="torch's choice", resume=FREE
     )
     save_every: int = _set(200, COMPUTATION, "Steps between checkpoints.", at_least=1, resume=FREE)
+    keep: str = _set(
+        "",
+        COMPUTATION,
+        "Weights to keep beside the last: best, of the highest mean accuracy in validation, and a "
+        "number of checkpoints before: best,3.",
+        metavar="best,N",
+        resume=FREE,
+    )
 
     def check(self) -> None:
         """Raises BadInput, in one sentence, where a setting cannot be used."""
+        _ = self.keeps_checkpoints
         for each, kind, _ in settings():
             _check(each.name, each.metadata["setting"], kind, getattr(self, each.name))
         if self.loss == "none" and self.teacher is None:
             raise BadInput("--loss none needs something else to learn from: give --teacher too")
+        if self.keeps_best and not self.validate:
+            raise BadInput("--keep best needs something to measure: give --validate too")
         if self.block_steps and self.teacher is None:
             raise BadInput("--block-steps distils a teacher: give --teacher too")
 
@@ -305,6 +316,21 @@ class TrainConfig:
                 f"a batch of {self.batch} cannot be cut into {parts} equal parts of at least 2; "
                 f"give a multiple of {parts}"
             )
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best validation are kept."""
+        return "best" in self.keep.split(",")
+
+    @property
+    def keeps_checkpoints(self) -> int:
+        """How many checkpoints' weights are kept, the last among them."""
+        try:
+            return sum(int(part) for part in self.keep.split(",") if part not in ("", "best"))
+        except ValueError as error:
+            raise BadInput(
+                f"--keep takes best and a number, as best,3, not {self.keep!r}"
+            ) from error
 
     def loss_settings(self) -> dict[str, float]:
         """The margin and scale that were given; the others are the loss's own."""

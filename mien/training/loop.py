@@ -98,14 +98,17 @@ def _go(
                     "photos_per_second": steps_per_second * run.config.batch,
                     "seconds_left": (run.total - run.steps_done) / steps_per_second,
                 }
-                if log and checked:
-                    entry["validation"] = {pairs.name: run.accuracy(pairs) for pairs in sets}
                 if log:
+                    if checked:
+                        found = {pairs.name: run.verify(pairs) for pairs in sets}
+                        entry["validation"] = log.validated(run.steps_done, found)
                     log.add(entry)
                     report(entry)
+                    if checked and run.config.keeps_best and log.is_best():
+                        run_folder.save_weights(out / run_folder.BEST, run.checkpoint())
             stop = distributed.any_rank(asked(), run.device)
             if done or stop or run.steps_done % run.config.save_every == 0:
-                run_folder.save(out, run.checkpoint(), run.classes())
+                run_folder.save(out, run.checkpoint(), run.classes(), run.config.keeps_checkpoints)
             if stop and not done:
                 raise KeyboardInterrupt
         if log:

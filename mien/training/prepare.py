@@ -57,6 +57,7 @@ def prepare(
     out: Path,
     *,
     aligned: bool = False,
+    resize: bool = False,
     people: frozenset[str] | None = None,
     detector: Callable[[], Detector] = default_detector,
     workers: int | None = None,
@@ -70,6 +71,8 @@ def prepare(
         out: the data set's folder.
         aligned: photos are crops of 112 x 112, or 128 x 128 with the margin, and are kept as they
             are; else the largest face of each is found and aligned.
+        resize: square crops of another size, in records or aligned photos, are resized to 112 x 112
+            and kept as PNG; else they are skipped.
         people: the names of the folders to take from folders of people; all by default.
         detector: makes what finds the faces, once for each shard; workers must be able to unpickle
             it.
@@ -83,10 +86,10 @@ def prepare(
     found = [sources.find(path, people) for path in paths]
     if len({source.path.resolve() for source in found}) < len(found):
         raise BadInput("a source is given twice: give each once")
-    _claim(out, found, aligned)
+    _claim(out, found, {"aligned": aligned} | ({"resize": True} if resize else {}))
     if (out / "prepare.json").is_file():
         return check(out)
-    parts = list(_parts(found, None if aligned else detector))
+    parts = list(_parts(found, None if aligned else detector, resize))
     todo = [(k, part) for k, part in enumerate(parts) if not shards.has_shard(out, k)]
     _make(out, todo, workers or processors(), progress)
     sets, refused = _carry(found, out)
@@ -157,10 +160,10 @@ def _leave(folder: Path, stem: str, image: bytes) -> None:
         write_atomically(path, image)
 
 
-def _claim(out: Path, found: Sequence[Source], aligned: bool) -> None:
+def _claim(out: Path, found: Sequence[Source], options: dict[str, bool]) -> None:
     """Makes the data set's folder, or checks that it is this one's."""
     path = out / "plan.json"
-    plan = {"aligned": aligned, "sources": [source.fingerprint() for source in found]}
+    plan = {**options, "sources": [source.fingerprint() for source in found]}
     text = json.dumps(plan)
     if not path.is_file():
         if (out / "prepare.json").is_file() or shards.has_shard(out, 0):
@@ -180,20 +183,22 @@ def _names(found: Sequence[Source]) -> list[str]:
     return [f"{source.path}/{name}" for source in labelled for name in source.names]
 
 
-def _parts(found: Sequence[Source], detector: Callable[[], Detector] | None) -> Iterator[Part]:
+def _parts(
+    found: Sequence[Source], detector: Callable[[], Detector] | None, resize: bool
+) -> Iterator[Part]:
     first = 0  # label of a source's first person
     for source in found:
         people = len(source.names)
         if source.kind == "insightface":
             for start in range(0, len(source), _COPIED):
                 numbers = source.numbers[start : start + _COPIED]
-                yield partial(_from_records, source.rec, numbers, first, people)
+                yield partial(_from_records, source.rec, numbers, first, people, resize)
         else:
             size = _DETECTED if detector else _COPIED
             labels = np.where(source.labels == NO_LABEL, NO_LABEL, source.labels + first)
             for start in range(0, len(source), size):
                 photos, whose = source.photos[start : start + size], labels[start : start + size]
-                yield partial(_from_photos, photos, whose, detector)
+                yield partial(_from_photos, photos, whose, detector, resize)
         first += people
 
 
@@ -239,7 +244,9 @@ def _write(out: Path, number: int, part: Part) -> None:
     write_shard(out, number, records, skipped)
 
 
-def _from_records(rec: Path, numbers: NDArray[np.int64], first: int, people: int) -> Made:
+def _from_records(
+    rec: Path, numbers: NDArray[np.int64], first: int, people: int, resize: bool
+) -> Made:
     """The pictures of a file of records, byte for byte; labels count from `first`."""
     opened = sources.records(rec)
     for number in numbers.tolist():
@@ -250,11 +257,14 @@ def _from_records(rec: Path, numbers: NDArray[np.int64], first: int, people: int
             why = f"{name} has label {record.label}, and there are {people} people"
             yield Skip(name, "label", why)
         elif isinstance(record, Entry):
-            yield _kept(record.image, first + record.label, str(number), name)
+            yield _kept(record.image, first + record.label, str(number), name, resize)
 
 
 def _from_photos(
-    photos: Sequence[Path], labels: NDArray[np.int64], detector: Callable[[], Detector] | None
+    photos: Sequence[Path],
+    labels: NDArray[np.int64],
+    detector: Callable[[], Detector] | None,
+    resize: bool,
 ) -> Made:
     detect = detector() if detector else None
     for path, label in zip(photos, labels.tolist(), strict=True):
@@ -263,22 +273,29 @@ def _from_photos(
             if detect:
                 yield Record(_encoded(largest(path, detect, margin=MARGIN)), label, name, SIDES[1])
             else:
-                yield _kept(read_bytes(path), label, name, str(path))
+                yield _kept(read_bytes(path), label, name, str(path), resize)
         except NoFace as error:
             yield Skip(str(path), "no face", str(error))
         except MienError as error:
             yield Skip(str(path), "damaged", str(error))
 
 
-def _kept(image: bytes, label: int, source: str, name: str) -> Record | Skip:
-    """A crop as it is; one in a format other than JPEG and PNG becomes PNG."""
+def _kept(image: bytes, label: int, source: str, name: str, resize: bool) -> Record | Skip:
+    """A crop as it is; one that is resized, or no JPEG or PNG, becomes PNG."""
     try:
         pixels = decode(image, name)
     except BadInput as error:
         return Skip(name, "damaged", str(error))
     height, width, _ = pixels.shape
+    if resize and height == width and height not in SIDES:
+        way = cv2.INTER_AREA if height > SIZE else cv2.INTER_CUBIC
+        small = np.asarray(cv2.resize(pixels, (SIZE, SIZE), interpolation=way), np.uint8)
+        return Record(encode(small, ".png"), label, source, SIZE)
     if height != width or height not in SIDES:
-        why = f"{name} is {width} x {height}, not {' or '.join(f'{s} x {s}' for s in SIDES)}"
+        sizes = " or ".join(f"{side} x {side}" for side in SIDES)
+        why = f"{name} is {width} x {height}, not {sizes}"
+        if height == width:
+            why += ": --resize takes it"
         return Skip(name, "size", why)
     if not image.startswith((b"\xff\xd8", b"\x89PNG")):
         image = encode(pixels, ".png")

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mien import __version__
 from mien.errors import BadInput, BadModel, RunStopped
-from mien.evaluation.protocol import verify
+from mien.evaluation.protocol import Verification, verify
 from mien.evaluation.verification_set import VerificationSet
 from mien.recognition.model import model_file, shipped
 from mien.training import checkpoint, distributed
@@ -267,8 +267,8 @@ class Run:
             "lr": self.network_optimizer.param_groups[0]["lr"],
         }
 
-    def accuracy(self, pairs: VerificationSet) -> float:
-        """How often the network tells whether two faces are one person, over the set's folds."""
+    def verify(self, pairs: VerificationSet) -> Verification:
+        """How well the network, or the average of its weights, tells people apart."""
         weights = self.ema.weights if self.ema else self.network.state_dict()
 
         def embed(crops: Crops) -> Embeddings:
@@ -279,10 +279,9 @@ class Run:
 
         self.network.eval()
         with torch.inference_mode(), self.precision.autocast(self.device):
-            found = verify(embed, pairs).by_fold
+            found = verify(embed, pairs)
         self.network.train()
-        assert found is not None  # a set of pairs has folds
-        return found.mean
+        return found
 
     def facts(self) -> dict[str, Any]:
         """How far it is, and on what."""
@@ -306,7 +305,7 @@ class Run:
             state |= {f"network.{name}": value for name, value in weights.items()}
             weights = self.ema.weights
         # Names but no paths: a model file is given to others, who need not know this machine.
-        private = ("data", "device", "threads", "workers", "save_every", "validate")
+        private = ("data", "device", "threads", "workers", "save_every", "keep", "validate")
         recipe = {name: value for name, value in config.to_dict().items() if name not in private}
         recipe |= {
             name: Path(recipe[name]).name for name in ("teacher", "weights") if name in recipe

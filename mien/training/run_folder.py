@@ -2,6 +2,7 @@
 
     config.toml             what the run is, as mien train --config takes it
     last.safetensors        the network, its optimizer, the step: all but the classes
+    best.safetensors, step-000500.safetensors       weights that --keep asks for
     head-000500-0-of-1.safetensors      a rank's class weights at that step, and their optimizer
     log.jsonl               a line for every tenth step
     run.json                configuration, versions, data, results, for people and programs
@@ -21,7 +22,7 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,16 @@ from torch import Tensor
 
 from mien import __version__
 from mien.errors import BadInput, BadModel, cannot_write
+from mien.evaluation import plots
+from mien.evaluation.metrics import roc
+from mien.evaluation.protocol import Verification
 from mien.files import write_atomically
+from mien.images import decode
 from mien.training import checkpoint, distributed
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import FIXED, TrainConfig, flag, read_toml, settings
 
-LAST, CONFIG = "last.safetensors", "config.toml"
+LAST, BEST, CONFIG = "last.safetensors", "best.safetensors", "config.toml"
 _HEAD = re.compile(r"head-(\d+)-(\d+)-of-(\d+)\.safetensors")
 
 
@@ -165,13 +170,14 @@ def _require_same(folder: Path, config: TrainConfig) -> None:
             )
 
 
-def save(folder: Path, state: Checkpoint, classes: dict[str, Tensor]) -> None:
+def save(folder: Path, state: Checkpoint, classes: dict[str, Tensor], keep: int = 0) -> None:
     """Writes all that it takes to go on.
 
     Args:
         folder: the run's.
         state: what rank 0 writes for all.
         classes: this rank's class weights and their optimizer's state; empty without a loss.
+        keep: the weights of how many steps stay, this one's among them.
 
     Raises:
         CannotWrite: the disk is full, read-only or forbidden; what was there before is intact.
@@ -185,7 +191,16 @@ def save(folder: Path, state: Checkpoint, classes: dict[str, Tensor]) -> None:
     if distributed.rank() == 0:
         checkpoint.save(folder / LAST, state)
         _forget_other_classes(folder, step)
+        if keep:
+            save_weights(folder / f"step-{step:06d}.safetensors", state)
+            for path in sorted(folder.glob("step-*.safetensors"))[:-keep]:
+                path.unlink()
     distributed.barrier()
+
+
+def save_weights(path: Path, state: Checkpoint) -> None:
+    """Writes a checkpoint to export or to start from, but not to go on from."""
+    checkpoint.save(path, replace(state, state={}))
 
 
 def _forget_other_classes(folder: Path, step: int) -> None:
@@ -224,9 +239,39 @@ class Log:
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
         if self._board:
-            for name, value in (entry | entry.get("validation", {})).items():
+            for name, value in entry.items():
                 if isinstance(value, float):
                     self._board.add_scalar(name, value, entry["step"])
+
+    def validated(self, step: int, found: dict[str, Verification]) -> dict[str, float]:
+        """Hands the figures and ROC of each set to TensorBoard, and returns the accuracies."""
+        accuracies = {}
+        for name, verification in found.items():
+            folds = verification.by_fold
+            assert folds is not None  # a set of pairs has folds
+            accuracies[name] = folds.mean
+            if not self._board:
+                continue
+            figures = {"accuracy": folds.mean, "threshold": folds.threshold}
+            figures |= {"EER": verification.eer} | {
+                f"TAR at FAR {far:g}": tar
+                for far, tar in verification.tar.items()
+                if tar is not None
+            }
+            for figure, value in figures.items():
+                self._board.add_scalar(f"{name}/{figure}", value, step)
+            curve = roc(verification.scores, verification.same)
+            drawn = decode(plots.roc({f"step {step}": curve}, name))
+            self._board.add_image(f"{name}/ROC", drawn, step, dataformats="HWC")
+        return accuracies
+
+    def is_best(self) -> bool:
+        """Whether the last validation's mean accuracy is the highest until now."""
+        found = [
+            list(entry["validation"].values()) for entry in self.entries if "validation" in entry
+        ]
+        means = [sum(each) / len(each) for each in found]
+        return bool(means[-1] > max(means[:-1], default=-1.0))
 
     def close(self) -> None:
         """Ends TensorBoard's part."""

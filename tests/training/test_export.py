@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -183,6 +186,7 @@ def test_8_bits_are_smaller_and_much_alike(
     assert card.precision == "int8"
     assert card.model_id == f"{exported[1].model_id}-int8"
     assert card.threshold is None
+    assert logging.getLogger().level == logging.WARNING  # of the program, which is not silenced
 
 
 def test_8_bits_take_a_calibration_of_their_own(
@@ -209,8 +213,7 @@ def test_for_other_runtimes(
 ) -> None:
     # The graph that some are made of is the exported one, which takes long to trace.
     monkeypatch.setattr(elsewhere, "to_onnx", lambda network, crops: onnx.load(exported[0]))
-    end = {"openvino": ".xml", "ncnn": ".param", "coreml": ".mlpackage"}.get(target, ".bin")
-    path = tmp_path / f"small{end}"
+    path = tmp_path / f"small{TARGETS[target][0]}"
     try:
         written = to(target, exported[2], path)
     except MissingExtra as error:
@@ -218,6 +221,37 @@ def test_for_other_runtimes(
         pytest.skip(str(error))
     assert path.exists()
     assert written.like is None or written.like > 0.9999
+
+
+def test_files_for_two_runtimes_have_no_name_in_common(tmp_path: Path) -> None:
+    """ncnn's converter is seldom installed: what stands here for it leaves what it would."""
+    pytest.importorskip("openvino")
+
+    class Net(Mock):
+        def load_model(self, path: str) -> None:
+            assert Path(path).read_text() == "weights"
+            raise ModuleNotFoundError(name="ncnn")  # far enough
+
+    def convert(network: object, program: str, inputs: object) -> None:
+        for end in ("param", "bin"):
+            Path(program).with_name(f"network.ncnn.{end}").write_text("weights")
+
+    checkpoint = trained("seesaw_tiny")
+    openvino = to("openvino", checkpoint, tmp_path / "small.xml")
+    before = (tmp_path / "small.bin").read_bytes()
+    instead = patch.dict(sys.modules, ncnn=Mock(Net=Net), pnnx=Mock(export=convert))
+    with instead, pytest.raises(MissingExtra):
+        to("ncnn", checkpoint, tmp_path / "small.param")
+    assert openvino.like is not None and (tmp_path / "small.bin").read_bytes() == before
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"small.xml", "small.bin", "small.param", "small.ncnn.bin"}
+
+
+def test_the_name_of_another_target_is_refused(
+    exported: tuple[Path, Card, Checkpoint], tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"a file for ncnn ends in .param, unlike .*small.xml"):
+        to("ncnn", exported[2], tmp_path / "small.xml")
 
 
 def test_no_such_target(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ pytest.importorskip("pyarrow", reason="preparing needs the extra data")
 
 from mien import images
 from mien.errors import BadInput, CannotWrite
+from mien.images import decode
 from mien.training import prepare as verb
 from mien.training.data.shards import NO_LABEL, Shards
 from mien.training.prepare import check, write_original_layout
@@ -111,9 +112,30 @@ def test_what_mxnet_has_written_arrives(out: Path) -> None:
 def test_people_without_a_property_are_counted_by_record_0(tmp_path: Path, out: Path) -> None:
     source = emore(tmp_path / "a", insightface(PHOTOS), people=None)
     assert prepare([source], out).names == ("0", "1", "2")
-    bare = emore(tmp_path / "b", [record(content(0, picture(0)))], people=None)
-    with pytest.raises(BadInput, match="has no file `property`: write into it"):
-        prepare([bare], tmp_path / "c")
+
+
+def test_people_of_im2rec_are_counted_by_their_labels(tmp_path: Path, out: Path) -> None:
+    records = [record(content(label, picture(label))) for label in (0, 1, 1)]
+    shards = prepare([emore(tmp_path / "a", records, people=None)], out)
+    assert (shards.names, shards.labels.tolist()) == (("0", "1"), [0, 1, 1])
+    records.append(record(content(10**9, picture(4))))
+    with pytest.raises(BadInput, match="has a label 1000000000 in 4 records: write into a file"):
+        prepare([emore(tmp_path / "b", records, people=None)], tmp_path / "c")
+
+
+def test_crops_of_another_size_are_resized_where_asked(tmp_path: Path, out: Path) -> None:
+    records = [record(content(0, picture(0, (64, 64)))), record(content(0, picture(1)))]
+    source = emore(tmp_path / "a", records, people=None)
+    shards = prepare([source], tmp_path / "b")
+    assert (len(shards), kinds(shards)) == (1, {"size": 1})
+    assert reasons(shards)[0].endswith("is 64 x 64, not 112 x 112 or 128 x 128: --resize takes it")
+    shards = prepare([source], out, resize=True)
+    assert shards.sides.tolist() == [112, 112]
+    small, kept = shards.images(range(2))
+    assert kept == picture(1)
+    assert np.abs(decode(small).astype(int) - decode(picture(0)).astype(int)).mean() < 5
+    with pytest.raises(BadInput, match="holds a data set of other pictures or options"):
+        prepare([source], out)
 
 
 @pytest.mark.parametrize("text", ["", "many", "0,112,112", "-3", "3;112"])

@@ -7,7 +7,9 @@ import math
 import multiprocessing
 import os
 import pickle
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +35,7 @@ from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  
 from mien.recognition.model import load  # noqa: E402
 from mien.training import TrainConfig, checkpoint, find_batch, find_lr, loop, train  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
+from mien.training.config import FIXED, flag, read_toml, settings  # noqa: E402
 from mien.training.data.batches import Batches  # noqa: E402
 from mien.training.data.shards import Shards  # noqa: E402
 from mien.training.losses import LOSSES  # noqa: E402
@@ -266,19 +269,40 @@ def test_batches_are_the_same_for_any_number_of_loaders(toys: str) -> None:
     assert sorted(np.concatenate(seen)) == sorted(pictures.labels)  # an epoch sees each once
 
 
-def test_sets_are_measured_meanwhile(toys: str, tmp_path: Path) -> None:
+def verification_set(path: Path, toys: str) -> str:
+    """Pairs of the toys, as InsightFace's files have them."""
     pictures = Shards(toys)
     pairs = [(a, b) for a in range(20) for b in range(20, 30)]
     images = [pictures.images(np.array([index]))[0] for pair in pairs for index in pair]
-    same = [a % 6 == b % 6 for a, b in pairs]
-    (tmp_path / "toys.bin").write_bytes(pickle.dumps((images, same)))
-    settings = {"validate": (str(tmp_path / "toys.bin"),), "validate_every": 1.0}
-    log = run(toy.config(**settings, lr=0.05, ema=0.5), tmp_path / "run")
-    accuracies = [entry["validation"]["toys"] for entry in log if "validation" in entry]
-    assert [entry["step"] for entry in log if "validation" in entry] == [5, 10, 15, 20]
-    assert accuracies[-1] > 0.9  # by their colours
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["results"]["validation"]["toys"] == accuracies[-1]
+    path.write_bytes(pickle.dumps((images, [a % 6 == b % 6 for a, b in pairs])))
+    return str(path)
+
+
+def test_sets_are_measured_meanwhile_and_the_best_is_kept(toys: str, tmp_path: Path) -> None:
+    settings = {"validate": (verification_set(tmp_path / "toys.bin", toys),), "keep": "best,2"}
+    out = tmp_path / "run"
+    log = run(toy.config(**settings, lr=0.05, ema=0.5, save_every=4), out)
+    accuracies = {
+        entry["step"]: entry["validation"]["toys"] for entry in log if "validation" in entry
+    }
+    assert list(accuracies) == [5, 10, 15, 20]
+    assert accuracies[20] > 0.9  # by their colours
+    record = json.loads((out / "run.json").read_text())
+    assert record["results"]["validation"]["toys"] == accuracies[20]
+    best = checkpoint.load(out / "best.safetensors")
+    assert best.trained["step"] == max(accuracies, key=accuracies.__getitem__)
+    kept = sorted(path.name for path in out.glob("step-*"))
+    assert kept == ["step-000016.safetensors", "step-000020.safetensors"]
+    last = checkpoint.load(out / "last.safetensors").weights
+    again = checkpoint.load(out / kept[-1])
+    assert again.state == {}
+    assert all(torch.equal(again.weights[name], value) for name, value in last.items())
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    board = reading.EventAccumulator(str(out / "tensorboard")).Reload()
+    shown = {event.step: event.value for event in board.Scalars("toys/accuracy")}
+    assert shown == pytest.approx(accuracies)
+    assert {"toys/threshold", "toys/EER"} <= set(board.Tags()["scalars"])
+    assert [event.step for event in board.Images("toys/ROC")] == [5, 10, 15, 20]
 
 
 def test_tensorboard_has_every_figure(tmp_path: Path) -> None:
@@ -378,6 +402,8 @@ def test_one_rank_tells_the_learning_rate(
         ({"milestones": (8.0, -1.0)}, "--milestones must be a number above 0, not -1.0"),
         ({"lr": math.inf}, "--lr must be a number above 0, not inf"),
         ({"steps": 1.5}, "--steps must be a whole number at least 1, not 1.5"),
+        ({"keep": "worst"}, "--keep takes best and a number, as best,3, not 'worst'"),
+        ({"keep": "best"}, "--keep best needs something to measure: give --validate too"),
         ({"compile": "yes"}, "--compile must be true or false, not 'yes'"),
     ],
 )
@@ -393,6 +419,51 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         run(toy.config(steps=5, seed=1), tmp_path)
     with pytest.raises(BadInput, match="another process trains in"):
         train(toy.config(), tmp_path / "b", lambda _: print(run(toy.config(), tmp_path / "b")))
+
+
+def test_a_run_goes_on_with_moved_data_more_steps_and_validation(toys: str, tmp_path: Path) -> None:
+    straight = run(toy.config(steps=20), tmp_path / "straight")
+    run(toy.config(steps=10), tmp_path / "run")
+    moved = str(shutil.copytree(toys, tmp_path / "moved"))
+    sets = verification_set(tmp_path / "toys.bin", toys)
+    log = run(toy.config(steps=20, data=moved, validate=(sets,)), tmp_path / "run")
+    assert losses(log).items() >= losses(straight).items()
+    assert log[-1]["validation"].keys() == {"toys"}
+    assert TrainConfig(**read_toml(tmp_path / "run" / "config.toml")).data == moved
+    with pytest.raises(BadInput, match="20 steps already, more than 15; give more --steps"):
+        run(toy.config(steps=15, data=moved), tmp_path / "run")
+    other = toy.data(tmp_path / "other", seed=8)
+    with pytest.raises(BadInput, match=r"a run with another data than .*other; choose another"):
+        run(toy.config(steps=30, data=str(other)), tmp_path / "run")
+
+
+def test_the_table_of_what_may_change_is_complete() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "train.md").read_text("utf-8")
+    table = text.partition("## What may change when a run goes on")[2].partition("| all others")[0]
+    named = set(re.findall(r"`(--[a-z-]+)`", table))
+    assert named == {
+        flag(each.name) for each, _, _ in settings() if each.metadata["setting"].resume != FIXED
+    }
+
+
+def test_a_configuration_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('data = "a"\nlr = 0.05\nmilestones = [2.0, 3]\nbackbone = "ir_50"\n')
+    found = parsed(f"--config {file} -lr 0.2 -d b")
+    assert found == TrainConfig("b", "ir_50", lr=0.2, milestones=(2.0, 3))
+    file.write_text("learning_rate = 1\n")
+    with pytest.raises(
+        BadInput, match=r"run\.toml sets 'learning_rate', which is no setting of a run"
+    ):
+        parsed(f"--config {file} -d b")
+    file.write_text("warmpu = 1\n")
+    with pytest.raises(BadInput, match="did you mean 'warmup'"):
+        parsed(f"--config {file} -d b")
+    file.write_text("a = [")
+    with pytest.raises(BadInput, match=r"run\.toml is not a TOML file"):
+        parsed(f"--config {file} -d b")
+    with pytest.raises(BadInput, match=r"gone\.toml cannot be read"):
+        parsed("--config gone.toml -d b")
 
 
 def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mien.errors import BadInput
 from mien.files import walk
 from mien.images import read_bytes
-from mien.training.data.recordio import Records, Span
+from mien.training.data.recordio import Entry, Records, Span
 from mien.training.data.shards import NO_LABEL, Skip
 
 SETS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw", "vgg2_fp")
@@ -98,7 +98,7 @@ def _insightface(path: Path) -> Source:
 
 
 def _identities(path: Path, opened: Records) -> int:
-    """How many people there are: the first number of `property`, or as many as record 0 tells."""
+    """How many people there are: by `property`, else by record 0, else by the greatest label."""
     file = path / "property"
     if file.is_file():
         text = read_bytes(file)[:100].decode("latin1").strip()
@@ -108,12 +108,16 @@ def _identities(path: Path, opened: Records) -> int:
             raise BadInput(f"{file} is {text[:40]!r}: it must be like 85742,112,112")
         return int(text.split(",")[0])
     first = opened.read(0) if len(opened.identities) else None
-    if not isinstance(first, Span):
+    if isinstance(first, Span):
+        return first.end - first.start
+    labels = [entry.label for entry in opened if isinstance(entry, Entry)]  # as im2rec leaves it
+    people = max(labels, default=-1) + 1
+    if people > len(labels):
         raise BadInput(
-            f"{path} has no file `property`: write into it how many people there are, and the "
-            "size of a picture, like 85742,112,112"
+            f"{path} has a label {people - 1} in {len(labels)} records: write into a file "
+            "`property` how many people there are, and the size of a picture, like 85742,112,112"
         )
-    return first.end - first.start
+    return people
 
 
 def _people(path: Path, chosen: frozenset[str] | None) -> Source:

@@ -44,21 +44,24 @@ def to(target: str, checkpoint: Checkpoint, path: Path) -> Written:
     Args:
         target: a name in `TARGETS`.
         checkpoint: the trained network.
-        path: where to write.
+        path: where to write; ends as the target's files do.
 
     Raises:
-        BadInput: there is no such target.
+        BadInput: there is no such target, or its files end in another way.
         BadModel: the file does not compute what the network does.
         MissingExtra: the converter is not installed.
     """
     if target not in TARGETS:
         raise BadInput(f"{target!r} is no target: give one of {', '.join(sorted(TARGETS))}")
+    suffix, write = TARGETS[target]
+    if path.suffix != suffix:
+        raise BadInput(f"a file for {target} ends in {suffix}, unlike {path}")
     network = Deployed(fold(checkpoint.build()))
     network.eval()
     crops = crops_to_compare()
     expected = embed_all(network, crops)
     with needs_extra(f"exporting to {target}", target):
-        run = TARGETS[target](network, path)
+        run = write(network, path)
     if run is None:
         return Written(path, target, None)
     found = np.concatenate([run(crop[None]) for crop in crops])
@@ -116,9 +119,9 @@ def _coreml(network: Deployed, path: Path) -> Run | None:
 
 
 def _ncnn(network: Deployed, path: Path) -> Run:
-    """ncnn's .param, and its .bin beside it: (3, 112, 112) floats of 0 to 255, RGB.
+    """ncnn's .param, and .ncnn.bin beside it: (3, 112, 112) floats of 0 to 255, RGB.
 
-    The file ends before the vector is brought to unit length.
+    The file ends before the vector is brought to unit length.  OpenVINO has taken the name .bin.
     """
     import ncnn
     import pnnx
@@ -127,14 +130,16 @@ def _ncnn(network: Deployed, path: Path) -> Run:
     with TemporaryDirectory() as folder:
         program = Path(folder) / "network.pt"
         pnnx.export(inner, str(program), (torch.zeros(1, 3, 112, 112),))
-        for end in ("param", "bin"):
-            made = Path(folder) / f"network.ncnn.{end}"
-            shutil.copy(made, path.with_suffix(f".{end}"))
+        weights = path.with_name(
+            f"{path.name.removesuffix('.param').removesuffix('.ncnn')}.ncnn.bin"
+        )
+        shutil.copy(Path(folder) / "network.ncnn.param", path)
+        shutil.copy(Path(folder) / "network.ncnn.bin", weights)
     net = ncnn.Net()
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     net.opt.use_bf16_storage = False
-    net.load_param(str(path.with_suffix(".param")))
-    net.load_model(str(path.with_suffix(".bin")))
+    net.load_param(str(path))
+    net.load_model(str(weights))
 
     def run(crops: Crops) -> Embeddings:
         planes = np.ascontiguousarray(crops[0].transpose(2, 0, 1).astype(np.float32))
@@ -167,12 +172,12 @@ def _executorch(network: Deployed, path: Path) -> Run:
     return run
 
 
-TARGETS: dict[str, Callable[[Deployed, Path], Run | None]] = {
-    "openvino": _openvino,
-    "tflite": _tflite,
-    "coreml": _coreml,
-    "ncnn": _ncnn,
-    "executorch": _executorch,
+TARGETS: dict[str, tuple[str, Callable[[Deployed, Path], Run | None]]] = {
+    "openvino": (".xml", _openvino),
+    "tflite": (".tflite", _tflite),
+    "coreml": (".mlpackage", _coreml),
+    "ncnn": (".param", _ncnn),
+    "executorch": (".pte", _executorch),
 }
 
 

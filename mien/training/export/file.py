@@ -10,6 +10,8 @@ import hashlib
 import json
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -173,8 +175,8 @@ def embed_all(network: nn.Module, crops: Crops) -> Embeddings:
 
 def to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
     """The network as ONNX, for any number of crops like these."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
-    with warnings.catch_warnings():
+    # It misses torchvision, which we do not need.
+    with quiet("torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, to torch
         program = torch.onnx.export(
             network,
@@ -194,6 +196,18 @@ def to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
     for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
         del value.metadata_props[:]
     return proto
+
+
+@contextmanager
+def quiet(logger: str | None = None) -> Iterator[None]:
+    """Leaves out the warnings of a logger, the root by default, for a while."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def crops_to_compare() -> Crops:

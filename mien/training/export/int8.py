@@ -11,7 +11,6 @@ multiplied out when the file is loaded.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
 from mien.recognition.embed import Card, OnnxEmbedder, canary_crop
 from mien.recognition.onnx.session import load_network
-from mien.training.export.file import require_its_own
+from mien.training.export.file import quiet, require_its_own
 from mien.types import Crops
 
 BATCH = 8  # crops that go through together
@@ -79,7 +78,6 @@ def to_int8(
 
 
 def _quantised(content: bytes, crops: Crops) -> onnx.ModelProto:
-    logging.getLogger().setLevel(logging.ERROR)  # it advises what has been done
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -99,7 +97,7 @@ def _quantised(content: bytes, crops: Crops) -> onnx.ModelProto:
             batch = next(self._batches, None)
             return None if batch is None else {"crops": batch}
 
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, quiet():  # it advises what has been done
         plain, quantised = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
         plain.write_bytes(content)
         quant_pre_process(str(plain), str(plain), skip_symbolic_shape=True)
