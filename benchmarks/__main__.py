@@ -10,8 +10,9 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from mien.cli import Command, console, run
+from mien.cli import Command, console
 from mien.cli.render import shown
+from mien.cli.run import run
 from mien.errors import needs_extra
 
 PARTS = {  # what each measures

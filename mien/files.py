@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -103,26 +104,78 @@ def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], list[Skipped]
     return person_of, skipped
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
+def write_atomically(path: str | Path, data: bytes, *, private: bool = False) -> None:
     """Leave data in a file, whole or not at all, replacing what was there.
 
     Missing folders are made.  A reader sees the old file or the new one and never a part, whatever
-    stops the writer: the bytes go to a hidden file beside it, to the disk, then take its name.
+    stops the writer: the bytes go to a hidden file beside it, to the disk, then take its name.  An
+    old file's owner and mode are kept, and a link stays: its target is written.  Into what is no
+    file, as a pipe or a device, the bytes are simply written.
+
+    Args:
+        path: the file.
+        data: all of it.
+        private: whether a new file, and the folders made for it, are for their owner alone.
 
     Raises:
         CannotWrite: the disk is full or read-only, or writing there is forbidden.
     """
-    path = Path(path)
-    partial = path.parent / f".{secrets.token_hex(8)}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as file:
+        old = _status(path)
+        if old and not stat.S_ISREG(old.st_mode):
+            Path(path).write_bytes(data)
+        else:
+            _replace(Path(os.path.realpath(path)), data, old, 0o600 if private else 0o666)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def make_folder(path: Path, *, private: bool = False) -> None:
+    """Make a folder and all above it that are missing.
+
+    Raises:
+        CannotWrite: as `write_atomically`.
+    """
+    try:
+        _make_folder(path, 0o700 if private else 0o777)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent, mode)
+        path.mkdir(mode, exist_ok=True)
+
+
+def _status(path: str | Path) -> os.stat_result | None:
+    """Of what is there, at the end of all links."""
+    try:
+        return os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, data: bytes, old: os.stat_result | None, mode: int) -> None:
+    partial = path.parent / f".{secrets.token_hex(8)}.part"
+    _make_folder(path.parent, 0o700 if mode == 0o600 else 0o777)
+    try:
+        new = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if old else mode)
+        with os.fdopen(new, "wb") as file:
+            if old:
+                _take_over(partial, old)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _take_over(path: Path, old: os.stat_result) -> None:
+    """Give a file another's owner, as far as this user may, and mode."""
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(path, old.st_uid, old.st_gid)
+    path.chmod(stat.S_IMODE(old.st_mode))

@@ -214,6 +214,8 @@ def as_stored(
 def write(path: str | Path, image: Image) -> None:
     """Leave a picture in a file, as JPEG of quality 92 or PNG by its name; see `write_atomically`.
 
+    A new file is for its owner alone: pictures show faces.
+
     Raises:
         BadInput: the name ends neither in .jpg, .jpeg nor .png, or the format cannot hold so wide
             or high a picture.
@@ -227,7 +229,7 @@ def write(path: str | Path, image: Image) -> None:
     height, width, _ = image.shape
     if suffix != ".png" and max(height, width) > _JPEG_SIDE:
         raise BadInput(f"{path} cannot hold {width} x {height} pixels as JPEG: end it in .png")
-    write_atomically(path, encode(image, suffix))
+    write_atomically(path, encode(image, suffix), private=True)
 
 
 def encode(image: Image, suffix: str) -> bytes:

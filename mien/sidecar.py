@@ -9,6 +9,7 @@ is left alone.
 from __future__ import annotations
 
 import hashlib
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool
         CannotWrite: see `mien.files.write_atomically`.
     """
     path = path_of(photo)
-    old = _read(path) if path.exists() or path.is_symlink() else None
+    old = _read(path) if os.path.lexists(path) else None
     if old is None and not regions:
         return False
     root = _empty() if old is None else _parse(old, path)

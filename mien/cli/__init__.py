@@ -5,10 +5,7 @@ Nothing heavy is imported before a command needs it, so that help and completion
 
 from __future__ import annotations
 
-import io
 import os
-import re
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -39,11 +36,9 @@ from mien.cli import (
 )
 from mien.cli.options import Group, bare_flags
 from mien.cli.render import shown
-from mien.errors import MienError
+from mien.cli.run import WRONG_USAGE, run
 from mien.facebank.audit import COMMAND
 from mien.facebank.key import FILE_VARIABLE
-
-_WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, wherever Typer has it from
 
 app = typer.Typer(
     cls=Group,
@@ -51,7 +46,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 the answer is no; 2 not done, and a sentence says why; "
-    "3 done, but some photos were skipped; 130 interrupted; 141 nobody reads the results.",
+    "3 done, but for what was skipped; 70 a fault of mien; 130 interrupted; "
+    "141 nobody reads the results.",
 )
 _people = typer.Typer(cls=people.ListByDefault)
 
@@ -63,7 +59,7 @@ class Command(TyperCommand):
         """The arguments; what is wrong with them knows of which command they are."""
         try:
             return super().parse_args(ctx, args)
-        except _WRONG_USAGE as error:
+        except WRONG_USAGE as error:
             error.ctx = error.ctx or ctx
             raise
 
@@ -169,38 +165,3 @@ def _command() -> Callable[..., Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, this process's by default, and exit."""
     run(_command, "mien", arguments)
-
-
-def run(command: Callable[[], Any], name: str, arguments: Sequence[str] | None) -> None:
-    """Run what a function makes, a command of Typer's, by this name, and exit."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
-    try:
-        try:
-            code = command()(arguments, prog_name=name, standalone_mode=False)
-        except MienError as error:
-            console.note(str(error))
-            code = console.CANNOT
-        except _WRONG_USAGE as error:
-            if error.format_message():  # else it has printed the help
-                console.note(_in_a_sentence(error))
-            code = console.CANNOT
-        finally:
-            sys.stdout.flush()
-    except (BrokenPipeError, SystemExit) as error:  # Rich and Typer make the one the other
-        if not any(isinstance(one, BrokenPipeError) for one in (error, error.__context__)):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = console.UNREAD
-    sys.exit(code or 0)
-
-
-def _in_a_sentence(error: Any) -> str:
-    """What is wrong with the arguments, the value, and where to read what they may be."""
-    if isinstance(error.__cause__, ValueError):  # pydantic's, which keeps the value to itself
-        value = error.__cause__.errors()[0]["input"]  # type: ignore[attr-defined]
-        said = error.message.removeprefix("Value error, ")
-        error.message = re.sub("^Input", lambda found: repr(value), said)
-    text = " ".join(error.format_message().split()).replace(". Did you mean", "; did you mean")
-    command = error.ctx.command_path if error.ctx else "mien"
-    return f"{text[0].lower()}{text[1:].rstrip('.?')}: see {command} --help"

@@ -7,6 +7,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -14,12 +15,16 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from mien.errors import CannotWrite
+
 if TYPE_CHECKING:
     from mien.types import Skipped
 
 NO = 1  # done, and the answer is no
 CANNOT = 2  # not done
-SKIPPED = 3  # done, but for some photos
+SKIPPED = 3  # done, but something was left out
+FAULT = 70  # of ours: EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130
 UNREAD = 141  # nobody reads the results any more: what a shell says of whom SIGPIPE has ended
 
 T = TypeVar("T")
@@ -32,13 +37,34 @@ _err = Console(highlight=False, stderr=True)
 
 
 def say(text: str, *, style: str = "") -> None:
-    """Print a line of the result."""
-    _out.print(Text(printable(text), style), soft_wrap=True)
+    """Print a line of the result.
+
+    Raises:
+        CannotWrite: stdout takes nothing, as where it is a file on a full disk.
+    """
+    with _in_words():
+        _out.print(Text(printable(text), style), soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Print a line that is not of the result."""
-    _err.print(Text(printable(text)), soft_wrap=True)
+    """Print lines that are not of the result, wherever stderr takes them."""
+    with suppress(OSError):
+        print(*map(printable, text.split("\n")), sep="\n", file=sys.stderr, flush=True)
+
+
+def unwritten(error: OSError) -> str:
+    """What to say where stdout takes nothing."""
+    return f"the results cannot be written to stdout ({error.strerror})"
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CannotWrite(unwritten(error)) from error
 
 
 def note_nobody(place: str) -> None:
@@ -68,7 +94,8 @@ def leave(skipped: int, one: str = "photo", many: str = "") -> None:
 def document(content: dict[str, Any], *, indent: int | None = 2) -> None:
     """Print a JSON document: on one line, or indented but for lists of numbers."""
     text = json.dumps(content, indent=indent, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
-    print(_NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text), flush=True)
+    with _in_words():
+        print(_NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text), flush=True)
 
 
 def table(rows: Sequence[Sequence[str]]) -> None:

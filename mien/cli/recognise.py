@@ -27,7 +27,7 @@ from mien.cli.options import (
     Tta,
 )
 from mien.cli.video import VIDEOS, End, Part, Start, as_videos, clip_entries, face_entry, span
-from mien.errors import BadInput
+from mien.errors import BadInput, CannotWrite
 from mien.video import EXTENSIONS, copy_name, is_video
 
 if TYPE_CHECKING:
@@ -223,6 +223,8 @@ def identify(
         raise BadInput("--json and --json-lines exclude each other: give one of them")
     found = files.walk(paths, also=EXTENSIONS)
     copies = _copies(found, save) if save else {}
+    if save:
+        files.make_folder(save, private=True)
     photos = [path for path in found if not is_video(path)]
     clips = [path for path in found if is_video(path)]
     finder: str | MTCNN = detector
@@ -327,7 +329,7 @@ def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[
     if path in copies:
         try:
             images.write(copies[path], draw.annotate(image, seen.sightings, score=score))
-        except BadInput as error:  # as where it is too wide for a JPEG
+        except (BadInput, CannotWrite) as error:  # as where it is too wide for a JPEG
             return {"path": str(path), "reason": str(error)}
         entry["saved"] = str(copies[path])
     return entry

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from mien.cli import console
-from mien.errors import BadInput, needs_extra
+from mien.errors import BadInput, CannotWrite, needs_extra
 
 if TYPE_CHECKING:
     from mien.facebank.stores import Store
@@ -88,7 +88,7 @@ def clip_entries(
     for path in paths:
         try:
             yield from _clip(path, model, facebank, part, copies.get(path), score=score)
-        except BadInput as error:
+        except (BadInput, CannotWrite) as error:
             console.note_skipped([Skipped(path, str(error))])
             yield {"path": str(path), "reason": str(error)}
 

@@ -42,6 +42,7 @@ from mien.facebank.rows import (
     require_model,
     row_checksum,
 )
+from mien.files import make_folder
 from mien.types import Embeddings, Index, Match
 
 LARGE = 50_000  # templates from which they are cached beside the file, and searched as int8
@@ -131,8 +132,8 @@ class Facebank:
             CannotWrite: the disk is full or read-only, or writing there is forbidden.
         """
         if str(path) != MEMORY:
+            make_folder(Path(path).parent, private=True)
             try:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
                 with suppress(FileExistsError):
                     Path(path).touch(0o600, exist_ok=False)
             except OSError as error:

@@ -39,9 +39,7 @@ class KeptFaces:
             CannotWrite: see `mien.files.write_atomically`.
         """
         with _in_words(self.folder):
-            self.folder.mkdir(0o700, parents=True, exist_ok=True)
-            files.write_atomically(photo.path, png)
-            photo.path.chmod(0o600)
+            files.write_atomically(photo.path, png, private=True)
 
     def read(self, photo: Photo) -> bytes:
         """A face that was kept.

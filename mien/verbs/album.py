@@ -119,7 +119,7 @@ class Album:
     def __init__(self, path: Path, model: Model) -> None:
         self.path, self._model = path, model
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(path.parent, private=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise CannotWrite(
@@ -305,7 +305,7 @@ def write_csv(path: Path, entries: Sequence[Entry]) -> None:
             rows.writerow([*photo, face.match.person or "", score, *(f"{v:.1f}" for v in face.box)])
         if not entry.faces:
             rows.writerow([*photo, *[""] * 6])
-    files.write_atomically(path, text.getvalue().encode())
+    files.write_atomically(path, text.getvalue().encode(), private=True)
 
 
 def write_sidecars(
@@ -324,7 +324,7 @@ def write_sidecars(
         ]
         try:
             written += sidecar.write(entry.path, regions, size)
-        except BadInput as error:
+        except (BadInput, CannotWrite) as error:
             skipped.append(Skipped(sidecar.path_of(entry.path), str(error)))
     return written, tuple(skipped)
 
@@ -351,7 +351,7 @@ def write_page(path: Path, entries: Sequence[Entry]) -> None:
         + "\n".join(sections)
         + "</html>\n"
     )
-    files.write_atomically(path, page.encode())
+    files.write_atomically(path, page.encode(), private=True)
 
 
 def _figure(entry: Entry, here: Path) -> str:

@@ -169,9 +169,9 @@ def save(clusters: Clusters, out: Path) -> None:
         raise CannotWrite(f"{error.filename} cannot be removed ({error.strerror})") from error
     for number, members in enumerate(clusters.groups, start=1):
         images.write(out / _sheet_name(number), _sheet([one.thumb for one in members]))
-    files.write_atomically(out / _PAGE, _page(clusters).encode())
+    files.write_atomically(out / _PAGE, _page(clusters).encode(), private=True)
     content = json.dumps(to_json(clusters), indent=1)
-    files.write_atomically(out / FILE, content.encode())
+    files.write_atomically(out / FILE, content.encode(), private=True)
 
 
 def to_json(clusters: Clusters) -> dict[str, Any]:

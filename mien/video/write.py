@@ -13,6 +13,7 @@ from typing import Self
 import av
 
 from mien.errors import cannot_write
+from mien.files import make_folder
 from mien.types import Image
 from mien.video import CONTAINERS
 from mien.video.read import Video, opened
@@ -46,7 +47,8 @@ class Writer:
         self._last = -1
         self._open = ExitStack()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, private=True)
+            self._partial.touch(0o600, exist_ok=False)  # it shows faces
             layout = CONTAINERS[path.suffix.lower()]
             self._out = self._open.enter_context(av.open(str(self._partial), "w", format=layout))
             self._stream = self._out.add_stream(CODEC, rate=video.rate, options=QUALITY)

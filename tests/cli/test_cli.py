@@ -652,6 +652,20 @@ def test_an_album_is_asked(mien: Run, people: Path, tmp_path: Path) -> None:
     assert "nobody is called Dan" in unknown.err
 
 
+def test_an_output_that_cannot_be_made_stops_no_other(
+    mien: Run, people: Path, tmp_path: Path
+) -> None:
+    save_photo(tmp_path / f"in/{'n' * 251}.png", ANNA, shade=3)  # no room for .mien or .xmp
+    save_photo(tmp_path / "in/z.png", BERT)
+    result = mien("identify", "in", "--save", "out")
+    assert result.code == 3
+    assert "Bert B" in result.out and "File name too long" in result.err
+    assert (tmp_path / "out/z.mien.png").is_file()
+    result = mien("album", "in", "--index", "album.db", "--xmp")
+    assert result.code == 3
+    assert (tmp_path / "in/z.png.xmp").is_file()
+
+
 def test_strangers_are_grouped_and_named(mien: Run, people: Path, tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
     for photo in range(3):
