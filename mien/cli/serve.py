@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import secrets
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -25,6 +27,7 @@ from mien.cli.options import (
 from mien.errors import BadInput, needs_extra, without_password
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
+SHORTEST = 16  # characters of a token
 
 
 def serve(
@@ -42,6 +45,16 @@ def serve(
             "--token-file",
             metavar="FILE",
             help=f"Holds the token that every request must send; or set {TOKEN}.",
+        ),
+    ] = None,
+    new_token: Annotated[
+        bool, typer.Option("--new-token", help="Print a token that nobody can guess, and exit.")
+    ] = False,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of a proxy in front, or its network: who asks, it says in X-Forwarded-For.",
         ),
     ] = None,
     keep: Annotated[
@@ -80,6 +93,9 @@ def serve(
 
     It answers until it is stopped, then what was accepted before.
     """
+    if new_token:
+        console.say(secrets.token_urlsafe(32))
+        return
     with needs_extra("mien serve", "serve"):
         from mien.serve.app import make_app
         from mien.serve.metrics import Metrics
@@ -90,11 +106,13 @@ def serve(
     from mien.serve.workers import Workers
 
     token = _token(token_file)
-    local = is_loopback(host) and token is None  # with one, others may come through a proxy
+    _require_address(proxy)
+    # With a token, others may come through a proxy.
+    local = is_loopback(host) and token is None and proxy is None
     if token is None and not local:
         raise BadInput(
-            f"whoever reaches {host} could read and change the facebank: set {TOKEN} or give"
-            " --token-file, or listen on 127.0.0.1"
+            f"whoever reaches {proxy or host} could read and change the facebank: set {TOKEN} or"
+            " give --token-file, or listen on 127.0.0.1 without --proxy"
         )
     limits = Limits(
         bytes=megabytes << 20,
@@ -136,12 +154,21 @@ def serve(
         else:
             console.say(f"mien answers on {url}; Ctrl-C ends it")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
-        server(app, seconds=seconds).run(sockets=[listening])
+        server(app, seconds=seconds, proxy=proxy).run(sockets=[listening])
+
+
+def _require_address(proxy: str | None) -> None:
+    try:
+        ipaddress.ip_network(proxy or "::1")
+    except ValueError as error:
+        raise BadInput(
+            f"--proxy {proxy} is no address: give one such as 10.0.0.2, or a network 10.0.0.0/24"
+        ) from error
 
 
 def _token(file: Path | None) -> str | None:
     """What requests must send; None where nothing says so."""
-    token = os.environ.get(TOKEN, "")
+    token = os.environ.get(TOKEN, "").strip()
     if file is not None:
         try:
             token = file.read_text("utf-8").strip()
@@ -150,5 +177,10 @@ def _token(file: Path | None) -> str | None:
         if not token:
             raise BadInput(f"{file} is empty: put the token into it")
     if not (token.isascii() and token.isprintable()):  # each client would send it otherwise
-        raise BadInput("the token has other signs than those of ASCII: choose another")
+        raise BadInput("the token has other characters than those of ASCII: choose another")
+    if 0 < len(token) < SHORTEST:
+        raise BadInput(
+            f"the token has {len(token)} characters and can be guessed, {SHORTEST} are the least:"
+            " make one with mien serve --new-token"
+        )
     return token or None

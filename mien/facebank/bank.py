@@ -41,6 +41,7 @@ from mien.facebank.rows import (
     photo_checksum,
     require_model,
     row_checksum,
+    spelled,
 )
 from mien.files import make_folder
 from mien.types import Embeddings, Index, Match
@@ -200,7 +201,7 @@ class Facebank:
         """
         if person is None:
             return [Photo(*row[1:-1]) for row in self._rows()]
-        photos = self._photos_with("person", person_name(person))
+        photos = self._photos_with("person", spelled(person))
         if not photos:
             raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
         return photos
@@ -314,7 +315,7 @@ class Facebank:
             UnknownPerson: nobody has the old name.
             BadInput: the new name is somebody else's, or cannot be one; see `person_name`.
         """
-        old, new = person_name(old), person_name(new)
+        old, new = spelled(old), person_name(new)
         with self._writing() as db:
             self.photos(old)  # there may be nobody
             everyone = self.photos()  # the index may be damaged
@@ -419,7 +420,7 @@ class Facebank:
 
     def _check(self, row: tuple[Any, ...]) -> None:
         if not is_sound(row):
-            raise bad(self.path, f"photo {row[2]!r} of {row[1]!r}, {row[4]!r}, is damaged")
+            raise bad(self.path, f"photo {row[0]} is damaged")  # whose, a log need not tell
 
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import unicodedata
 import zlib
@@ -20,7 +21,13 @@ from mien.types import Embeddings
 COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  # of a photo
 LOG_COLUMNS = "id, at, command, action, person, count"
 MAX_DIM = 65536  # numbers in a vector
-_NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")  # control, not UTF-8, line and paragraph separators
+MAX_NAME = 255  # bytes of UTF-8, as file systems have it
+_NOT_IN_NAMES = ("Cc", "Cf", "Zl", "Zp")  # control, format, separators of lines
+# Letters and marks without ink: of Hangul, Khmer and Mongolian, a joiner, a blank, variants.
+_WITHOUT_INK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0]"
+)
+_JOINED = re.compile("(?<=[\u0600-\U0010ffff])[\u200c\u200d](?=.)")  # of scripts that need them
 _ROUND_OFF = 1e-3  # how far from 1 the length of a unit vector may be
 
 
@@ -53,17 +60,47 @@ class Photo:
 def person_name(text: str) -> str:
     """A text as a name: composed Unicode (NFC), no space around it.
 
-    A name can always be a folder's, and is never taken for the answer that a face is nobody's.
+    A name can always be a folder's, looks like nobody else's by characters that cannot be seen,
+    and is never taken for the answer that a face is nobody's.
 
     Raises:
-        BadInput: it is empty, "unknown", "." or "..", or holds a slash, a backslash, a control
-            character, a line break or bytes that are not UTF-8.
+        BadInput: it is empty, over 255 bytes, "unknown", "." or "..", or holds a slash, a
+            backslash, a control character, a line break, a character of no width, one that turns
+            the direction of the text, or bytes that are not UTF-8.
     """
-    name = unicodedata.normalize("NFC", text).strip()
-    strange = any(c in "/\\" or unicodedata.category(c) in _NOT_IN_NAMES for c in name)
-    if strange or name.casefold() in ("", ".", "..", "unknown"):
-        raise BadInput(f"{text!r} cannot be a person's name: choose another, without / and \\")
+    name = spelled(text)
+    seen = _JOINED.sub("", name)
+    strange = any(c in "/\\" or unicodedata.category(c) in _NOT_IN_NAMES for c in seen)
+    if strange or _WITHOUT_INK.search(seen) or folded(name) in ("", ".", "..", "unknown"):
+        raise _no_name(text)
+    if (size := len(name.encode())) > MAX_NAME:
+        raise BadInput(
+            f"a text of {size} bytes cannot be a person's name: shorten it to {MAX_NAME}"
+        )
     return name
+
+
+def spelled(text: str) -> str:
+    """A text as the names in a facebank are spelled: NFC, no space around it.
+
+    Raises:
+        BadInput: it is not UTF-8.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _no_name(text)
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _no_name(text: str) -> BadInput:
+    return BadInput(
+        f"{text!r} cannot be a person's name: choose another, without / and \\ and characters that"
+        " cannot be seen"
+    )
+
+
+def folded(name: str) -> str:
+    """What two names have in common that differ in case or in the width of letters alone."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def named(photos: Sequence[Photo], vectors: Embeddings, dim: int) -> list[Photo]:

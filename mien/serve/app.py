@@ -50,6 +50,7 @@ def make_app(
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,  # to whatever Host the request has named
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses=RESPONSES,
     )
@@ -58,4 +59,5 @@ def make_app(
     for part in (state, recognise, device, people, photos, strangers, facebank):
         app.include_router(part.router)
     app.mount("/page", StaticFiles(directory=state.PAGE))
-    return metrics.around(Gate(app, limits=service.limits, token=token, hosts=hosts))
+    gate = Gate(app, limits=service.limits, json=service.json_bytes, token=token, hosts=hosts)
+    return metrics.around(gate)

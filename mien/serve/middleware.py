@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import time
 from collections import OrderedDict
 from urllib.parse import urlsplit
@@ -39,10 +40,21 @@ class Rejected(HTTPException):
         super().__init__(status, reason, {"Connection": "close"} | headers)
 
 
-class RateLimiter:
-    """How often each sender comes: a bucket for each that fills at the rate, and holds two seconds.
+def network_of(address: str) -> str:
+    """Whose an address is: itself, or of IPv6 its /64, which one customer has; "" if it is none."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # what a proxy has put in its place
+        return ""
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.IPv6Address(int(parsed) >> 64 << 64))
 
-    Who has not come for longest is forgotten first.
+
+class RateLimiter:
+    """How often each sender comes: a token bucket for each that fills at the rate, for two seconds.
+
+    Whoever has not come for longest is forgotten first.
     """
 
     def __init__(self, rate: float) -> None:
@@ -64,17 +76,24 @@ class Gate:
     """Lets a request through, or answers it itself.
 
     Args:
-        app: what is guarded.
+        app: what is behind it.
         limits: bytes, of one and of all, seconds and rate.
+        json: bytes of a body that is no form; `limits.bytes` are for photos alone.
         token: what senders must know; None: anybody may ask.
         hosts: names by which the service may be called; None: any.  Without it a foreign page
             could have its own name point here and read the answers.
     """
 
     def __init__(
-        self, app: ASGIApp, *, limits: Limits, token: str | None, hosts: frozenset[str] | None
+        self,
+        app: ASGIApp,
+        *,
+        limits: Limits,
+        json: int,
+        token: str | None,
+        hosts: frozenset[str] | None,
     ) -> None:
-        self._app, self._limits, self._hosts = app, limits, hosts
+        self._app, self._limits, self._json, self._hosts = app, limits, json, hosts
         self._token = token.encode() if token is not None else None
         self._rates = RateLimiter(limits.rate) if limits.rate else None
         self._held = 0
@@ -92,33 +111,34 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
+        headers = Headers(scope=scope)
         try:
-            self._admit(scope)
-            length = self._length(scope)
-        except Rejected as rejected:
-            answer = JSONResponse(
-                {"error": rejected.detail}, rejected.status_code, rejected.headers
-            )
+            self._admit(scope, headers)
+            most = self._most(headers)
+            length = self._length(headers, most)
+        except Rejected as error:
+            answer = JSONResponse({"error": error.detail}, error.status_code, error.headers)
             await answer(scope, receive, with_headers)
             return
         self._held += length
         try:
-            await self._app(scope, self._counted(receive), with_headers)
+            await self._app(scope, self._counted(receive, most), with_headers)
         finally:
             self._held -= length
 
-    def _admit(self, scope: Scope) -> None:
-        headers, path = Headers(scope=scope), scope["path"]
-        host, origin = headers.get("host", ""), headers.get("origin")
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        path, host, origin = scope["path"], headers.get("host", ""), headers.get("origin")
         try:
             name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
         except ValueError as error:  # a bracket that is not closed
             raise Rejected(400, "Host or Origin is no address") from error
         if self._hosts is not None and name not in self._hosts:
             raise Rejected(403, "this service is not called by that name: use its address")
-        if origin is not None and site != host:
+        # Browsers send no Origin with a picture or a link; a link may lead to the page.
+        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and path != "/"
+        if foreign or (origin is not None and site != host):
             raise Rejected(403, "pages of other sites may not ask this service")
-        sender = scope["client"][0] if scope.get("client") else ""
+        sender = network_of(scope["client"][0]) if scope.get("client") else ""
         if self._rates and not self._rates.allows(sender, time.monotonic()):
             reason = f"more than {self._rates.rate:g} requests a second: wait a moment"
             raise Rejected(429, reason, **{"Retry-After": "1"})
@@ -129,21 +149,25 @@ class Gate:
                 reason = "the token is missing or wrong: send Authorization: Bearer TOKEN"
                 raise Rejected(401, reason, **{"WWW-Authenticate": "Bearer"})
 
-    def _length(self, scope: Scope) -> int:
+    def _most(self, headers: Headers) -> int:
+        """Bytes that a body may have."""
+        form = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        return self._limits.bytes if form else self._json
+
+    def _length(self, headers: Headers, most: int) -> int:
         """Bytes of a body that there is room for; the most it may have, where it does not say."""
-        headers, limits = Headers(scope=scope), self._limits
         told = headers.get("content-length", "0")
-        if not told.isdecimal() or int(told) > limits.bytes:
-            raise self._too_large()
-        length = limits.bytes if "transfer-encoding" in headers else int(told)
-        if self._held and self._held + length > limits.held:  # alone, any is let in
+        if not told.isdecimal() or int(told[:20]) > most:
+            raise _too_large(most)
+        length = most if "transfer-encoding" in headers else int(told)
+        if self._held and self._held + length > self._limits.held:  # alone, any is let in
             reason = "too many photos are on their way: try again in a moment"
             raise Rejected(503, reason, **{"Retry-After": "1"})
         return length
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, most: int) -> Receive:
         """The body, as long as it is small and comes in time."""
-        left, end = self._limits.bytes, time.monotonic() + self._limits.seconds
+        left, end = most, time.monotonic() + self._limits.seconds
         reading = True
 
         async def counted() -> Message:
@@ -160,12 +184,11 @@ class Gate:
             left -= len(message.get("body", b""))
             reading = message.get("more_body", False)
             if left < 0:
-                raise self._too_large()
+                raise _too_large(most)
             return message
 
         return counted
 
-    def _too_large(self) -> Rejected:
-        return Rejected(
-            413, f"the request has over {self._limits.bytes} bytes: send smaller photos"
-        )
+
+def _too_large(most: int) -> Rejected:
+    return Rejected(413, f"the request has over {most} bytes: send smaller photos, or fewer")

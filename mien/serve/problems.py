@@ -43,6 +43,10 @@ _IN_WORDS: dict[type[MienError], str] = {  # the library's sentences name files;
     CannotWrite: "the server cannot write: nothing has changed; its log says why",
     BadFacebank: "the facebank cannot be used: the server's log says why",
 }
+_NO_ROUTE = {  # Starlette's words
+    "Not Found": "there is nothing at this address: see GET /openapi.json",
+    "Method Not Allowed": "this address takes no such request: see GET /openapi.json",
+}
 _MEANING = {
     400: "the request cannot be read",
     401: "the token is missing or wrong",
@@ -82,7 +86,8 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        sentence = _NO_ROUTE.get(error.detail, error.detail)
+        return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def unknown(_: Request, error: Exception) -> JSONResponse:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Annotated
+
+from pydantic import BaseModel, FailFast, Field
 
 from mien.types import Face as Found
 from mien.types import Match
@@ -74,7 +76,10 @@ class Vectors(BaseModel):
     """Faces that were embedded elsewhere."""
 
     model_id: str = Field(description="of the network that made them: see GET /device")
-    vectors: list[list[float]] = Field(description="each of length 1")
+    # The first error is answered: of all of them there could be a hundred thousand.
+    vectors: Annotated[list[Annotated[list[float], FailFast()]], FailFast()] = Field(
+        description="each of length 1"
+    )
 
 
 class Name(BaseModel):

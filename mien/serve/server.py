@@ -1,10 +1,17 @@
-"""A socket, and the server behind it until it is told to stop."""
+"""A socket, its connections, and the server behind them until it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
+import math
 import socket
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 import h11
 import uvicorn
@@ -12,6 +19,13 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mien.errors import BadInput
+from mien.serve.middleware import network_of
+
+MOST, EACH = 4096, 128  # connections in all, and of one address
+SLOWEST = 1000  # bytes a second that a client must take of an answer
+_READ = 1 << 15  # bytes at a time: those of a chunked body can be some thousand chunks
+_SPARE = 128  # file descriptors that are for no connection
+_LOG = logging.getLogger("uvicorn.error")
 
 
 def is_loopback(host: str) -> bool:
@@ -42,51 +56,180 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-class _InTime(H11Protocol):
-    """A connection that ends where a request's headers take too long; uvicorn itself would wait."""
+@dataclass(slots=True)
+class Connections:
+    """Who is connected, and whether somebody else may be.
 
-    seconds: float
-    _end: asyncio.TimerHandle | None = None
+    Args:
+        most: in all.
+        each: of one address that is neither this machine's nor the proxy's.
+        proxy: its address or network, if there is one.
+    """
+
+    most: int = MOST
+    each: int = EACH
+    proxy: str | None = None
+    open: Counter[str] = field(default_factory=Counter)  # by `network_of`
+
+    def admits(self, address: str) -> bool:
+        """Whether one more may come from an address; if so, it has come."""
+        network = network_of(address)
+        shared = is_loopback(address) or self._is_proxy(address)
+        if self.open.total() >= self.most or not (shared or self.open[network] < self.each):
+            return False
+        self.open[network] += 1
+        return True
+
+    def leaves(self, address: str) -> None:
+        """Note that one from an address has ended."""
+        network = network_of(address)
+        self.open[network] -= 1
+        if not self.open[network]:
+            del self.open[network]
+
+    def _is_proxy(self, address: str) -> bool:
+        if self.proxy is None:
+            return False
+        with suppress(ValueError):
+            return ipaddress.ip_address(address) in ipaddress.ip_network(self.proxy)
+        return False
+
+
+class _Connection(H11Protocol):
+    """A connection that ends where its client is slow, or is one of too many.
+
+    uvicorn itself would wait forever for headers, and for an answer to be taken.
+    """
+
+    seconds: float  # for a request's headers to arrive
+    others: Connections
+    _headers: asyncio.TimerHandle | None = None
+    _answer: asyncio.TimerHandle | None = None
+    _admitted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
+        transport.set_write_buffer_limits(0)  # `pause_writing` as soon as anything must wait
+        transport.max_size = _READ  # type: ignore[attr-defined]
+        self._admitted = self.others.admits(self.client[0] if self.client else "")
+        if self._admitted:
+            self._watch_headers()
+        else:
+            _LOG.warning("too many connections: some are refused")
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._unwatch()
+        if self._admitted:
+            self.others.leaves(self.client[0] if self.client else "")
+        _cancel(self._headers)
+        _cancel(self._answer)
 
-    def _watch(self) -> None:
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_headers()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_answer(math.inf)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        _cancel(self._answer)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; where an answer is on its way there can be no other."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if self.cycle:  # whoever waits for the rest of a body
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _watch_headers(self) -> None:
         if self.conn.their_state is not h11.IDLE:  # the headers are there
-            self._unwatch()
-        elif self._end is None:
-            self._end = self.loop.call_later(self.seconds, self.transport.close)
+            _cancel(self._headers)
+            self._headers = None
+        elif self._headers is None:
+            self._headers = self.loop.call_later(self.seconds, self.transport.close)
 
-    def _unwatch(self) -> None:
-        if self._end is not None:
-            self._end.cancel()
-            self._end = None
+    def _watch_answer(self, before: float) -> None:
+        """Hang up where too little has been taken of what waits; nothing is added meanwhile."""
+        waiting = self.transport.get_write_buffer_size()
+        if before - waiting < SLOWEST * self.seconds:
+            self.transport.abort()
+        else:
+            self._answer = self.loop.call_later(self.seconds, self._watch_answer, waiting)
 
 
-def server(app: ASGIApp, *, seconds: float) -> uvicorn.Server:
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+class OnceAMinute(logging.Filter):
+    """Lets a message of each kind through: whoever can cause errors cannot fill a disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a minute has passed since one like it."""
+        details = [type(one) for one in record.args or () if isinstance(one, BaseException)]
+        error = record.exc_info[0] if record.exc_info else None
+        kind = record.name, str(record.msg).partition("\n")[0], *details, error
+        now = time.monotonic()
+        if now - self._last.get(kind, -math.inf) < 60:
+            return False
+        if len(self._last) >= 1000:
+            self._last.clear()
+        self._last[kind] = now
+        return True
+
+
+_FILTER = OnceAMinute()
+
+
+def raise_descriptors() -> int:
+    """File descriptors that this process may have now, which are as many as it may allow itself."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return 1 << 20
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MOST + _SPARE
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def server(app: ASGIApp, *, seconds: float, proxy: str | None = None) -> uvicorn.Server:
     """What answers until SIGTERM or SIGINT, then what was accepted.
 
     Args:
         app: what to answer with.
         seconds: for a request's headers to arrive, and at the end for what was accepted.
+        proxy: the address or network of one whose X-Forwarded-For is to be believed.
     """
+    # One connection takes two at most: its own and that of a file which is sent.
+    most = max(1, min(MOST, (raise_descriptors() - _SPARE) // 2))
+    rules: dict[str, Any] = {"seconds": seconds, "others": Connections(most, proxy=proxy)}
     config = uvicorn.Config(
         app,
-        http=type("InTime", (_InTime,), {"seconds": seconds}),
+        http=type("Connection", (_Connection,), rules),
         log_level="warning",
         access_log=False,  # addresses and names of people do not belong in a log
         server_header=False,
+        proxy_headers=proxy is not None,
+        forwarded_allow_ips=proxy,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=int(seconds),
         ws="none",
     )
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).addFilter(_FILTER)
     return uvicorn.Server(config)

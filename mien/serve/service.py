@@ -20,7 +20,7 @@ from typing import TypeVar
 from mien.errors import BadInput
 from mien.facebank.audit import COMMAND
 from mien.facebank.bank import Facebank
-from mien.facebank.rows import Person
+from mien.facebank.rows import Person, folded
 from mien.facebank.stores import Store, create_store, own_file
 from mien.recognition.model import Model
 from mien.serve import jobs
@@ -32,6 +32,7 @@ from mien.verbs.health import Health, examine
 T = TypeVar("T")
 
 HEALTH_PEOPLE, HEALTH_PHOTOS = 20_000, 100_000  # whose health is examined in some seconds
+NUMBER = 32  # bytes of one in JSON, where it is written in full
 GROUPED = 5000  # faces of one request; their distances take 100 MB of a worker
 
 
@@ -40,7 +41,7 @@ class Limits:
     """What a request may take."""
 
     bytes: int = 25 << 20  # of its body
-    held: int = 512 << 20  # bytes of all bodies that arrive, wait or are in hand
+    held: int = 128 << 20  # bytes of all bodies that arrive, wait or are in hand
     pixels: int = 50_000_000  # of a photo
     faces: int = 64  # of a photo that are looked at, the largest
     seconds: float = 30  # for its body to arrive, and again for the answer
@@ -54,6 +55,13 @@ class Known:
     people: tuple[Person, ...]
     threshold: float
     fpir: float | None  # share of strangers who get a name; None: the model does not say
+
+    def spelling(self, name: str) -> str:
+        """A name as it is spelled here, where only the case of letters or their width differs."""
+        names = [person.name for person in self.people]
+        if name in names:
+            return name
+        return next((known for known in names if folded(known) == folded(name)), name)
 
 
 class Service:
@@ -103,6 +111,11 @@ class Service:
         if keep or (keep is None and own):
             self.kept = KeptFaces(Path(os.path.realpath(f"{own_file(facebank)}.photos")))
             self._store_thread.submit(self.kept.mend, self._store).result()
+
+    @property
+    def json_bytes(self) -> int:
+        """How many a request needs at most that sends the vectors of a photo's faces."""
+        return self.limits.faces * self.model.dim * NUMBER + 4096
 
     @property
     def ready(self) -> bool:

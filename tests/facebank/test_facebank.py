@@ -209,6 +209,8 @@ def test_search_sees_every_change_at_once(path: Path) -> None:
         ("李小龙", "李小龙"),
         ("ক্ষ\u200dণিকা", "ক্ষ\u200dণিকা"),
         ("👩\u200d🚀", "👩\u200d🚀"),
+        ("گل\u200cپری", "گل\u200cپری"),
+        ("日" * 85, "日" * 85),
         ("O'Neil; DROP TABLE photo; --", "O'Neil; DROP TABLE photo; --"),
         ("Unknown Soldier", "Unknown Soldier"),
     ],
@@ -223,7 +225,9 @@ def test_names_of_any_script(facebank: Facebank, text: str, name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "  ", ".", "..", "a/b", "a\\b", "a\0", "a\nb", "\x1b[31mred", "a\u2028b", "\udcff",
-     "unknown", "Unknown"],
+     "unknown", "Unknown", "\uff55nknown", "\u200b", "unknown\u200b", "unk\u200dnown", "Ann\u200c",
+     "\u202eevil", "A\u2066nn", "A\u00adnn", "A\ufeff", "\u3164", "Ann\ufe0f", "\u2800",
+     "日" * 86],
 )  # fmt: skip
 def test_what_cannot_be_a_name(facebank: Facebank, text: str) -> None:
     before = facebank.photos()
@@ -236,6 +240,18 @@ def test_what_cannot_be_a_name(facebank: Facebank, text: str) -> None:
             change()
         assert is_one_sentence(caught.value)
     assert facebank.photos() == before
+
+
+def test_who_has_a_name_of_before_can_be_renamed_and_deleted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Facebank.open(path) as facebank:
+        with monkeypatch.context() as before:
+            before.setattr("mien.facebank.rows.person_name", str)
+            facebank.add([photo("a\u200b", 10), photo("b/", 11)], unit_vectors(2))
+        facebank.rename("a\u200b", "D")
+        assert facebank.delete_person("b/") == 1
+        assert [person.name for person in facebank.people()] == ["A", "B", "C", "D"]
 
 
 def test_a_person_can_be_renamed(facebank: Facebank) -> None:
@@ -731,8 +747,8 @@ def test_an_older_format_is_brought_up_to_date_or_left_as_it_was(
 ROWS = [photo("New", 1000 + i) for i in range(1000)]
 CHANGES: dict[str, Callable[[Facebank], object]] = {
     "add": lambda facebank: facebank.add(ROWS, unit_vectors(1000)),
-    "rename": lambda facebank: facebank.rename("A", "long name " * 500),
-    "move": lambda facebank: facebank.move([photo("long name " * 500, 1)]),
+    "rename": lambda facebank: facebank.rename("A", "long name " * 25),
+    "move": lambda facebank: facebank.move([photo("long name " * 25, 1)]),
     "delete": lambda facebank: facebank.delete_person("A"),
     "replace": lambda facebank: facebank.replace(
         ROWS, unit_vectors(1000, dim=16), model_id="other-9"

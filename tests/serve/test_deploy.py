@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from inspect import signature
 from pathlib import Path
 from typing import Any, get_args
@@ -48,6 +49,7 @@ def test_the_image_is_built_from_what_the_package_is_made_of() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     parts = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
     parts |= set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    parts.add("deploy/constraints.txt")
     copied = [shlex.split(rest) for rest in said("COPY") if not rest.startswith("--from")]
     assert {name for words in copied for name in words[:-1]} == parts
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
@@ -74,8 +76,29 @@ def test_extras_variables_and_ports_are_the_projects(composed: Any) -> None:
     wanted = [*said("ARG EXTRAS"), other["build"]["args"]["EXTRAS"]]
     assert len(wanted) == 2 and set(",".join(wanted).split(",")) <= set(extras())
     variables = set(re.findall(r"(\w+)=", " ".join(said("ENV")))) - {"PATH"}
-    assert variables | set(one["environment"]) | set(other["environment"]) == VARIABLES
+    assert variables | set(other["environment"]) == VARIABLES - {TOKEN}
     assert all(port.endswith(f":{PORT}") for port in one["ports"])
+
+
+def test_what_it_is_built_of_and_may_take_is_said(composed: Any) -> None:
+    pinned = Path(ROOT, "deploy/constraints.txt").read_text().splitlines()[1:]
+    versions = dict(line.split("==") for line in pinned)
+    assert {"fastapi", "uvicorn", "pydantic", "onnxruntime"} <= set(versions)
+    for requirement in metadata.requires("mien") or []:
+        found = re.match(r"([\w-]+).*?>=([\d.]+)", requirement)
+        if found and (pin := versions.get(found[1].lower())):
+            least, have = (list(map(int, text.split("."))) for text in (found[2], pin))
+            assert have >= least, requirement
+    assert "latest" not in DOCKERFILE and "-c constraints.txt" in DOCKERFILE
+    one, other = composed
+    for service in (one["mien"], other["db"]):
+        assert service["mem_limit"] and service["pids_limit"]
+    assert ":" in other["db"]["image"]
+    assert "environment" not in one["mien"]  # where `docker inspect` would show the token
+    (secret,) = one["mien"]["secrets"]
+    assert f"/run/secrets/{secret}" in one["mien"]["command"]
+    idle(one["mien"]["command"][1:], "compose.yaml", whole=True)
+    assert said("MemoryMax", UNIT) and said("TasksMax", UNIT)
 
 
 def test_the_database_is_where_the_facebank_is_sought(composed: Any) -> None:
@@ -102,7 +125,7 @@ def test_the_health_check_tells_who_is_healthy(tmp_path: Path) -> None:
         )
         return done.returncode == 0
 
-    with serving(tmp_path, token="secret") as service:
+    with serving(tmp_path, token="secret" * 3) as service:
         assert healthy(service.port)
     assert not healthy(service.port)
 

@@ -134,12 +134,12 @@ def name_first_unknown(page: Any, name: str) -> None:
 
 
 def test_a_token_is_asked_for(browser: Any, start: Start) -> None:
-    address = start(MIEN_TOKEN="secret")
+    address = start(MIEN_TOKEN="secret of the page")
     page = browser.new_page(base_url=address)
     page.goto("/#people")
     page.get_by_role("textbox", name="Token").fill("wrong")
     page.get_by_role("button", name="Go on").click()
-    page.get_by_role("textbox", name="Token").fill("secret")
+    page.get_by_role("textbox", name="Token").fill("secret of the page")
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("Nobody is known yet").wait_for()
     page.close()

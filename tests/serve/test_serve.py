@@ -6,11 +6,13 @@ import atexit
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -20,7 +22,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from http.client import HTTPConnection
@@ -31,6 +33,7 @@ import numpy as np
 import pytest
 from fakes import FakeModel, MeanColours, colours, save_photo
 from PIL import Image as Pillow
+from pydantic import ValidationError
 
 pytest.importorskip("fastapi", reason="the service needs mien[serve]")
 pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
@@ -38,6 +41,7 @@ httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from benchmarks.serve import ways  # noqa: E402
 from mien import images  # noqa: E402
+from mien.cli import main  # noqa: E402
 from mien.cli.serve import _token  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402
@@ -46,13 +50,21 @@ from mien.recognition.detect.mtcnn import MTCNN  # noqa: E402
 from mien.recognition.model import Model, load  # noqa: E402
 from mien.serve.app import make_app  # noqa: E402
 from mien.serve.metrics import Metrics  # noqa: E402
-from mien.serve.middleware import RateLimiter  # noqa: E402
-from mien.serve.server import bind, is_loopback, server  # noqa: E402
+from mien.serve.middleware import RateLimiter, network_of  # noqa: E402
+from mien.serve.schema import Vectors  # noqa: E402
+from mien.serve.server import (  # noqa: E402
+    Connections,
+    OnceAMinute,
+    bind,
+    is_loopback,
+    server,
+)
 from mien.serve.service import Limits, Service  # noqa: E402
 from mien.serve.workers import Workers  # noqa: E402
 from mien.types import Face, Image  # noqa: E402
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
+TOKEN = "secret of the tests"
 
 
 def png(seed: int, *, faces: int = 1) -> bytes:
@@ -125,6 +137,7 @@ def serving(
     hosts: frozenset[str] | None = None,
     keep: bool = False,
     pool: Workers | None = None,
+    proxy: str | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """A service in a thread of this process."""
@@ -139,7 +152,7 @@ def serving(
     )
     app = make_app(service, metrics, token=token, hosts=hosts)
     with bind("127.0.0.1", 0) as listening:
-        running = server(app, seconds=seconds)
+        running = server(app, seconds=seconds, proxy=proxy)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         client = Running(listening.getsockname()[1], facebank)
@@ -543,10 +556,10 @@ def test_only_so_many_faces_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_the_token(tmp_path: Path) -> None:
-    with serving(tmp_path, token="secret") as service:
-        for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+    with serving(tmp_path, token=TOKEN) as service:
+        for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
             problem(service.client.get("/people", headers=sent), 401)
-        right = {"Authorization": "Bearer secret"}
+        right = {"Authorization": f"Bearer {TOKEN}"}
         assert service.client.get("/people", headers=right).status_code == 200
         assert service.client.get("/health").status_code == 200
         assert service.client.get("/").status_code == 200
@@ -559,15 +572,25 @@ def test_the_token_comes_from_a_file_or_the_environment(
 ) -> None:
     monkeypatch.setenv("MIEN_TOKEN", "")
     assert _token(None) is None
-    monkeypatch.setenv("MIEN_TOKEN", "secret")
-    assert _token(None) == "secret"
+    monkeypatch.setenv("MIEN_TOKEN", f" {TOKEN}\n")
+    assert _token(None) == TOKEN
     file = tmp_path / "token"
-    file.write_text("another\n")
-    assert _token(file) == "another"
-    for content in (b"", b"\xff", "schlüssel".encode(), b"two\nlines"):
+    file.write_text("another that is long\n")
+    assert _token(file) == "another that is long"
+    for content in (b"", b"\xff", "langer schlüssel".encode(), b"more than\ntwo lines", b"x" * 15):
         file.write_bytes(content)
         with pytest.raises(BadInput):
             _token(file)
+
+
+def test_a_new_token_is_one_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = []
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="0"):
+            main(["serve", "--new-token"])
+        tokens.append(capsys.readouterr().out.strip())
+    assert tokens[0] != tokens[1]
+    assert len(tokens[0]) > 40 and tokens[0].isascii()
 
 
 def test_other_sites_and_other_names_are_refused(service: Running) -> None:
@@ -576,6 +599,11 @@ def test_other_sites_and_other_names_are_refused(service: Running) -> None:
     problem(service.client.get("/people", headers={"Host": "evil.example"}), 403)
     problem(service.client.get("/people", headers={"Origin": "http://[evil"}), 400)
     problem(service.client.get("/people", headers={"Host": "[evil"}), 400)
+    for site in ("cross-site", "same-site"):  # a picture or a link there, without Origin
+        problem(service.client.get("/people", headers={"Sec-Fetch-Site": site}), 403)
+        assert service.client.get("/", headers={"Sec-Fetch-Site": site}).status_code == 200
+    for site in ("same-origin", "none"):
+        assert service.client.get("/people", headers={"Sec-Fetch-Site": site}).status_code == 200
     own = {"Origin": f"http://127.0.0.1:{service.port}"}
     answer = service.client.get("/people", headers=own)
     assert answer.status_code == 200
@@ -589,6 +617,189 @@ def test_who_asks_too_often_waits(tmp_path: Path) -> None:
         assert answers[0].status_code == 200
         problem(answers[-1], 429)
         assert answers[-1].headers["retry-after"] == "1"
+
+
+def test_only_a_proxy_says_who_asks(tmp_path: Path) -> None:
+    def statuses(**settings: Any) -> set[int]:
+        with serving(tmp_path, limits=Limits(rate=1), **settings) as service:
+            return {
+                service.client.get(
+                    "/people", headers={"X-Forwarded-For": f"10.0.0.{n}"}
+                ).status_code
+                for n in range(4)
+            }
+
+    assert statuses() == {200, 429}
+    assert statuses(proxy="127.0.0.0/8") == {200}
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ("x" * 9999, ""),
+    ],
+)
+def test_a_customer_has_all_of_a_network(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_connections_are_counted() -> None:
+    connections = Connections(most=5, each=2, proxy="10.1.0.0/16")
+    assert [connections.admits("10.0.0.1") for _ in range(3)] == [True, True, False]
+    assert connections.admits("10.1.2.3") and connections.admits("10.1.2.3")
+    assert connections.admits("127.0.0.1")
+    assert not connections.admits("127.0.0.1")
+    connections.leaves("10.0.0.1")
+    assert connections.admits("127.0.0.1")
+
+
+def test_too_many_connections_are_refused_and_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.server.MOST", 4)
+    with ExitStack() as open_, serving(tmp_path, seconds=30) as service:
+        address = ("127.0.0.1", service.port)
+
+        def connect() -> socket.socket:
+            return open_.enter_context(closing(socket.create_connection(address, timeout=10)))
+
+        held = [connect() for _ in range(4)]
+        with suppress(ConnectionResetError):
+            assert connect().recv(100) == b""
+        held.pop().close()
+        deadline = time.monotonic() + 10
+        while True:
+            with suppress(httpx.TransportError):
+                assert service.client.get("/health").status_code == 200
+                break
+            assert time.monotonic() < deadline
+
+
+def test_who_takes_no_answer_is_hung_up_on() -> None:
+    size = 32 << 20
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(size >> 16):
+            await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+        await send({"type": "http.response.body"})
+
+    with bind("127.0.0.1", 0) as listening, ExitStack() as open_:
+        running = server(large, seconds=1)
+        running.config.lifespan = "off"
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            for close in (b"", b"Connection: close\r\n"):
+                client = socket.create_connection(listening.getsockname(), timeout=20)
+                open_.enter_context(closing(client))
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + close + b"\r\n")
+            deadline = time.monotonic() + 15
+            while not running.server_state.connections:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            while running.server_state.connections:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            assert len(httpx.get(url, timeout=60, trust_env=False).content) == size
+        finally:
+            running.should_exit = True
+            thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_a_log_has_each_kind_of_line_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("test of lines")
+    log.addFilter(OnceAMinute())
+    for number in range(1000):
+        log.error("%s", BadInput(f"photo {number}"))
+        log.error("%s", OSError(f"file {number}"))
+        log.warning("invalid request\nof %s", number)
+    assert len(caplog.records) == 3
+
+
+def test_a_broken_body_is_no_fault_of_the_server(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = (
+        b"POST /identify HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    with serving(tmp_path) as service:
+        for sent in (b"zz\r\n", b"5\r\n--x\r\n" + b"zz\r\n", b"\xff\xff\r\n"):
+            address = ("127.0.0.1", service.port)
+            with closing(socket.create_connection(address, timeout=10)) as client:
+                client.sendall(head)
+                time.sleep(0.2)  # the route waits for the body
+                client.sendall(sent)
+                assert client.recv(100).startswith(b"HTTP/1.1 400")
+        with closing(socket.create_connection(address, timeout=10)) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n\xff\xff\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1")
+        assert service.names(png(ANNA)) == [None]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_nobody_is_sent_elsewhere(service: Running) -> None:
+    for path in ("/people/", "/page", "/health/"):
+        answer = service.client.get(path)
+        assert answer.status_code == 404
+        assert "location" not in answer.headers
+
+
+def test_json_is_small_and_its_first_error_is_the_answer(service: Running) -> None:
+    def match(content: bytes) -> Any:
+        head = {"Content-Type": "application/json"}
+        return service.client.post("/match", content=content, headers=head)
+
+    with pytest.raises(ValidationError) as caught:
+        Vectors.model_validate({"model_id": "m", "vectors": [["x"] * 1000] * 1000})
+    assert caught.value.error_count() == 1
+    vectors = [[0.12345678901234567] * 12] * 64  # as many as there may be, and as long
+    fits = json.dumps({"model_id": MeanColours.model_id, "vectors": vectors}).encode()
+    assert "length 1" in problem(match(fits), 422)
+    assert problem(match(b'{"model_id": "m", "vectors": [["x", "x"]]}'), 422).startswith(
+        "vectors 0 0"
+    )
+    problem(match(b"[" * 20_000), 400)
+    problem(match(fits + b" " * 20_000), 413)
+    rename = service.client.patch("/people/Anna", json={"person": "x" * 40_000})
+    problem(rename, 413)
+
+
+def test_a_name_in_other_letters_is_the_same_persons(service: Running) -> None:
+    service.enroll("Anna", png(ANNA))
+    service.enroll("Bert", png(BERT))
+    for name in ("anna", "ANNA", "\uff21nna"):
+        assert service.enroll(name, png(STRANGER)).json()["person"] == "Anna"
+    patch = service.client.patch
+    assert "Anna is in the facebank" in problem(patch("/people/Bert", json={"person": "anna"}), 409)
+    assert patch("/people/Anna", json={"person": "anna"}).json()["person"] == "anna"
+    merged = patch("/people/Bert", json={"person": "ANNA", "merge": True}).json()
+    assert merged == {"person": "anna", "photos": 3}
+
+
+def test_what_cannot_be_a_name_is_said(service: Running) -> None:
+    for name in ("\u200b", "unknown\u200b", "\u202eevil", "日" * 100, "a" * 256):
+        sentence = problem(service.enroll(name, png(ANNA)), 422)
+        assert "--" not in sentence
+    assert service.enroll("日" * 85, png(ANNA)).status_code == 201
+
+
+def test_a_log_names_nobody(service: Running, caplog: pytest.LogCaptureFixture) -> None:
+    service.enroll("Anna", png(ANNA))
+    with closing(sqlite3.connect(service.facebank)) as db:
+        db.execute("UPDATE photo SET size = 1")
+        db.commit()
+    caplog.clear()
+    problem(service.client.get("/people/Anna/photos"), 503)
+    assert "damaged" in caplog.text
+    assert "Anna" not in caplog.text
 
 
 def test_a_rate_is_for_each_sender_and_comes_back() -> None:
@@ -839,7 +1050,7 @@ def test_others_than_this_machine_need_a_token(
     assert refused.returncode == 2
     assert "MIEN_TOKEN" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    _, service = start("--host", "0.0.0.0", MIEN_TOKEN="secret")
+    _, service = start("--host", "0.0.0.0", MIEN_TOKEN=TOKEN)
     problem(service.client.get("/people"), 401)
-    sent = {"Authorization": "Bearer secret"}
+    sent = {"Authorization": f"Bearer {TOKEN}"}
     assert service.client.get("/people", headers=sent).status_code == 200

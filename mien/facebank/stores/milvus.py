@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from mien.errors import BadFacebank, BadInput, UnknownPerson, needs_extra, without_password
-from mien.facebank.rows import Person, Photo, named, person_name, require_model
+from mien.facebank.rows import Person, Photo, named, person_name, require_model, spelled
 from mien.facebank.stores import common
 from mien.types import Embeddings, Match
 
@@ -85,7 +85,7 @@ class MilvusStore:
         if person is None:
             rows = self._rows("photo", [*_PHOTO, "number"])
         else:
-            rows = self._of([person_name(person)], [*_PHOTO, "number"])
+            rows = self._of([spelled(person)], [*_PHOTO, "number"])
         found = [_photo(row) for row in sorted(rows, key=lambda row: row["number"])]
         if person is not None and not found:
             raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
@@ -181,7 +181,7 @@ class MilvusStore:
 
     def rename(self, old: str, new: str, *, merge: bool = False) -> None:
         """Give a person another name."""
-        old, new = person_name(old), person_name(new)
+        old, new = spelled(old), person_name(new)
         with self._writing():
             photos = self.photos(old)
             if not merge and old != new and self._of([new], ["sha256"]):

@@ -21,7 +21,7 @@ from mien.errors import (
     needs_extra,
     without_password,
 )
-from mien.facebank.rows import Person, Photo, named, person_name, require_model
+from mien.facebank.rows import Person, Photo, named, person_name, require_model, spelled
 from mien.facebank.stores import common
 from mien.types import Embeddings, Match
 
@@ -77,7 +77,7 @@ class PostgresStore:
 
     def photos(self, person: str | None = None) -> list[Photo]:
         """The photos of a person, or of everyone, in the order in which they were added."""
-        name = None if person is None else person_name(person)
+        name = None if person is None else spelled(person)
         rows = self._read(
             f"SELECT {_PHOTO} FROM mien_photo WHERE %s::text IS NULL OR person = %s ORDER BY id",
             (name, name),
@@ -160,7 +160,7 @@ class PostgresStore:
 
     def rename(self, old: str, new: str, *, merge: bool = False) -> None:
         """Give a person another name."""
-        old, new = person_name(old), person_name(new)
+        old, new = spelled(old), person_name(new)
         with self._writing():
             photos = self.photos(old)
             if not merge and old != new and new in [person.name for person in self.people()]:

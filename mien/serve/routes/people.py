@@ -30,16 +30,21 @@ async def people(service: TheService) -> schema.People:
 async def rename(name: Name, wanted: schema.Rename, service: TheService) -> schema.PersonEntry:
     """Give someone another name, or make one person of two."""
 
-    def do(store: Store) -> schema.PersonEntry:
-        old, new = person_name(name), person_name(wanted.person)
-        taken = new in [one.name for one in store.people()]
-        if taken and old != new and not wanted.merge:
-            store.photos(old)  # there may be nobody to rename
-            raise Conflict(f"{new} is in the facebank already: choose another name, or merge")
-        store.rename(old, new, merge=wanted.merge)
-        return schema.PersonEntry(person=new, photos=len(store.photos(new)))
-
+    new = person_name(wanted.person)
     async with service.turn() as turn:
+        known = await turn.known()
+
+        def do(store: Store) -> schema.PersonEntry:
+            old, person = store.photos(name)[0].person, known.spelling(new)
+            if person == old or person not in [one.name for one in known.people]:
+                person = new  # of nobody else
+            elif not wanted.merge:
+                raise Conflict(
+                    f"{person} is in the facebank already: choose another name, or merge"
+                )
+            store.rename(old, person, merge=wanted.merge)
+            return schema.PersonEntry(person=person, photos=len(store.photos(person)))
+
         return await turn.store(do)
 
 

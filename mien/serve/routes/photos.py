@@ -6,8 +6,9 @@ import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Response, UploadFile
+from starlette.exceptions import HTTPException
 
-from mien.errors import BadInput, UnknownPerson
+from mien.errors import BadInput
 from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
@@ -54,9 +55,10 @@ async def enroll(
     """Teach the facebank one face of a photo; when this is answered, it is on the disk."""
     if (x is None) != (y is None):
         raise BadInput("a point takes both x and y: send both, or neither")
-    person, data = person_name(name), await photo.read()
+    data = await photo.read()
     at = (x, y) if x is not None and y is not None else None
     async with service.turn() as turn:
+        person = (await turn.known()).spelling(person_name(name))
         found = await turn.enrollable(data, at, largest=largest)
         sha256 = hashlib.sha256(found.png).hexdigest()
         folder = str(service.kept.folder) if service.kept else NOWHERE
@@ -87,10 +89,12 @@ async def enroll(
 async def face(sha256: Sha256, service: TheService) -> Response:
     """The face of a photo, where there still is a picture of it that may be shown."""
 
+    missing = HTTPException(404, "there is no picture of this face that may be shown")
+
     def do(store: Store) -> Photo | bytes:
         photo = store.photo(sha256)
         if not (photo and _may_be_shown(photo, service)):
-            raise UnknownPerson
+            raise missing
         return service.kept.read(photo) if service.kept and service.kept.owns(photo) else photo
 
     async with service.turn() as turn:
@@ -99,7 +103,7 @@ async def face(sha256: Sha256, service: TheService) -> Response:
             if isinstance(png, Photo):
                 png = await turn.work(jobs.shown, png.path, sha256, service.limits.pixels)
         except BadInput as error:  # whose sentence names the file
-            raise UnknownPerson from error
+            raise missing from error
     return Response(png, media_type="image/png")
 
 
