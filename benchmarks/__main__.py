@@ -24,6 +24,7 @@ PARTS = {  # what each measures
     "networks": "networks that can be trained: milliseconds a face, with random weights",
     "openset": "how many people are named while few strangers are",
     "photo": "the whole way from a file to names, beside face_recognition",
+    "results": "the figures of the documentation, in docs/results.json",
     "search": "search, beside the speed of memory and other libraries",
     "serve": "photos per second that the service answers for",
     "train": "photos per second in training",

@@ -1,4 +1,10 @@
-"""Runs what the README and the pages of docs/ show.  `make readme` writes into them what comes out.
+"""Runs what the README and the pages of docs/ show, and holds their figures to docs/results.json.
+
+`make readme` writes into the pages what comes out.
+
+A figure followed by <!--ENTRY/PLACE--> is that of an entry of results.json: the value at a place in
+its document, such as evaluations/0/accuracy, or the cell of a printed table at ROW/COLUMN.  A block
+```text after a line <!--ENTRY--> is what the entry's command printed.
 
 A block ```sh is run line by line, all of a page in one folder and in order; so is ```console, where
 commands follow "$ " and all else is what they print; so is ```python, and what it prints where
@@ -8,6 +14,7 @@ the reader and for the tests: that line is not run, but parsed.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -19,16 +26,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import rec
+import reference
 from PIL import Image, ImageOps
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-BEFORE_ENROLLING = ("start.md", "enroll.md")
+RESULTS = json.loads((ROOT / "docs" / "results.json").read_text("utf-8"))
+BEFORE_ENROLLING = ("start.md", "people.md")
 SETTINGS = {
     "COLUMNS": "80",
     "MIEN_ALBUM": "demo/album.db",
@@ -38,6 +48,8 @@ _BLOCK = re.compile(
     r"^```(sh|console|python)\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE
 )
 _PROMPT = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+_FIGURE = re.compile(r"(-?[\d,]*\.?\d+)( ?%)?<!--([^<>]+)-->")
+_PRINTED = re.compile(r"^(<!--([\w-]+)-->\n```text\n).*?^```$", re.DOTALL | re.MULTILINE)
 _APART = re.compile(r"#.*\b(takes (minutes|hours)|needs|fetches|until Ctrl-C)\b")
 
 
@@ -77,6 +89,41 @@ def line(
     """A line of the shell as a step."""
     apart = apart or bool(_APART.search(text))
     return Step(["bash", "-c", text], text, output, start, end, apart)
+
+
+def with_figures(text: str, results: dict[str, Any] = RESULTS) -> str:
+    """A page with the figures of results.json, each with as many digits as it has in the page."""
+    text = _PRINTED.sub(lambda found: f"{found[1]}{_block(results[found[2]])}```", text)
+    return _FIGURE.sub(lambda found: _figure(*found.groups(), results), text)
+
+
+def _block(entry: dict[str, Any]) -> str:
+    command = entry["command"].replace("$DATA/", "")
+    where = f"{entry['date']}, {entry['processor']}"
+    return "\n".join([f"$ {command}", *entry["printed"], "", where, ""])
+
+
+def _figure(shown: str, percent: str | None, place: str, results: dict[str, Any]) -> str:
+    name, _, rest = place.partition("/")
+    entry = results[name]
+    if "printed" in entry:
+        value = float(re.search(r"-?[\d.]+", _cell(entry["printed"], *rest.split("/", 1)))[0])  # type: ignore[index]
+    else:
+        value = entry["result"]
+        for key in rest.split("/"):
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        value *= 100 if percent else 1
+    digits = len(shown.partition(".")[2])
+    return f"{value:,.{digits}f}{percent or ''}<!--{place}-->"
+
+
+def _cell(lines: list[str], row: str, column: str) -> str:
+    """The cell of a printed table in the first row that has some words, in their order."""
+    heading = next(line for line in lines if column in re.split(r"  +", line.strip()))
+    start = re.search(rf"(^|  ){re.escape(column)}(  |$)", heading).start() + 2  # type: ignore[union-attr]
+    words = r".*\s".join(re.escape(word) for word in row.split())
+    (found, *_) = (line for line in lines if re.search(rf"^{words}\b", line))
+    return re.split(r"  +", found[start:].strip())[0]
 
 
 def prepare(folder: Path) -> None:
@@ -156,7 +203,7 @@ def _stand_ins() -> tempfile.TemporaryDirectory[str]:
         picture.save(folder / name)
     (folder / "lfw" / "pairs.txt").write_text("1\t2\nA\t1\t2\nA\t1\t3\nA\t1\tB\t1\nB\t1\tC\t1\n")
     (folder / "train.txt").write_text("Ann\n")
-    shutil.copy(ROOT / "mien" / "weights" / "mien-small.onnx", folder / "mine.onnx")
+    shutil.copy(ROOT / "mien" / "recognition" / "weights" / "mien-small.onnx", folder / "mine.onnx")
     _clip(folder / "clip.mp4", party)
     _faces_emore(folder / "faces_emore")
     return home
@@ -216,20 +263,26 @@ def run(step: Step, folder: Path) -> tuple[int, str]:
 
 
 def main() -> None:
-    """Write each page again, or those that are named, with what their commands print now."""
+    """Write each page again, or those that are named, with its figures and its commands' output."""
+    reference.PAGE.write_text(reference.page(), "utf-8")
     for page in map(Path.resolve, map(Path, sys.argv[1:])) if sys.argv[1:] else (README, *DOCS):
-        text = page.read_text("utf-8")
-        if not any(step.output is not None and not step.apart for step in steps(text)):
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            lay(page, Path(folder))
-            outputs = [(step, run(step, Path(folder))[1]) for step in steps(text) if not step.apart]
-        for step, output in sorted(outputs, key=lambda pair: -pair[0].start):
-            if step.output is not None:
-                after = "" if text.startswith("```", step.end) else "\n"
-                output += "\n" if output else ""
-                text = text[: step.start] + output + after + text[step.end :]
+        text = with_figures(page.read_text("utf-8"))
+        if any(step.output is not None and not step.apart for step in steps(text)):
+            text = with_outputs(page, text)
         page.write_text(text, "utf-8")
+
+
+def with_outputs(page: Path, text: str) -> str:
+    """A page with what its commands print."""
+    with tempfile.TemporaryDirectory() as folder:
+        lay(page, Path(folder))
+        outputs = [(step, run(step, Path(folder))[1]) for step in steps(text) if not step.apart]
+    for step, output in sorted(outputs, key=lambda pair: -pair[0].start):
+        if step.output is not None:
+            after = "" if text.startswith("```", step.end) else "\n"
+            output += "\n" if output else ""
+            text = text[: step.start] + output + after + text[step.end :]
+    return text
 
 
 if __name__ == "__main__":
