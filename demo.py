@@ -165,7 +165,7 @@ def picture() -> None:
         enroll(folder.parent, facebank, model)
         (seen,) = identify([PHOTOS / "astronaut.png"], model, facebank)
     assert isinstance(seen, Seen)
-    write(HERE / "docs" / "astronaut.jpg", annotate(seen.frame.image, seen.sightings))
+    write(HERE / "docs" / "astronaut.jpg", annotate(seen.picture.image, seen.faces))
 
 
 def fetch() -> None:

@@ -153,7 +153,7 @@ def main(
     """
     network = load(model, detector=detector)
     faces = embed(network, folder, console.progress)
-    found = compare(faces, default_threshold(network), seeds=seeds)
+    found = compare(faces, default_threshold(network.policy()), seeds=seeds)
     return Answer(
         about(network, faces, seeds) | {"ways": found},
         [Table(_COLUMNS, found)],

@@ -140,15 +140,16 @@ def main(
 
     Sexes and origins are those of adults.  A group with too few pairs to tell has no FMR.
     """
-    network = load(model, detector=detector, threshold=threshold)
+    network = load(model, detector=detector)
+    score = network.policy(threshold=threshold).threshold
     faces = embed(network, folder, photos, progress=console.progress)
-    found = differentials(faces, network.threshold)
+    found = differentials(faces, score)
     content = {
         "model_id": network.model_id,
-        "threshold": network.threshold,
+        "threshold": score,
         "photos": len(faces.vectors),
         "groups": found,
         "skipped": console.skips(faces.skipped),
     }
-    note = f"pairs of two photos of one group, at the threshold {network.threshold:.3f}"
+    note = f"pairs of two photos of one group, at the threshold {score:.3f}"
     return Answer(content, [Table(_COLUMNS, found)], [note], faces.skipped)

@@ -24,6 +24,7 @@ from mien.errors import BadInput
 from mien.evaluation.calibrate import distribution
 from mien.evaluation.metrics import tpir_at_fpir
 from mien.recognition.model import Model, load
+from mien.recognition.thresholds import Impostors
 from mien.types import Embeddings, Scores
 
 FPIRS = (1e-2, 1e-3)
@@ -164,8 +165,8 @@ def strangers(
     for seed in range(seeds):
         enrolled, _, _, strange = _draw(faces, seed, photos)
         scores = _mean(strange, enrolled).max(axis=1)
-        known = {
-            "model": model.impostors,
+        known: dict[str, Impostors | None] = {
+            "model": model.own.impostors if model.own else None,
             "enrolled": distribution(enrolled.vectors, enrolled.person),
         }
         for name, impostors in known.items():

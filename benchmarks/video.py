@@ -27,7 +27,7 @@ from mien.errors import BadInput
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Photo
 from mien.recognition.model import Model, load
-from mien.types import Embeddings, Face, Image, NamedFace, largest_face
+from mien.types import Embeddings, Face, Image, NamedFace
 from mien.verbs.watch import Moment, watch
 from mien.video.read import Frame, Video
 from mien.video.track import iou
@@ -75,18 +75,16 @@ def actors(photos: Sequence[Path], model: Model) -> tuple[list[Actor], Embedding
     Raises:
         BadInput: there are fewer than `PEOPLE` who differ.
     """
+    threshold = model.policy().threshold
     found: list[Actor] = []
     vectors: list[NDArray[np.float32]] = []
     for path in photos:
         image = images.read(path)
-        faces = model.detect(image)
-        if not faces:
-            continue
-        face = largest_face(faces)
-        vector = model.embed(image, [face])[0]
-        if all(float(vector @ other) < model.threshold for other in vectors):
-            found.append(_cut(path.stem, image, face))
-            vectors.append(vector)
+        looked = model.look(image, limit=1)
+        for face, vector in zip(looked.faces, looked.vectors, strict=True):
+            if all(float(vector @ other) < threshold for other in vectors):
+                found.append(_cut(path.stem, image, face))
+                vectors.append(vector)
         if len(found) == PEOPLE:
             return found, np.stack(vectors)
     raise BadInput(f"{len(found)} people are in the photos: give photos of {PEOPLE}")
@@ -149,12 +147,12 @@ def every_picture(
     stills: Iterator[Frame], model: Model, facebank: Facebank, path: Path
 ) -> Iterator[tuple[int, tuple[NamedFace, ...]]]:
     """The names in each picture by itself, with its number."""
-    threshold = model.threshold_among(person.photos for person in facebank.people())
+    threshold = model.policy().threshold_among(person.photos for person in facebank.people())
     for still in stills:
         image = still.image()
-        faces = model.detect(image)
-        matches = facebank.search(model.embed(image, faces), threshold)
-        pairs = zip(faces, matches, strict=True)
+        looked = model.look(image)
+        matches = facebank.search(looked.vectors, threshold)
+        pairs = zip(looked.faces, matches, strict=True)
         yield still.number, tuple(NamedFace(path, face, match) for face, match in pairs)
 
 
@@ -174,7 +172,7 @@ def ways(
         def tracked() -> Iterator[tuple[int, tuple[NamedFace, ...]]]:
             for seen in watch(video.stills(), model, bank, path=path):
                 if isinstance(seen, Moment):
-                    yield seen.still.number, seen.sightings
+                    yield seen.frame.number, seen.faces
 
         def looked() -> Iterator[tuple[int, tuple[NamedFace, ...]]]:
             return every_picture(video.stills(), model, bank, path)

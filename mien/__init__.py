@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from mien.facebank.bank import Facebank
     from mien.files import walk
     from mien.images import read, write
-    from mien.recognition.model import Model, load
+    from mien.recognition.model import Looked, Model, load
+    from mien.recognition.policy import Policy
     from mien.recognition.thresholds import Impostors
     from mien.types import Face, Match, NamedFace, Picture, Skipped
     from mien.verbs.album import Album
@@ -60,6 +61,7 @@ __all__ = [
     "Health",
     "Identification",
     "Impostors",
+    "Looked",
     "Match",
     "MienError",
     "MissingExtra",
@@ -67,6 +69,7 @@ __all__ = [
     "NamedFace",
     "NoFace",
     "Picture",
+    "Policy",
     "Seen",
     "Skipped",
     "UnknownPerson",
@@ -120,9 +123,11 @@ _HOME = {  # where each name is; imported when it is first asked for
             "write",
         ),
         "mien.recognition.model": (
+            "Looked",
             "Model",
             "load",
         ),
+        "mien.recognition.policy": ("Policy",),
         "mien.recognition.thresholds": ("Impostors",),
         "mien.types": (
             "Face",

@@ -56,11 +56,6 @@ def require_picture(image: Image) -> None:
         raise ValueError(f"a picture has the shape (H, W, 3), not {image.shape}")
 
 
-def largest_face(faces: Sequence[Face]) -> Face:
-    """The face that takes most of a picture; there must be one."""
-    return max(faces, key=lambda face: face.size)
-
-
 class Skipped(NamedTuple):
     """A photo or video that could not be used, and why."""
 

@@ -22,7 +22,7 @@ from mien.recognition.align import TEMPLATE, crop, similarity
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import DEFAULT, model_file
 from mien.recognition.thresholds import Impostors
-from mien.types import Image, largest_face
+from mien.types import Image
 
 ROOT = Path(__file__).parents[1]
 PHOTOS, PICTURES = ROOT / "demo" / "photos", ROOT / "docs" / "pictures"
@@ -32,12 +32,13 @@ TEAL, AMBER, RED, GREY = "#0e6b61", "#e0a021", "#a3341f", "#8a8a8a"
 def main() -> None:
     """Make all of them."""
     model = mien.load()
-    assert model.impostors is not None
+    policy = model.policy()
+    assert policy.impostors is not None
     card = OnnxEmbedder(model_file(DEFAULT)).card
     save(alignment(model), "alignment.jpg")
     save(angles(model), "angles.png")
-    save(rates(model.impostors, card.calibration["table"], model.threshold), "rates.png")
-    save(crowd(model.impostors, model.threshold), "crowd.png")
+    save(rates(policy.impostors, card.calibration["table"], policy.threshold), "rates.png")
+    save(crowd(policy.impostors, policy.threshold), "crowd.png")
 
 
 def save(figure: Figure, name: str) -> None:
@@ -53,7 +54,7 @@ def save(figure: Figure, name: str) -> None:
 def alignment(model: mien.Model) -> Figure:
     """A photograph with the five points that were found, and the face on the template."""
     tilted = tilt(mien.read(PHOTOS / "astronaut.png"), 24)
-    found = largest_face(model.detect(tilted))
+    (found,) = model.look(tilted, limit=1).faces
     figure, (left, right) = canvas(2, width=7.5, height=3.7)
     left.imshow(tilted)
     x1, y1, x2, y2 = found.box
@@ -82,20 +83,21 @@ def angles(model: mien.Model) -> Figure:
     first = mien.read(PHOTOS / "obama.jpg")
     others = {"another photo of him": "obama2.jpg", "a stranger": "astronaut.png"}
     scores = {
-        what: mien.compare(first, mien.read(PHOTOS / name), model=model).score
+        what: mien.compare(first, mien.read(PHOTOS / name), model).score
         for what, name in others.items()
     }
     figure, (axes,) = canvas(1, width=6.5, height=3.9)
     circle = np.linspace(-0.12, np.pi / 2 + 0.12, 100)
     axes.plot(np.cos(circle), np.sin(circle), color=GREY, linewidth=0.8)
-    limit = math.acos(model.threshold)
+    threshold = model.policy().threshold
+    limit = math.acos(threshold)
     inside = np.linspace(0, limit, 50)
     axes.fill(np.r_[0, np.cos(inside)], np.r_[0, np.sin(inside)], color=TEAL, alpha=0.12)
     arrow(axes, 1.0, TEAL, "one photo of a person")
     arrow(axes, scores["another photo of him"], TEAL, "another photo of him")
     arrow(axes, scores["a stranger"], RED, "a stranger")
-    axes.plot([0, model.threshold], [0, math.sin(limit)], color="#222222", ls="--", lw=1)
-    say(axes, limit, f"threshold {model.threshold:.2f}: {math.degrees(limit):.0f}°", "#222222")
+    axes.plot([0, threshold], [0, math.sin(limit)], color="#222222", ls="--", lw=1)
+    say(axes, limit, f"threshold {threshold:.2f}: {math.degrees(limit):.0f}°", "#222222")
     axes.set(xlim=(-0.15, 2.05), ylim=(-0.12, 1.15), aspect="equal")
     axes.axis("off")
     return figure

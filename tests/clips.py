@@ -13,6 +13,7 @@ from fakes import MeanColours, colours
 
 from mien.recognition import align
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.types import Face, Image
 
 av = pytest.importorskip("av", reason="videos need the package av")
@@ -102,4 +103,4 @@ def turn(path: Path) -> Path:
 
 def model() -> Model:
     """A model that names patches, by their colours."""
-    return Model(Blobs(), MeanColours(), threshold=0.9)
+    return Model(Blobs(), MeanColours(), Policy(0.9))

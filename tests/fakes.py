@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from mien.recognition import align
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.types import Crops, Embeddings, Face, Image
 
 
@@ -61,7 +62,7 @@ class FakeModel(Model):
     def __init__(self, model_id: str = MeanColours.model_id) -> None:
         embedder = MeanColours()
         embedder.model_id = model_id
-        super().__init__(SquareFaces(), embedder, 0.9)
+        super().__init__(SquareFaces(), embedder, Policy(0.9))
 
 
 def colours(seed: int) -> NDArray[np.uint8]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,11 @@ from fakes import FakeModel, save_photo
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
 from mien.parallel import ahead
-from mien.recognition.model import Model
 from mien.verbs.album import Album
 from mien.verbs.enroll import enroll, rebuild
 from mien.verbs.identify import Seen, identify
 
-ONE = Model(FakeModel().detector, FakeModel().embedder, 0.9)
-SEVERAL = replace(ONE, at_once=3)
+MODEL = FakeModel()
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
@@ -100,16 +97,16 @@ def people(folder: Path) -> Path:
 def test_several_at_a_time_make_the_same_facebank(tmp_path: Path) -> None:
     folder = people(tmp_path / "people")
     made = []
-    for name, model in (("one", ONE), ("several", SEVERAL)):
-        with Facebank.create(tmp_path / f"{name}.db", model_id=ONE.model_id, dim=ONE.dim) as bank:
-            steps = [enroll(folder, bank, model), enroll(folder, bank, model)]
-            steps.append(rebuild(folder, bank, model))
+    for many in (1, 3):
+        path = tmp_path / f"{many}.db"
+        with Facebank.create(path, model_id=MODEL.model_id, dim=MODEL.dim) as bank:
+            steps = [do(folder, bank, MODEL, at_once=many) for do in (enroll, enroll, rebuild)]
             photos = [(photo.person, photo.file, photo.sha256) for photo in bank.photos()]
             seen = [
-                [(one.match.person, round(one.match.score, 5)) for one in look.sightings]
+                [(one.match.person, round(one.match.score, 5)) for one in look.faces]
                 if isinstance(look, Seen)
                 else look.reason
-                for look in identify(sorted(folder.rglob("*.png")), model, bank)
+                for look in identify(sorted(folder.rglob("*.png")), MODEL, bank, at_once=many)
             ]
         made.append((steps, photos, seen))
     assert made[0] == made[1]
@@ -126,8 +123,8 @@ def test_several_at_a_time_make_the_same_facebank(tmp_path: Path) -> None:
 def test_several_at_a_time_make_the_same_album(tmp_path: Path) -> None:
     folder = people(tmp_path / "people")
     made = []
-    for name, model in (("one", ONE), ("several", SEVERAL)):
-        with Album(tmp_path / f"{name}.db", model) as album:
-            made.append((album.update(folder), album.ask(folder, None)))
+    for many in (1, 3):
+        with Album(tmp_path / f"{many}.db", MODEL) as album:
+            made.append((album.update(folder, at_once=many), album.ask(folder, None)))
     assert made[0] == made[1]
     assert (made[1][0].added, len(made[1][0].skipped)) == (23, 1)

@@ -66,19 +66,20 @@ def album(
     from contextlib import nullcontext
 
     from mien.facebank.stores import exists, open_store
-    from mien.parallel import at_once
+    from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
     from mien.verbs.album import Album, write_csv, write_page, write_sidecars
 
-    network = load(model, detector=detector, threshold=threshold, fmr=fpir, at_once=at_once())
+    network = load(model, detector=detector, threads=threads_each(at_once()))
+    policy = network.policy(threshold=threshold, fmr=fpir)
     there = exists(facebank)
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
         if bank is None or not bank.people():
             console.note_nobody(without_password(facebank))
-        update = collection.update(folder, progress=console.progress)
-        everything = collection.ask(folder, bank) if xmp else []
-        entries = collection.ask(folder, bank, people or ())
+        update = collection.update(folder, at_once=at_once(), progress=console.progress)
+        everything = collection.ask(folder, bank, policy=policy) if xmp else []
+        entries = collection.ask(folder, bank, people or (), policy=policy)
     skipped = update.skipped
     if csv:
         write_csv(csv, entries)

@@ -79,7 +79,8 @@ def camera(
             f"no window can be opened ({why}): use mien serve, whose page shows a camera in a"
             " browser, or --no-window"
         )
-    network = load(model, detector=detector, threshold=threshold, fmr=fpir)
+    network = load(model, detector=detector)
+    policy = network.policy(threshold=threshold, fmr=fpir)
     name = without_password(source)
     watched = Camera(source, note=console.note)
     with (
@@ -89,12 +90,12 @@ def camera(
         stills = watched.stills(_wanted) if shown else watched.stills()
         if seconds is not None:
             stills = takewhile(lambda still: still.time < seconds, stills)
-        found = watch(stills, network, bank, path=Path(name), patience=0)
+        found = watch(stills, network, bank, path=Path(name), policy=policy, patience=0)
         entries = []
         pictures, last = 0, 0.0
         for seen in _in_window(found, name) if shown else found:
             if isinstance(seen, Moment):
-                pictures, last = pictures + 1, seen.still.time
+                pictures, last = pictures + 1, seen.frame.time
             elif as_json:
                 entries.append(appearance_entry(seen))
             elif json_lines:
@@ -176,7 +177,7 @@ def _in_window(found: Iterable[Moment | Sighting], name: str) -> Iterator[Moment
         if isinstance(seen, Moment):
             times.append(time.monotonic())
             rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
-            image = draw.annotate(seen.still.image(), seen.sightings)
+            image = draw.annotate(seen.frame.image(), seen.faces)
             _show(image, f"{name}: {rate:.0f} pictures a second")
         yield seen
 
@@ -207,7 +208,7 @@ def take_photos(
             said = text
         if shown:
             labels = [draw.Label(face, text, attempt.hint is None) for face in attempt.faces]
-            _show(draw.draw(attempt.still.image(), labels), text)
+            _show(draw.draw(attempt.frame.image(), labels), text)
         if attempt.photo is not None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             files.append(folder / person / f"{stamp}.jpg")

@@ -56,14 +56,15 @@ def cluster(
 
     from mien import files
     from mien.facebank.stores import exists, open_store
-    from mien.parallel import at_once
+    from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
     from mien.verbs.cluster import cluster as find
     from mien.verbs.cluster import require_own, save, to_json
 
     require_own(out)  # before the long part
     photos = files.walk(paths)
-    network = load(model, detector=detector, at_once=at_once(len(photos)))
+    many = at_once(len(photos))
+    network = load(model, detector=detector, threads=threads_each(many))
     there = exists(facebank)
     with open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank:
         found = find(
@@ -73,6 +74,7 @@ def cluster(
             threshold=threshold,
             smallest=smallest,
             min_face=min_face,
+            at_once=many,
             progress=console.progress,
         )
     save(found, out)

@@ -41,9 +41,10 @@ def health(
     from mien.recognition.model import load
     from mien.verbs.health import examine
 
-    network = load(model, detector=detector, threshold=threshold, fmr=fpir)
+    network = load(model, detector=detector)
+    policy = network.policy(threshold=threshold, fmr=fpir)
     with open_store(facebank, model_id=network.model_id) as bank:
-        found = examine(bank, network, look=look, progress=console.progress)
+        found = examine(bank, network, policy=policy, look=look, progress=console.progress)
     if as_json:
         console.document({"facebank": bank.path, **_document(found)})
         return

@@ -128,7 +128,7 @@ def _faces(photos: list[str]) -> Crops:
     from mien import files, images
     from mien.recognition.align import crops
     from mien.recognition.detect.mtcnn import MTCNN
-    from mien.types import largest_face
+    from mien.recognition.quality import largest
 
     paths = files.walk(photos)
     detector = MTCNN(min_face=30)  # as in training: photos are often crops of faces, and small
@@ -136,7 +136,7 @@ def _faces(photos: list[str]) -> Crops:
     for path in console.progress(paths[:: -(-len(paths) // 256) or 1], "detecting"):
         image = images.read(path)
         if faces := detector(image):
-            found.append(crops(image, [largest_face(faces)]))
+            found.append(crops(image, largest(faces)))
     return np.concatenate(found) if found else np.zeros((0, 112, 112, 3), np.uint8)
 
 

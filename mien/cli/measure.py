@@ -74,6 +74,8 @@ def evaluate(
 
     docs/evaluate.md says what each figure is.
     """
+    from dataclasses import replace
+
     from mien.evaluation import report as page
     from mien.evaluation.evaluate import evaluate as measure
     from mien.files import write_atomically
@@ -81,12 +83,15 @@ def evaluate(
 
     if report or pictures:
         page.require(report)
-    first = load(models[0], detector=detector, threshold=threshold, fmr=fmr)
-    others = [
-        load(name, detector=first.detector, threshold=threshold, fmr=fmr) for name in models[1:]
-    ]
+    first = load(models[0], detector=detector)
+    networks = [first, *(load(name, detector=first.detector) for name in models[1:])]
+    if threshold is not None or fmr is not None:
+        networks = [
+            replace(network, own=network.policy(threshold=threshold, fmr=fmr))
+            for network in networks
+        ]
     found = measure(
-        [first, *others],
+        networks,
         on,
         photos=photos,
         mirrors=_MIRRORS[mirror],
@@ -117,14 +122,10 @@ def _say_one(one: Evaluation) -> None:
         rows.append(("accuracy", f"{folds.mean:.2%} ± {folds.std:.2%} ({count})"))
         rows.append(("best threshold", f"{folds.threshold:.3f}"))
     rows += [(f"TAR at FAR {far:g}", _percent(tar)) for far, tar in told.tar.items()]
-    rows += [
-        ("equal error rate", _percent(told.eer)),
-        (
-            f"at {own.threshold:.3f}",
-            f"accuracy {own.accuracy:.2%}, false matches {own.fmr:.3%}, "
-            f"false non-matches {own.fnmr:.2%}",
-        ),
-    ]
+    rows.append(("equal error rate", _percent(told.eer)))
+    if own:
+        rates = f"false matches {own.fmr:.3%}, false non-matches {own.fnmr:.2%}"
+        rows.append((f"at {own.threshold:.3f}", f"accuracy {own.accuracy:.2%}, {rates}"))
     if who:
         rows += [
             (f"rank {rank}", "too few people to tell" if share is None else f"{share:.2%}")
@@ -180,7 +181,7 @@ def calibrate(
     from mien.evaluation.calibrate import calibrate as find
     from mien.recognition.model import load
 
-    network = load(model, detector=detector, threshold=0)  # it is what is looked for
+    network = load(model, detector=detector)
     found = find(network, folder, fmr=fmr, progress=console.progress)
     skipped = console.note_skipped(found.skipped)
     if as_json:

@@ -33,6 +33,7 @@ from mien.video import EXTENSIONS, copy_name, is_video
 if TYPE_CHECKING:
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
+    from mien.recognition.policy import Policy
     from mien.types import Skipped
     from mien.verbs.enroll import Enrolment
     from mien.verbs.identify import Seen
@@ -87,7 +88,7 @@ def enroll(
     from dataclasses import replace
 
     from mien.facebank.stores import create_store, exists, open_store, own_file
-    from mien.parallel import at_once
+    from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
     from mien.verbs.cluster import cut
     from mien.verbs.enroll import enroll as add
@@ -106,7 +107,7 @@ def enroll(
         source, unusable = cut(source, cluster, name)
         largest = True  # a cut-out may show a part of a neighbour
     many = at_once() if camera is None else 1
-    network = load(model, detector=detector, threshold=0, at_once=many)  # it asks for no threshold
+    network = load(model, detector=detector, threads=threads_each(many))
     if camera is not None and folder:
         take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
     there = exists(facebank)
@@ -118,7 +119,9 @@ def enroll(
         bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
     with bank:
         learn = anew if rebuild else add
-        done = learn(source, bank, network, largest=largest, progress=console.progress)
+        done = learn(
+            source, bank, network, largest=largest, at_once=many, progress=console.progress
+        )
         done = replace(done, skipped=(*unusable, *done.skipped))
         content = _enrolment(done, bank)
     skipped = console.note_skipped(done.skipped)
@@ -227,13 +230,17 @@ def identify(
         files.make_folder(save, private=True)
     photos = [path for path in found if not is_video(path)]
     clips = [path for path in found if is_video(path)]
-    finder: str | MTCNN = detector
-    many = 1 if clips else at_once(len(photos))
-    if min_face and detector == DEFAULT_DETECTOR:
-        finder = MTCNN(min_face=min_face, threads=threads_each(many))
-    network = load(model, detector=finder, threshold=threshold, fmr=fpir, at_once=many)
+
+    def network_of(threads: int) -> Model:
+        if min_face and detector == DEFAULT_DETECTOR:
+            return load(model, detector=MTCNN(min_face=min_face, threads=threads), threads=threads)
+        return load(model, detector=detector, threads=threads)
+
+    many = at_once(len(photos))
+    network = network_of(threads_each(many))
+    policy = network.policy(threshold=threshold, fmr=fpir)
     with open_store(facebank, model_id=network.model_id) as bank:
-        skipped = _update(bank, network) if update else 0
+        skipped = _update(bank, network, many) if update else 0
         people = bank.people()
         names = [person.name for person in people]
         if not names:
@@ -241,21 +248,31 @@ def identify(
         # Where results are printed as they come, they show by themselves how far it is.
         quiet = as_json or not sys.stdout.isatty()
         coming = console.progress(photos, "identifying") if quiet else photos
-        seen = look(coming, network, bank, mirror=tta, limit=limit, min_face=min_face or 0)
+        seen = look(
+            coming,
+            network,
+            bank,
+            policy=policy,
+            mirror=tta,
+            limit=limit,
+            min_face=min_face or 0,
+            at_once=many,
+        )
         entries = _entries(seen, copies, score)
         if clips:
             part = Part(stride, start or 0, end, max_size, tta, limit, min_face or 0)
-            seen_in_clips = clip_entries(clips, network, bank, part, copies, score=score)
+            alone = network if many == 1 else network_of(threads_each(1))
+            seen_in_clips = clip_entries(clips, alone, bank, policy, part, copies, score=score)
             entries = chain(entries, seen_in_clips)
         if as_json:
             photos_each = [person.photos for person in people]
-            score_needed = network.threshold_among(photos_each)
+            score_needed = policy.threshold_among(photos_each)
             skipped += _print_document(
                 entries,
                 facebank=bank.path,
                 model_id=bank.model_id,
                 threshold=score_needed,
-                fpir=_rate(network, photos_each, score_needed),
+                fpir=_rate(policy, photos_each, score_needed),
             )
         elif json_lines:
             skipped += _print_lines(entries)
@@ -268,19 +285,21 @@ def identify(
     console.leave(skipped)
 
 
-def _rate(network: Model, photos: Sequence[int], threshold: float) -> float | None:
+def _rate(policy: Policy, photos: Sequence[int], threshold: float) -> float | None:
     """The share of strangers who get a name, to four digits."""
-    known = network.impostors
+    known = policy.impostors
     return float(f"{known.fpir(photos, threshold):.4g}") if known else None
 
 
-def _update(bank: Store, network: Model) -> int:
+def _update(bank: Store, network: Model, at_once: int) -> int:
     """Enroll the folders of a facebank again; how many photos were skipped."""
     from mien.verbs.enroll import enroll
 
     folders = sorted({photo.folder for photo in bank.photos()})
     return sum(
-        console.note_skipped(enroll(folder, bank, network, progress=console.progress).skipped)
+        console.note_skipped(
+            enroll(folder, bank, network, at_once=at_once, progress=console.progress).skipped
+        )
         for folder in folders
     )
 
@@ -322,13 +341,13 @@ def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[
 
     if isinstance(seen, Skipped):
         return {"path": str(seen.path), "reason": seen.reason}
-    path, image = seen.frame.path, seen.frame.image
+    path, image = seen.picture.path, seen.picture.image
     height, width = image.shape[:2]
-    faces = [face_entry(one.face, one.match) for one in seen.sightings]
+    faces = [face_entry(one.face, one.match) for one in seen.faces]
     entry = {"path": str(path), "width": width, "height": height, "faces": faces}
     if path in copies:
         try:
-            images.write(copies[path], draw.annotate(image, seen.sightings, score=score))
+            images.write(copies[path], draw.annotate(image, seen.faces, score=score))
         except (BadInput, CannotWrite) as error:  # as where it is too wide for a JPEG
             return {"path": str(path), "reason": str(error)}
         entry["saved"] = str(copies[path])
@@ -391,8 +410,9 @@ def compare(
     from mien.recognition.model import load
     from mien.verbs.compare import compare as judge
 
-    network = load(model, detector=detector, threshold=threshold, fmr=fmr)
-    result = judge(images.read(first), images.read(second), model=network, mirror=tta)
+    network = load(model, detector=detector)
+    policy = network.policy(threshold=threshold, fmr=fmr)
+    result = judge(images.read(first), images.read(second), network, policy=policy, mirror=tta)
     for path, faces in zip((first, second), result.faces, strict=True):
         if faces > 1:
             console.note(f"{path} shows {faces} faces: the largest was compared")

@@ -9,7 +9,7 @@ import signal
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -121,19 +121,19 @@ def serve(
         seconds=seconds,
         rate=rate if rate or local else 20,
     )
-    options: dict[str, Any] = {"detector": detector, "threshold": threshold, "fmr": fpir}
     with ExitStack() as stack:
         listening = stack.enter_context(bind(host, port))
         number = min(at_once, processors())
-        make = partial(load, model, **options, threads=processors() // number)
+        make = partial(load, model, detector=detector, threads=processors() // number)
         workers = stack.enter_context(Workers(make, number))
-        network = load(model, **options)
+        network = load(model, detector=detector)
         workers.wait()
         metrics = Metrics()
         service = Service(
             network,
             facebank,
             workers,
+            policy=network.policy(threshold=threshold, fmr=fpir),
             limits=limits,
             keep=keep,
             local=local,

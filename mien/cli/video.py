@@ -16,6 +16,7 @@ from mien.errors import BadInput, CannotWrite, needs_extra
 if TYPE_CHECKING:
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
+    from mien.recognition.policy import Policy
     from mien.types import Face, Match
     from mien.verbs.watch import Sighting
 
@@ -75,6 +76,7 @@ def clip_entries(
     paths: Sequence[Path],
     model: Model,
     facebank: Store,
+    policy: Policy,
     part: Part,
     copies: dict[Path, Path],
     *,
@@ -87,7 +89,7 @@ def clip_entries(
         raise BadInput(f"--end {part.end:g} must come after --start {part.start:g}")
     for path in paths:
         try:
-            yield from _clip(path, model, facebank, part, copies.get(path), score=score)
+            yield from _clip(path, model, facebank, policy, part, copies.get(path), score=score)
         except (BadInput, CannotWrite) as error:
             console.note_skipped([Skipped(path, str(error))])
             yield {"path": str(path), "reason": str(error)}
@@ -97,6 +99,7 @@ def _clip(
     path: Path,
     model: Model,
     facebank: Store,
+    policy: Policy,
     part: Part,
     copy: Path | None,
     *,
@@ -115,6 +118,7 @@ def _clip(
         model,
         facebank,
         path=path,
+        policy=policy,
         stride=part.stride,
         mirror=part.mirror,
         limit=part.limit,
@@ -132,7 +136,7 @@ def _clip(
             found,
             path.name,
             last and last - part.start,
-            lambda seen: (seen.end if isinstance(seen, Sighting) else seen.still.time) - part.start,
+            lambda seen: (seen.end if isinstance(seen, Sighting) else seen.frame.time) - part.start,
         ):
             if isinstance(seen, Sighting):
                 sightings += 1
@@ -140,8 +144,8 @@ def _clip(
                 continue
             stills += 1
             if writer:
-                drawn = draw.annotate(seen.still.image(), seen.sightings, score=score)
-                writer.write(seen.still.time, drawn)
+                drawn = draw.annotate(seen.frame.image(), seen.faces, score=score)
+                writer.write(seen.frame.time, drawn)
         if not stills:
             raise BadInput(f"{path} has no picture between --start and --end: begin earlier")
     entry = {
@@ -167,7 +171,7 @@ def appearance_entry(one: Sighting) -> dict[str, Any]:
         "number": one.number,
         "start": round(one.start, 3),
         "end": round(one.end, 3),
-        "stills": one.stills,
+        "stills": one.frames,
         "time": round(one.time, 3),
         **face_entry(one.face, one.match),
     }

@@ -243,6 +243,6 @@ def _evaluation(
         missed=missed,
         skipped=skipped,
         verification=told,
-        own=metrics.rates(told.scores, told.same, model.threshold),
+        own=metrics.rates(told.scores, told.same, model.own.threshold) if model.own else None,
         identification=identification,
     )

@@ -56,8 +56,10 @@ def det(curves: Mapping[str, Roc], title: str) -> bytes:
     return _png(figure, axes, "lower left")
 
 
-def scores(values: NDArray[Any], same: NDArray[np.bool_], threshold: float, title: str) -> bytes:
-    """How the scores of pairs of one person and of two lie, and a threshold between them."""
+def scores(
+    values: NDArray[Any], same: NDArray[np.bool_], threshold: float | None, title: str
+) -> bytes:
+    """How the scores of pairs of one person and of two lie, and a threshold if there is one."""
     figure, axes = _canvas(title)
     lowest, highest = np.floor(values.min() / _BIN), np.ceil(values.max() / _BIN)
     edges = np.arange(lowest, highest + 2) * _BIN
@@ -71,9 +73,10 @@ def scores(values: NDArray[Any], same: NDArray[np.bool_], threshold: float, titl
         label = f"{name}: {kind.sum():,} pairs"
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
         axes.stairs(share, edges, color=colour, linewidth=1.6, label=label)
-    axes.axvline(
-        threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.3f}"
-    )
+    if threshold is not None:
+        axes.axvline(
+            threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.3f}"
+        )
     axes.set_ylim(0, 1.35 * most)  # room for the legend
     axes.yaxis.set_major_formatter(_percent)
     axes.set_xlabel("score: cosine of the two embeddings")

@@ -93,7 +93,7 @@ class Evaluation:
     missed: tuple[str, ...]  # of them without a detected face; they count all the same
     skipped: tuple[Skipped, ...]  # photos that do not count, and why
     verification: Verification
-    own: metrics.Rates  # at the threshold stored with the model
+    own: metrics.Rates | None  # at the threshold stored with the model; None: it has none
     identification: Identification | None  # None: the set is pairs, not people
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Evaluation:
             "missed": list(self.missed),
             "skipped": [{"path": str(path), "reason": reason} for path, reason in self.skipped],
             **self.verification.to_json(),
-            "own": asdict(self.own),
+            "own": self.own and asdict(self.own),
             "identification": self.identification and self.identification.to_json(),
         }
 

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import NoFace
 from mien.images import read
-from mien.types import Crops, Detector, Face, Image, largest_face
+from mien.recognition import quality
+from mien.types import Crops, Detector, Face, Image
 
 SIZE = 112  # pixels, the side of a crop that a network takes
 MARGIN = 0.5  # of a face's size, around it where it is cut out
@@ -126,7 +127,7 @@ def largest(path: Path, detector: Detector, *, margin: int = 0) -> Image:
     if not faces:
         raise NoFace(f"{path} shows no face")
     try:
-        return crop(image, largest_face(faces).points, margin=margin)
+        return crop(image, quality.largest(faces)[0].points, margin=margin)
     except ValueError as error:
         raise NoFace(f"{path} shows nothing that can be aligned: {error}") from error
 

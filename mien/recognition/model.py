@@ -1,35 +1,43 @@
-"""The whole of recognition but the facebank: a detector, a network and a threshold."""
+"""A picture to faces to vectors: a detector and a network, and the file that they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.errors import BadInput, BadModel
-from mien.parallel import threads_each
 from mien.recognition.align import crops
 from mien.recognition.detect import DETECTORS
 from mien.recognition.embed import Card, OnnxEmbedder, views
+from mien.recognition.policy import Policy
+from mien.recognition.quality import largest
 from mien.recognition.thresholds import Impostors
 from mien.types import Detector, Embedder, Embeddings, Face, Image, require_picture
 
 DEFAULT = "mien-small"
 WEIGHTS = Path(__file__).parent / "weights"
-ROUNDING = 1e-6  # of a cosine of float32 vectors
 FPIR = 0.01  # strangers who may get a name, however many people are enrolled
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """What a look at a picture gives."""
+
+    faces: list[Face]  # best confidence first
+    vectors: Embeddings = field(repr=False)  # (N, D): a row of unit length for each of them
+    found: int  # faces in the picture, those that were left out included
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Model:
     """Finds faces and turns them into vectors that can be compared."""
 
     detector: Detector
     embedder: Embedder
-    threshold: float  # the cosine from which two faces are taken for one person, in [-1, 1]
-    impostors: Impostors | None = None  # how alike strangers are to it, where its file says so
-    fpir: float | None = None  # strangers who may get a name; None: the threshold is for all sizes
-    at_once: int = 1  # photos that are looked at at a time, in threads, where there are many
+    own: Policy | None = None  # what its file was calibrated to; None: it was not
+
+    def __repr__(self) -> str:
+        return f"<Model {self.model_id}, {type(self.detector).__name__}>"
 
     @property
     def model_id(self) -> str:
@@ -38,22 +46,58 @@ class Model:
 
     @property
     def dim(self) -> int:
-        """Numbers in an embedding."""
+        """The dimensions of an embedding."""
         return self.embedder.dim
 
-    def threshold_among(self, photos: Iterable[int]) -> float:
-        """The cosine from which a face gets a name in a facebank; never below `threshold`.
-
-        The more people a face is compared with, the higher it is: so strangers get a name no more
-        often than `fpir` says.  Where that is None, or nothing is known of strangers, it is
-        `threshold` whatever the size.
+    def policy(self, *, threshold: float | None = None, fmr: float | None = None) -> Policy:
+        """What decides which of its vectors are one person's; by default what its file says.
 
         Args:
-            photos: how many each person in the facebank has.
+            threshold: instead a cosine in [-1, 1], for comparisons and facebanks of any size.
+            fmr: instead the share of strangers that may be taken for somebody, in (0, 1): of pairs
+                where two photos are compared, of faces where one is looked up in a facebank.
+
+        Raises:
+            BadInput: one is outside its range, both are given, or the file lacks what it takes.
         """
-        if self.impostors is None or self.fpir is None:
-            return self.threshold
-        return max(self.threshold, self.impostors.threshold_among(photos, self.fpir))
+        if threshold is not None and fmr is not None:
+            raise BadInput(
+                "a threshold and a false-match rate exclude each other: give one of them"
+            )
+        impostors = self.own.impostors if self.own else None
+        if threshold is not None:
+            return Policy(threshold, impostors)
+        if fmr is not None:
+            if impostors is None:
+                raise BadInput(
+                    f"{self.model_id} does not say how alike strangers are; give --threshold, or"
+                    " export it with --calibration"
+                )
+            return Policy(impostors.threshold(fmr), impostors, fmr)
+        if self.own is None:
+            raise BadInput(
+                f"{self.model_id} has no threshold yet; give --threshold, or export it with"
+                " --calibration"
+            )
+        return self.own
+
+    def look(
+        self, image: Image, *, limit: int | None = None, min_face: float = 0, mirror: bool = False
+    ) -> Looked:
+        """The faces in a picture and their vectors.
+
+        Args:
+            image: (H, W, 3) RGB.
+            limit: how many faces count, the largest; all by default.
+            min_face: pixels that the longer side of a face must have.
+            mirror: see `embed`.
+
+        Raises:
+            TypeError, ValueError: the picture is no (H, W, 3) array of uint8.
+        """
+        found = self.detect(image)
+        faces = largest(found, limit, min_face)
+        return Looked(faces, self.embed(image, faces, mirror=mirror), len(found))
 
     def detect(self, image: Image) -> list[Face]:
         """The faces in a picture, best confidence first.
@@ -104,66 +148,31 @@ def load(
     name: str | Path = DEFAULT,
     *,
     detector: str | Detector = "mtcnn",
-    threshold: float | None = None,
-    fmr: float | None = None,
     threads: int | None = None,
-    at_once: int = 1,
 ) -> Model:
     """A model ready to use.
 
     Args:
         name: a shipped name such as "mien-small", or a file made by `mien export`.
         detector: a name in `mien.recognition.detect.DETECTORS`, or a detector of your own.
-        threshold: overrides the file's own, in [-1, 1], for comparisons and facebanks of any size.
-        fmr: instead of a threshold, the share of strangers that may be taken for somebody: of
-            pairs where two photos are compared, of faces where one is looked up in a facebank.
-        threads: processors for each photo's networks; by default its part of all that the process
-            may use.
-        at_once: photos to look at at a time, where there are many.
+        threads: processors for each photo's networks; by default all that the process may use.
 
     Raises:
         BadModel: no such model, or a damaged one.
-        BadInput: the threshold or rate is outside its range, both were given, or the file has
-            none and none was given.
+        BadInput: no such detector.
     """
-    if threshold is not None and fmr is not None:
-        raise BadInput("a threshold and a false-match rate exclude each other: give one of them")
-    threads = threads or threads_each(at_once)
     embedder = OnnxEmbedder(model_file(name), threads=threads)
-    finder = detector if not isinstance(detector, str) else _detector(detector, threads)
-    impostors = _impostors(embedder.card)
-    if fmr is not None:
-        if impostors is None:
-            raise BadInput(
-                f"{embedder.card.name} does not say how alike strangers are; give --threshold, or"
-                " export it with --calibration"
-            )
-        return Model(finder, embedder, impostors.threshold(fmr), impostors, fmr, at_once)
-    fpir = FPIR if threshold is None else None
-    own = _threshold(embedder.card, threshold)
-    return Model(finder, embedder, own, impostors, fpir, at_once)
+    if isinstance(detector, str):
+        if detector not in DETECTORS:
+            raise BadInput(f"there is no detector {detector!r}; use one of: {', '.join(DETECTORS)}")
+        detector = DETECTORS[detector](threads)
+    return Model(detector, embedder, _own_policy(embedder.card))
 
 
-def _detector(name: str, threads: int | None) -> Detector:
-    if name not in DETECTORS:
-        raise BadInput(f"there is no detector {name!r}; use one of: {', '.join(DETECTORS)}")
-    return DETECTORS[name](threads)
-
-
-def _impostors(card: Card) -> Impostors | None:
+def _own_policy(card: Card) -> Policy | None:
+    if card.threshold is None:
+        return None
     try:
-        return Impostors.from_calibration(card.calibration)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Policy(card.threshold, Impostors.from_calibration(card.calibration), FPIR)
+    except (BadInput, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadModel(f"the calibration of {card.name} is damaged: export it again") from error
-
-
-def _threshold(card: Card, given: float | None) -> float:
-    threshold = card.threshold if given is None else given
-    if threshold is None:
-        raise BadInput(
-            f"{card.name} has no threshold yet; give --threshold, or export it with --calibration"
-        )
-    # One that was measured may be above 1, as rounding makes the scores of like vectors.
-    if not abs(threshold) <= 1 + ROUNDING:
-        raise BadInput(f"the threshold is a cosine in [-1, 1], not {threshold}")
-    return threshold

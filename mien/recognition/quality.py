@@ -48,7 +48,13 @@ def worth(face: Face, sharpness: float) -> float:
     return large * sharp * (0.1 + 0.9 * frontality(face)) * face.confidence
 
 
-def largest(faces: Sequence[Face], limit: int | None, smallest: float) -> list[Face]:
-    """At most `limit` faces of a picture, of at least `smallest` pixels, in their order."""
+def largest(faces: Sequence[Face], limit: int | None = 1, min_face: float = 0) -> list[Face]:
+    """At most `limit` faces of a picture, those that take most of it, in their order.
+
+    Args:
+        faces: all that were found.
+        limit: None for any number.
+        min_face: pixels that the longer side of a face must have.
+    """
     kept = sorted(faces, key=lambda face: face.size, reverse=True)[:limit]
-    return [face for face in faces if face in kept and face.size >= smallest]
+    return [face for face in faces if face in kept and face.size >= min_face]

@@ -18,8 +18,9 @@ from mien.errors import BadInput, NoFace
 from mien.recognition import align
 from mien.recognition.grouping import group
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.recognition.quality import largest
-from mien.types import Embeddings, Face, largest_face
+from mien.types import Embeddings, Face
 from mien.verbs import compare as verb
 from mien.verbs.compare import Comparison
 
@@ -59,24 +60,23 @@ def look(model: Model, data: bytes, pixels: int, limit: int, thumbs: bool = Fals
         thumbs: whether to make thumbnails of them.
     """
     image = images.decode(data, "the photo", pixels=pixels)
-    found = model.detect(image)
-    faces = largest(found, limit, 0)
-    crops = align.crops(image, faces) if thumbs else ()
+    looked = model.look(image, limit=limit)
+    crops = align.crops(image, looked.faces) if thumbs else ()
     return Looked(
         width=image.shape[1],
         height=image.shape[0],
-        found=len(found),
-        faces=faces,
-        vectors=model.embed(image, faces),
+        found=looked.found,
+        faces=looked.faces,
+        vectors=looked.vectors,
         thumbs=[images.encode(cv2.resize(crop, (THUMB, THUMB)), ".jpg") for crop in crops],
     )
 
 
-def compare(model: Model, first: bytes, second: bytes, pixels: int) -> Comparison:
+def compare(model: Model, first: bytes, second: bytes, pixels: int, policy: Policy) -> Comparison:
     """Whether the largest faces of two photos are of one person; see `mien.compare`."""
     one = images.decode(first, "the first photo", pixels=pixels)
     other = images.decode(second, "the second photo", pixels=pixels)
-    return verb.compare(one, other, model=model)
+    return verb.compare(one, other, model, policy=policy)
 
 
 def portrait(
@@ -101,7 +101,7 @@ def portrait(
     elif not faces:
         raise NoFace("no face was found in it: use a photo that shows the face from the front")
     elif len(faces) == 1 or biggest:
-        face = largest_face(faces)
+        (face,) = largest(faces)
     else:
         raise NoFace(
             f"{len(faces)} faces were found in it: give a point within one, or ask for the largest"
@@ -120,10 +120,10 @@ def shown(model: Model, path: Path, sha256: str, pixels: int) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise BadInput("it has changed since it was enrolled")
     image = images.decode(data, "the photo", pixels=pixels)
-    faces = model.detect(image)
+    faces = largest(model.detect(image))
     if not faces:
         raise NoFace("no face was found in it")
-    return images.encode(align.crop(image, largest_face(faces).points, margin=_MARGIN), ".png")
+    return images.encode(align.crop(image, faces[0].points, margin=_MARGIN), ".png")
 
 
 def grouped(_: Model, vectors: Embeddings, threshold: float) -> list[int]:

@@ -23,6 +23,7 @@ from mien.facebank.bank import Facebank
 from mien.facebank.rows import Person, folded
 from mien.facebank.stores import Store, create_store, own_file
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.serve import jobs
 from mien.serve.kept import KeptFaces
 from mien.serve.workers import Overloaded, WorkerLost, Workers
@@ -71,6 +72,7 @@ class Service:
         model: says what the faces found mean; it is not run.
         facebank: its address, see `mien.facebank.stores`; made where there is none.
         workers: find and embed the faces, with the same model.
+        policy: from which score on a face gets a name; by default the model's own.
         limits: what a request may take.
         keep: whether faces that are enrolled are kept beside the facebank; None: where it is a
             file that anybody can read who can read the faces.
@@ -90,6 +92,7 @@ class Service:
         facebank: str,
         workers: Workers,
         *,
+        policy: Policy | None = None,
         limits: Limits | None = None,
         keep: bool | None = None,
         local: bool = False,
@@ -98,6 +101,7 @@ class Service:
         count_faces: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.model, self.limits, self.local = model, limits or Limits(), local
+        self.policy = policy or model.policy()
         self._workers, self._count_faces = workers, count_faces
         self._at_once, self._room, self._in_hand = at_once, at_once + queue, 0
         self._known: tuple[object, Known] | None = None
@@ -154,7 +158,7 @@ class Service:
         if self._known is None or self._known[0] != version:
             people = tuple(store.people())
             photos = [person.photos for person in people]
-            threshold, strangers = self.model.threshold_among(photos), self.model.impostors
+            threshold, strangers = self.policy.threshold_among(photos), self.policy.impostors
             fpir = strangers.fpir(photos, threshold) if strangers else None
             self._known = version, Known(people, threshold, fpir)
         return self._known[1]
@@ -169,7 +173,7 @@ class Service:
                     f"the health of {len(people)} people and {photos} photos takes too long to"
                     " answer: run mien people health on the server"
                 )
-            self._health = version, examine(store, self.model, look=False)
+            self._health = version, examine(store, self.model, policy=self.policy, look=False)
         return self._health[1]
 
 

@@ -27,6 +27,7 @@ from mien.errors import BadInput, CannotWrite, UnknownPerson
 from mien.facebank.stores import Store
 from mien.parallel import ahead
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.types import Match, Progress, Skipped, silent
 
 APPLICATION_ID = int.from_bytes(b"miea")
@@ -116,7 +117,8 @@ class Album:
         BadInput: also, where another model made its vectors.
     """
 
-    def __init__(self, path: Path, model: Model) -> None:
+    def __init__(self, path: str | Path, model: Model) -> None:
+        path = Path(path)
         self.path, self._model = path, model
         try:
             files.make_folder(path.parent, private=True)
@@ -140,11 +142,18 @@ class Album:
     def __exit__(self, *error: object) -> None:
         self._db.close()
 
-    def update(self, folder: Path, *, progress: Progress = silent) -> Update:
+    def update(
+        self, folder: str | Path, *, at_once: int = 1, progress: Progress = silent
+    ) -> Update:
         """Look at what is new or changed in a folder, and forget what is gone from it.
 
         A photo has changed if its size or its time has.  Each is in the file as soon as those
         before it are.
+
+        Args:
+            folder: holds photos, at any depth.
+            at_once: photos that are looked at at a time, in threads.
+            progress: is given the photos to look at.
 
         Raises:
             BadInput: no such folder, or no photo in it, as where a disk is not plugged in: nothing
@@ -165,7 +174,7 @@ class Album:
         ]
         unnamed = [path for path in new if not _is_text(path)]
         todo = progress([path for path in new if _is_text(path)], "looking")
-        for path, looked in ahead(self._look, todo, self._model.at_once):
+        for path, looked in ahead(self._look, todo, at_once):
             self._note(path, states[path], looked())
         gone = [number for path, (number, *_) in held.items() if path not in states]
         with self._in_words(), self._db:
@@ -178,13 +187,21 @@ class Album:
         skipped += [Skipped(path, "its name is not UTF-8: rename it") for path in unnamed]
         return Update(len(new) - len(unnamed), len(states) - len(new), len(gone), tuple(skipped))
 
-    def ask(self, folder: Path, facebank: Store | None, people: Sequence[str] = ()) -> list[Entry]:
+    def ask(
+        self,
+        folder: str | Path,
+        facebank: Store | None,
+        people: Sequence[str] = (),
+        *,
+        policy: Policy | None = None,
+    ) -> list[Entry]:
         """The photos of a folder in which all of these people are, by path.
 
         Args:
             folder: what `update` was given.
             facebank: who has a name; None: nobody.
             people: by name; nobody asks for every photo.
+            policy: from which score on a face gets a name; by default the model's own.
 
         Raises:
             UnknownPerson: somebody is not in the facebank.
@@ -202,7 +219,7 @@ class Album:
                 "SELECT photo, x1, y1, x2, y2, confidence, vector FROM face ORDER BY rowid"
             ).fetchall()
         faces: dict[int, list[Face]] = {}
-        for row, match in zip(rows, self._matches(rows, facebank), strict=True):
+        for row, match in zip(rows, self._matches(rows, facebank, policy), strict=True):
             number, x1, y1, x2, y2, confidence, _ = row
             faces.setdefault(number, []).append(Face((x1, y1, x2, y2), confidence, match))
         entries = [
@@ -215,7 +232,9 @@ class Album:
             (entry for entry in entries if asked <= set(entry.people)), key=lambda one: one.path
         )
 
-    def _matches(self, rows: Sequence[tuple[Any, ...]], facebank: Store | None) -> list[Match]:
+    def _matches(
+        self, rows: Sequence[tuple[Any, ...]], facebank: Store | None, policy: Policy | None
+    ) -> list[Match]:
         if not rows or facebank is None:
             return [Match(None, -1.0)] * len(rows)
         facebank.require(self._model.model_id)
@@ -223,7 +242,8 @@ class Album:
         if len(data) != len(rows) * self._model.dim * 4:
             raise BadInput(f"{self.path} is damaged: delete it, and the album is made again")
         vectors = np.frombuffer(data, "<f4").reshape(len(rows), -1)
-        threshold = self._model.threshold_among(person.photos for person in facebank.people())
+        policy = policy or self._model.policy()
+        threshold = policy.threshold_among(person.photos for person in facebank.people())
         return facebank.search(vectors, threshold)
 
     def _look(self, path: Path) -> _Looked:
@@ -231,13 +251,12 @@ class Album:
             data = images.read_bytes(path)
             image = images.decode(data, str(path))
             turned = images.orientation(data)
-            faces = self._model.detect(image)
-            vectors = self._model.embed(image, faces).astype("<f4")
+            looked = self._model.look(image)
         except BadInput as error:
             return _Looked(0, 0, 1, str(error), [])
         rows = [
             (*face.box.astype(float).tolist(), face.confidence, vector.tobytes())
-            for face, vector in zip(faces, vectors, strict=True)
+            for face, vector in zip(looked.faces, looked.vectors.astype("<f4"), strict=True)
         ]
         return _Looked(image.shape[1], image.shape[0], turned, None, rows)
 
@@ -369,8 +388,8 @@ def _stored(entry: Entry, face: Face) -> tuple[float, float, float, float]:
     return images.as_stored(shares, entry.orientation)
 
 
-def _root(folder: Path) -> Path:
-    if not folder.is_dir():
+def _root(folder: str | Path) -> Path:
+    if not Path(folder).is_dir():
         raise BadInput(f"{folder} is no folder: name one that holds photos")
     return Path(os.path.realpath(folder))
 

@@ -19,7 +19,7 @@ AHEAD = 0.5  # frontality, in [0, 1]
 class Attempt:
     """What the camera shows, and what comes next."""
 
-    still: Frame
+    frame: Frame
     faces: tuple[Face, ...]
     hint: str | None  # what the person should do; None: the picture is good
     left: float | None  # seconds until the photo is taken; None while it is not good
@@ -27,30 +27,30 @@ class Attempt:
 
 
 def portraits(
-    stills: Iterable[Frame], model: Model, *, photos: int, countdown: float = 3
+    frames: Iterable[Frame], model: Model, *, photos: int, countdown: float = 3
 ) -> Iterator[Attempt]:
     """Yield each picture with a hint, until so many photos are taken.
 
     A photo is taken when every picture has been good for the time of the countdown.
 
     Args:
-        stills: from a camera, as they come.
+        frames: from a camera, as they come.
         model: finds the face.
         photos: how many.
         countdown: seconds.
     """
     since = None
-    for still in stills:
-        image = still.image()
+    for frame in frames:
+        image = frame.image()
         faces = model.detect(image)
         hint = complaint(image, faces)
         if hint:
             since = None
-            yield Attempt(still, tuple(faces), hint, None, None)
+            yield Attempt(frame, tuple(faces), hint, None, None)
             continue
-        since = still.time if since is None else since
-        left = max(0.0, countdown - (still.time - since))
-        yield Attempt(still, tuple(faces), None, left, image if left == 0 else None)
+        since = frame.time if since is None else since
+        left = max(0.0, countdown - (frame.time - since))
+        yield Attempt(frame, tuple(faces), None, left, image if left == 0 else None)
         if left == 0:
             since, photos = None, photos - 1
         if photos == 0:

@@ -25,8 +25,8 @@ from mien.facebank.stores import Store
 from mien.parallel import ahead
 from mien.recognition import align
 from mien.recognition.grouping import MOST, group
-from mien.recognition.model import Model
-from mien.recognition.quality import largest
+from mien.recognition.model import Looked, Model
+from mien.recognition.policy import Policy
 from mien.types import Embeddings, Face, Image, Progress, Skipped, silent
 
 FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has the figures
@@ -58,14 +58,16 @@ class Clusters:
 
 
 def cluster(
-    paths: Iterable[Path],
+    paths: str | Path | Iterable[str | Path],
     model: Model,
     *,
     facebank: Store | None = None,
+    policy: Policy | None = None,
     threshold: float | None = None,
     smallest: int = 2,
+    limit: int | None = None,
     min_face: float = 0,
-    most: int | None = None,
+    at_once: int = 1,
     progress: Progress = silent,
 ) -> Clusters:
     """The faces in photos, grouped by person.
@@ -74,11 +76,12 @@ def cluster(
         paths: files, one photo each.
         model: finds and embeds the faces.
         facebank: whoever it knows is left out.
+        policy: whom that is; by default the model's own.
         threshold: the mean cosine that makes one group of two; the score that one in 400 pairs of
             strangers reaches by default.
         smallest: how many faces a group must have.
-        min_face: pixels that the longer side of a face must have.
-        most: faces of a photo that count, the largest; None: all.
+        limit, min_face: see `Model.look`.
+        at_once: photos that are looked at at a time, in threads.
         progress: is given the photos.
 
     Raises:
@@ -88,28 +91,31 @@ def cluster(
     """
     if facebank:
         facebank.require(model.model_id)
-        own = model.threshold_among(person.photos for person in facebank.people())
+        policy = policy or model.policy()
+        known_from = policy.threshold_among(person.photos for person in facebank.people())
     if threshold is None:
-        threshold = default_threshold(model)
+        threshold = default_threshold(policy or model.policy())
     found: list[Stranger] = []
     parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
     group(parts[0], threshold)  # what is not installed is said before the long part
     skipped, known = [], 0
 
-    def look(path: Path) -> tuple[str, Image, list[Face], Embeddings]:
+    def look(path: Path) -> tuple[str, Image, Looked]:
         data = images.read_bytes(path)
         image = images.decode(data, str(path))
-        faces = largest(model.detect(image), most, min_face)
-        return hashlib.sha256(data).hexdigest(), image, faces, model.embed(image, faces)
+        looked = model.look(image, limit=limit, min_face=min_face)
+        return hashlib.sha256(data).hexdigest(), image, looked
 
-    for path, looked in ahead(look, progress(list(paths), "looking"), model.at_once):
+    todo = progress([Path(path) for path in files.several(paths)], "looking")
+    for path, looking in ahead(look, todo, at_once):
         try:
-            digest, image, faces, vectors = looked()
+            digest, image, looked = looking()
         except BadInput as error:
             skipped.append(Skipped(path, str(error)))
             continue
+        faces, vectors = looked.faces, looked.vectors
         if facebank:
-            strange = [match.person is None for match in facebank.search(vectors, own)]
+            strange = [match.person is None for match in facebank.search(vectors, known_from)]
             known += len(faces) - sum(strange)
             faces = [face for face, yes in zip(faces, strange, strict=True) if yes]
             vectors = vectors[np.array(strange, bool)]
@@ -137,9 +143,9 @@ def cluster(
     )
 
 
-def default_threshold(model: Model) -> float:
+def default_threshold(policy: Policy) -> float:
     """The mean cosine that makes one group of two where none is given."""
-    return model.impostors.threshold(FMR) if model.impostors else model.threshold
+    return policy.impostors.threshold(FMR) if policy.impostors else policy.threshold
 
 
 def require_own(out: Path) -> None:

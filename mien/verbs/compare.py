@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.errors import NoFace
 from mien.recognition.model import Model
-from mien.types import Image, largest_face
+from mien.recognition.policy import Policy
+from mien.types import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +26,32 @@ class Comparison:
         return self.score >= self.threshold
 
 
-def compare(first: Image, second: Image, *, model: Model, mirror: bool = False) -> Comparison:
+def compare(
+    first: Image,
+    second: Image,
+    model: Model,
+    *,
+    policy: Policy | None = None,
+    mirror: bool = False,
+) -> Comparison:
     """Whether the largest faces of two photos are of one person.
 
     Args:
         first: a photo, as `mien.images.read` gives it.
         second: another.
-        model: finds and embeds the faces, and has the threshold.
+        model: finds and embeds the faces.
+        policy: from which score on they are one person's; by default the model's own.
         mirror: see `Model.embed`.
 
     Raises:
         NoFace: none was found in one of the photos.
     """
-    a, faces_in_first = _largest(first, "first", model, mirror)
-    b, faces_in_second = _largest(second, "second", model, mirror)
-    score = float(np.clip(a @ b, -1, 1))  # round-off
-    return Comparison(score, model.threshold, (faces_in_first, faces_in_second))
-
-
-def _largest(
-    image: Image, which: str, model: Model, mirror: bool
-) -> tuple[NDArray[np.float32], int]:
-    """The vector of the largest face, (D,), and how many faces there are."""
-    faces = model.detect(image)
-    if not faces:
-        raise NoFace(
-            f"no face was found in the {which} photo: use one that shows it from the front"
-        )
-    return model.embed(image, [largest_face(faces)], mirror=mirror)[0], len(faces)
+    policy = policy or model.policy()
+    a, b = (model.look(image, limit=1, mirror=mirror) for image in (first, second))
+    for which, looked in (("first", a), ("second", b)):
+        if not looked.found:
+            raise NoFace(
+                f"no face was found in the {which} photo: use one that shows it from the front"
+            )
+    score = float(np.clip(a.vectors[0] @ b.vectors[0], -1, 1))  # round-off
+    return Comparison(score, policy.threshold, (a.found, b.found))

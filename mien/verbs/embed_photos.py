@@ -21,9 +21,9 @@ import numpy as np
 
 from mien import files, images
 from mien.errors import BadInput, cannot_write, needs_extra
-from mien.parallel import ahead, at_once
+from mien.parallel import ahead, at_once, threads_each
 from mien.recognition.model import Model, load
-from mien.types import Progress, Skipped, largest_face, silent
+from mien.types import Progress, Skipped, silent
 
 PART = 64  # photos that are lost with whoever is killed
 NAMED = 5  # photos without a vector that are told outright; the file knows all of them
@@ -65,7 +65,7 @@ def embed_photos(
     Args:
         source: a folder, a photo or a pattern; or the address of a bucket, as s3://bucket/photos.
         out: the Parquet file, whose columns are `columns`.
-        load_model: makes the model for so many photos at a time, in each worker.
+        load_model: makes a model of so many threads, in each worker.
         workers: processes; more than one need the extra `ray`, and take one photo at a time.
         cluster: address of a Ray cluster that shares the folder of `out`, for this machine's own
             processors by default.
@@ -77,7 +77,8 @@ def embed_photos(
         CannotWrite: the disk is full or read-only.
     """
     pq = _parquet()
-    model = load_model(at_once() if workers == 1 else 1)
+    together = at_once() if workers == 1 else 1
+    model = load_model(threads_each(together) if workers == 1 else 1)
     parts = out.with_name(out.name + ".parts")
     paths = _list(source)
     done = _rows(pq, [out, *_there(parts)], model.model_id)
@@ -88,7 +89,7 @@ def embed_photos(
         work = _Work(source, parts.absolute(), lambda: load_model(1))
         if workers == 1 and cluster is None:
             for chunk in progress(chunks, "embedding"):
-                _embed(chunk, work, model)
+                _embed(chunk, work, model, together)
         else:
             list(progress(_by_ray(chunks, work, workers, cluster), "embedding"))
         return _join(pq, out, parts, model, len(todo))
@@ -114,13 +115,13 @@ def columns(dim: int, model_id: str) -> Any:
     )
 
 
-def _embed(chunk: Sequence[str], work: _Work, model: Model) -> int:
+def _embed(chunk: Sequence[str], work: _Work, model: Model, at_once: int = 1) -> int:
     """Write a part; how many photos are in it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     read = _reader(work.source)
-    looked = ahead(lambda path: _look(path, read, model), chunk, model.at_once)
+    looked = ahead(lambda path: _look(path, read, model), chunk, at_once)
     rows = [{"path": path, **row()} for path, row in looked]
     name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:32]
     new = work.parts / f"{name}.{os.getpid()}.new"
@@ -137,13 +138,13 @@ def _look(path: str, read: Callable[[str], bytes], model: Model) -> dict[str, An
         data = read(path)
         row["sha256"] = hashlib.sha256(data).hexdigest()
         image = images.decode(data, path)
-        faces = model.detect(image)
-        row["faces"] = len(faces)
-        if not faces:
+        looked = model.look(image, limit=1)
+        row["faces"] = looked.found
+        if not looked.faces:
             raise BadInput("no face was found in it")
-        face = largest_face(faces)
+        (face,) = looked.faces
         row |= {"box": face.box.tolist(), "confidence": face.confidence}
-        return row | {"embedding": model.embed(image, [face])[0]}
+        return row | {"embedding": looked.vectors[0]}
     except BadInput as error:
         return row | {"error": str(error)}
 
@@ -296,8 +297,4 @@ def _parquet() -> Any:
 def loader(name: str | Path, detector: str) -> Callable[[int], Model]:
     """What `embed_photos` loads a shipped model or a file with, in any process."""
 
-    def load_model(at_once: int) -> Model:
-        threads = 1 if at_once == 1 else None  # other workers have the other processors
-        return load(name, detector=detector, threshold=0, threads=threads, at_once=at_once)
-
-    return load_model
+    return lambda threads: load(name, detector=detector, threads=threads)

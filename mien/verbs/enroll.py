@@ -20,8 +20,9 @@ from mien.errors import BadInput, NoFace
 from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
 from mien.parallel import ahead
+from mien.recognition import quality
 from mien.recognition.model import Model
-from mien.types import Embeddings, Face, Progress, Skipped, largest_face, silent
+from mien.types import Embeddings, Face, Progress, Skipped, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def enroll(
     model: Model,
     *,
     largest: bool = False,
+    at_once: int = 1,
     progress: Progress = silent,
 ) -> Enrolment:
     """Make a facebank know the people in a folder, and forget what is gone from it.
@@ -87,6 +89,7 @@ def enroll(
         facebank: is changed.
         model: made the facebank's vectors.
         largest: of several faces in a photo take the largest; else such a photo is skipped.
+        at_once: photos that are looked at at a time, in threads.
         progress: is given the photos to read, then those to enrol.
 
     Raises:
@@ -110,7 +113,7 @@ def enroll(
     def look(picture: _Picture) -> tuple[Photo, Embeddings] | None:
         return None if picture.sha256 in held else _look(picture, model, largest)
 
-    for picture, looked in ahead(look, progress(pictures, "enrolling"), model.at_once):
+    for picture, looked in ahead(look, progress(pictures, "enrolling"), at_once):
         old = held.get(picture.sha256)
         try:
             if old is None:
@@ -148,6 +151,7 @@ def rebuild(
     model: Model,
     *,
     largest: bool = False,
+    at_once: int = 1,
     progress: Progress = silent,
 ) -> Enrolment:
     """Fill a facebank anew with the vectors of a model, whichever model made it before.
@@ -173,7 +177,7 @@ def rebuild(
             pictures.append(_Picture(photo.person, photo.sha256, photo.folder, photo.file))
     fresh: dict[str, tuple[Photo, Embeddings]] = {}
     look = partial(_look, model=model, largest=largest)
-    for picture, looked in ahead(look, progress(pictures, "enrolling"), model.at_once):
+    for picture, looked in ahead(look, progress(pictures, "enrolling"), at_once):
         try:
             photo, vector = looked()
             first, _ = fresh.setdefault(photo.sha256, (photo, vector))
@@ -194,7 +198,7 @@ def _only(faces: list[Face], largest: bool) -> Face:
         raise NoFace("no face was found in it: use a photo that shows the face from the front")
     if len(faces) > 1 and not largest:
         raise NoFace(f"{len(faces)} faces were found in it: crop it to one, or use --largest")
-    return largest_face(faces)
+    return quality.largest(faces)[0]
 
 
 def _survey(

@@ -14,8 +14,10 @@ from mien.facebank.rows import Photo
 from mien.facebank.stores import Store
 from mien.recognition import align
 from mien.recognition.model import Model
-from mien.recognition.quality import BLURRED, SMALL, sharpness
-from mien.types import Embeddings, Progress, largest_face, silent
+from mien.recognition.policy import Policy
+from mien.recognition.quality import BLURRED, SMALL, largest, sharpness
+from mien.recognition.thresholds import Impostors
+from mien.types import Embeddings, Progress, silent
 
 STRANGE = 0.05  # a photo that so many strangers are as like to a person is hardly of them
 _BLOCK = 1024  # people whose scores with everyone are held at a time
@@ -64,13 +66,19 @@ class Health:
 
 
 def examine(
-    facebank: Store, model: Model, *, look: bool = True, progress: Progress = silent
+    facebank: Store,
+    model: Model,
+    *,
+    policy: Policy | None = None,
+    look: bool = True,
+    progress: Progress = silent,
 ) -> Health:
     """The health of a facebank.
 
     Args:
         facebank: is read only.
         model: made its vectors.
+        policy: from which score on a face gets a name; by default the model's own.
         look: whether to look at the photos again, where they are still there, for blur.
         progress: is given the photos to look at.
 
@@ -81,7 +89,8 @@ def examine(
     facebank.require(model.model_id)
     everyone, (photos, vectors) = facebank.people(), facebank.contents()
     counts = [person.photos for person in everyone]
-    threshold, known = model.threshold_among(counts), model.impostors
+    policy = policy or model.policy()
+    threshold, known = policy.threshold_among(counts), policy.impostors
     names, templates = facebank.templates()
     sharp = {photo: _look(photo, model) for photo in progress(photos, "looking") if look}
     found = [
@@ -94,7 +103,7 @@ def examine(
         fpir=known.fpir(counts, threshold) if known else None,
         extrapolated=known is not None and known.fmr(threshold) < known.rates[-1],
         alike=tuple(sorted(_alike(names, templates, threshold), key=lambda one: -one.score)),
-        doubtful=tuple(sorted(_doubtful(photos, vectors, model), key=lambda one: one.score)),
+        doubtful=tuple(sorted(_doubtful(photos, vectors, known), key=lambda one: one.score)),
         small=tuple(sorted((p for p in photos if p.size < SMALL), key=lambda photo: photo.size)),
         blurred=tuple(sorted(found, key=lambda one: one.sharpness)),
         unseen=tuple(photo for photo, one in sharp.items() if one is None),
@@ -111,8 +120,8 @@ def _look(photo: Photo, model: Model) -> float | None:
         image = images.decode(data)
     except BadInput:
         return None
-    faces = model.detect(image)
-    return float(sharpness(align.crops(image, [largest_face(faces)]))[0]) if faces else None
+    faces = largest(model.detect(image))
+    return float(sharpness(align.crops(image, faces))[0]) if faces else None
 
 
 def _alike(names: list[str], templates: Embeddings, threshold: float) -> Iterator[Lookalikes]:
@@ -122,14 +131,16 @@ def _alike(names: list[str], templates: Embeddings, threshold: float) -> Iterato
             yield Lookalikes(names[top + row], names[column], float(scores[row, column]))
 
 
-def _doubtful(photos: list[Photo], vectors: Embeddings, model: Model) -> Iterator[Doubtful]:
+def _doubtful(
+    photos: list[Photo], vectors: Embeddings, impostors: Impostors | None
+) -> Iterator[Doubtful]:
     """Of each person the photo least like the others, and again without it, while it is strange.
 
     Of two photos that differ nobody can say which is the wrong one: both are named.
     """
-    if model.impostors is None:
+    if impostors is None:
         return
-    strange = model.impostors.threshold(STRANGE)
+    strange = impostors.threshold(STRANGE)
     rows: dict[str, list[int]] = {}
     for row, photo in enumerate(photos):
         rows.setdefault(photo.person, []).append(row)
@@ -139,7 +150,7 @@ def _doubtful(photos: list[Photo], vectors: Embeddings, model: Model) -> Iterato
             rest /= np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-12)
             scores = np.einsum("kd,kd->k", rest, vectors[own])
             worst = int(scores.argmin())
-            if scores[worst] >= strange * model.impostors.gain(len(own) - 1):
+            if scores[worst] >= strange * impostors.gain(len(own) - 1):
                 break
             if len(own) == 2:
                 yield from (Doubtful(photos[row], float(scores[0])) for row in own)

@@ -14,17 +14,17 @@ from mien import files, images
 from mien.errors import BadInput
 from mien.facebank.stores import Store
 from mien.parallel import ahead
-from mien.recognition.model import Model
-from mien.recognition.quality import largest
-from mien.types import Embeddings, Face, Image, NamedFace, Picture, Skipped
+from mien.recognition.model import Looked, Model
+from mien.recognition.policy import Policy
+from mien.types import Image, NamedFace, Picture, Skipped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """A photo that was looked at, and the faces in it, those that are surest to be faces first."""
 
-    frame: Picture
-    sightings: tuple[NamedFace, ...]
+    picture: Picture
+    faces: tuple[NamedFace, ...]
 
 
 def identify(
@@ -32,40 +32,41 @@ def identify(
     model: Model,
     facebank: Store,
     *,
+    policy: Policy | None = None,
     mirror: bool = False,
     limit: int | None = None,
     min_face: float = 0,
+    at_once: int = 1,
 ) -> Iterator[Seen | Skipped]:
     """Yield who is in each photo, in the order of the photos.
 
     Args:
         paths: one file or several, a photo each; `mien.files.walk` makes them of folders and
             patterns.
-        model: made the facebank's vectors; a face gets a name from `Model.threshold_among` on, and
-            `Model.at_once` photos are looked at at a time.
+        model: made the facebank's vectors.
         facebank: who is known.
-        mirror: see `Model.embed`.
-        limit: how many faces of a photo count, the largest; all by default.
-        min_face: pixels that the longer side of a face must have.
+        policy: from which score on a face gets a name; by default the model's own.
+        mirror, limit, min_face: see `Model.look`.
+        at_once: photos that are looked at at a time, in threads.
 
     Raises:
         FacebankMismatch: the facebank's vectors are another model's.
         BadFacebank: see `Facebank`.
     """
     facebank.require(model.model_id)
-    threshold = model.threshold_among(person.photos for person in facebank.people())
+    policy = policy or model.policy()
+    threshold = policy.threshold_among(person.photos for person in facebank.people())
 
-    def look(path: Path) -> tuple[Image, list[Face], Embeddings]:
+    def look(path: Path) -> tuple[Image, Looked]:
         image = images.read(path)
-        faces = largest(model.detect(image), limit, min_face)
-        return image, faces, model.embed(image, faces, mirror=mirror)
+        return image, model.look(image, limit=limit, min_face=min_face, mirror=mirror)
 
-    for path, looked in ahead(look, map(Path, files.several(paths)), model.at_once):
+    for path, looking in ahead(look, map(Path, files.several(paths)), at_once):
         try:
-            image, faces, vectors = looked()
+            image, looked = looking()
         except BadInput as error:
             yield Skipped(path, str(error))
             continue
-        matches = facebank.search(vectors, threshold)
-        sightings = (NamedFace(path, *pair) for pair in zip(faces, matches, strict=True))
-        yield Seen(Picture(path, image), tuple(sightings))
+        matches = facebank.search(looked.vectors, threshold)
+        named = (NamedFace(path, *pair) for pair in zip(looked.faces, matches, strict=True))
+        yield Seen(Picture(path, image), tuple(named))

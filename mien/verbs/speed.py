@@ -48,7 +48,7 @@ def speed(
         BadInput: a photo cannot be read.
         BadModel: no such model, or a damaged one.
     """
-    model = load(name, detector=detector, threshold=0, at_once=at_once)
+    model = load(name, detector=detector, threads=threads_each(at_once))
     models = {
         runtime: replace(
             model,
@@ -60,11 +60,11 @@ def speed(
     if not paths:
         raise BadInput("there are no photos to measure with: name some that show faces")
     many = list(paths) * -(-LEAST // len(paths))
-    faces = {runtime: _turn(one, paths)[0] for runtime, one in models.items()}
+    faces = {runtime: _turn(one, paths, at_once)[0] for runtime, one in models.items()}
     taken: dict[str, list[float]] = {runtime: [] for runtime in models}
     for _ in range(turns):
         for runtime, one in models.items():
-            taken[runtime].append(len(many) / _turn(one, many)[1])
+            taken[runtime].append(len(many) / _turn(one, many, at_once)[1])
     found = [
         Speed(runtime, median(rates), min(rates), max(rates), faces[runtime])
         for runtime, rates in taken.items()
@@ -72,13 +72,12 @@ def speed(
     return sorted(found, key=lambda one: -one.photos_per_second)
 
 
-def _turn(model: Model, paths: Iterable[Path]) -> tuple[int, float]:
+def _turn(model: Model, paths: Iterable[Path], at_once: int) -> tuple[int, float]:
     """The faces in photos, and the seconds that they took."""
 
     def look(path: Path) -> int:
-        image = images.read(path)
-        return len(model.embed(image, model.detect(image)))
+        return model.look(images.read(path)).found
 
     start = time.perf_counter()
-    faces = sum(done() for _, done in ahead(look, paths, model.at_once))
+    faces = sum(done() for _, done in ahead(look, paths, at_once))
     return faces, time.perf_counter() - start

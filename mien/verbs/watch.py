@@ -18,6 +18,7 @@ from mien.facebank.stores import Store
 from mien.recognition.align import crops
 from mien.recognition.embed import views
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.recognition.quality import largest, sharpness, worth
 from mien.types import Face, Match, NamedFace
 from mien.video.optical_flow import follow
@@ -43,25 +44,26 @@ class Sighting:
     match: Match
     start: float  # seconds
     end: float
-    stills: int  # pictures in which they are
+    frames: int  # in which they are
     face: Face  # the best
     time: float  # when it was, in seconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """One picture, and who is in it."""
+    """One frame, and who is in it."""
 
-    still: Frame
-    sightings: tuple[NamedFace, ...]
+    frame: Frame
+    faces: tuple[NamedFace, ...]
 
 
 def watch(
-    stills: Iterable[Frame],
+    frames: Iterable[Frame],
     model: Model,
     facebank: Store,
     *,
     path: Path,
+    policy: Policy | None = None,
     stride: int | None = None,
     patience: float = 2 * EVERY,
     mirror: bool = False,
@@ -71,10 +73,11 @@ def watch(
     """Yield who is in each picture, in order; and whoever was in sight when they are so no more.
 
     Args:
-        stills: pictures of one video, in order.
+        frames: of one video, in order.
         model: made the facebank's vectors.
         facebank: who is known.
-        path: of the video, for the sightings.
+        path: of the video, for the named faces.
+        policy: from which score on a face gets a name; by default the model's own.
         stride: pictures from one look of the detector to the next; by default so many as come in
             a quarter of a second.
         patience: seconds by which pictures are held back, so that a name that is found within them
@@ -85,21 +88,29 @@ def watch(
         FacebankMismatch: the facebank's vectors are another model's.
         BadFacebank: see `mien.facebank.bank.Facebank`.
     """
-    watcher = Watcher(model, facebank, stride=stride, mirror=mirror, limit=limit, min_face=min_face)
+    watcher = Watcher(
+        model,
+        facebank,
+        policy or model.policy(),
+        stride=stride,
+        mirror=mirror,
+        limit=limit,
+        min_face=min_face,
+    )
     waiting: deque[tuple[Frame, list[tuple[Track, Face]]]] = deque()
 
     def moment() -> Moment:
-        still, shown = waiting.popleft()
-        sightings = [
+        frame, shown = waiting.popleft()
+        named = [
             NamedFace(path, face, track.match)
             for track, face in shown
             if track.confirmed and track.match
         ]
-        return Moment(still, tuple(sightings))
+        return Moment(frame, tuple(named))
 
-    for still in stills:
-        waiting.append((still, [(track, track.face) for track in watcher.look(still)]))
-        while waiting and still.time - waiting[0][0].time >= patience:
+    for frame in frames:
+        waiting.append((frame, [(track, track.face) for track in watcher.look(frame)]))
+        while waiting and frame.time - waiting[0][0].time >= patience:
             yield moment()
         yield from map(_appearance, watcher.gone())
     while waiting:
@@ -114,6 +125,7 @@ class Watcher:
         self,
         model: Model,
         facebank: Store,
+        policy: Policy,
         *,
         stride: int | None = None,
         mirror: bool = False,
@@ -121,8 +133,8 @@ class Watcher:
         min_face: float = 0,
     ) -> None:
         facebank.require(model.model_id)
-        self._model, self._facebank = model, facebank
-        self._threshold = model.threshold_among(person.photos for person in facebank.people())
+        self._model, self._facebank, self._same = model, facebank, policy.threshold
+        self._threshold = policy.threshold_among(person.photos for person in facebank.people())
         self._stride, self._mirror, self._limit, self._min_face = stride, mirror, limit, min_face
         self._tracks: list[Track] = []  # in sight
         self._lost: list[Track] = []  # out of sight, and may come back
@@ -131,9 +143,9 @@ class Watcher:
         self._before: Grey | None = None
         self._last: Frame | None = None  # that the detector looked at
 
-    def look(self, still: Frame) -> list[Track]:
+    def look(self, frame: Frame) -> list[Track]:
         """Whoever is in sight in the next picture."""
-        grey = still.grey()
+        grey = frame.grey()
         before, self._before = self._before, grey
         if before is not None and before.shape != grey.shape:
             before = None  # a stream that was opened again may have another size
@@ -141,12 +153,12 @@ class Watcher:
             moved = follow(before, grey, track.face) if before is not None else None
             track.followed = track.followed and moved is not None
             track.face = moved or track.face
-        if self._due(still):
-            self._detect(still)
+        if self._due(frame):
+            self._detect(frame)
         in_sight = [track for track in self._tracks if track.followed]
         for track in in_sight:
-            track.end, track.stills = still.time, track.stills + 1
-        out = [track for track in self._lost if still.time - track.end > BACK]
+            track.end, track.stills = frame.time, track.stills + 1
+        out = [track for track in self._lost if frame.time - track.end > BACK]
         self._lost = [track for track in self._lost if track not in out]
         self._gone += out
         return in_sight
@@ -160,33 +172,33 @@ class Watcher:
         self._gone = []
         return sorted(gone, key=lambda track: track.number)
 
-    def _due(self, still: Frame) -> bool:
+    def _due(self, frame: Frame) -> bool:
         """Whether the detector should look: it is time, or somebody has just come or gone."""
         if self._last is None:
             return True
         hurry = any(track.hits == 1 or not track.followed for track in self._tracks)
         if self._stride:
-            passed = still.number - self._last.number
+            passed = frame.number - self._last.number
             return passed >= (max(1, self._stride // SOON) if hurry else self._stride)
-        return still.time - self._last.time >= (EVERY / SOON if hurry else EVERY) - TINY
+        return frame.time - self._last.time >= (EVERY / SOON if hurry else EVERY) - TINY
 
-    def _detect(self, still: Frame) -> None:
+    def _detect(self, frame: Frame) -> None:
         """Correct where everybody is, and who it is."""
-        self._last = still
-        image = still.image()
+        self._last = frame
+        image = frame.image()
         faces = largest(self._model.detect(image), self._limit, self._min_face)
         known = {column: self._tracks[row] for row, column in match_by_iou(self._tracks, faces)}
         for track in self._tracks:
             track.misses += 1
         for column, track in known.items():
             track.face, track.hits, track.misses = faces[column], track.hits + 1, 0
-        doubtful = [i for i in range(len(faces)) if i not in known or self._wants(known[i], still)]
+        doubtful = [i for i in range(len(faces)) if i not in known or self._wants(known[i], frame)]
         for track in known.values():
             track.followed = True
         aligned = crops(image, [faces[i] for i in doubtful])
         vectors = views(self._model.embedder, aligned, [self._mirror])[0]
         found = {
-            i: Observation(still.time, faces[i], worth(faces[i], float(sharp)), vector)
+            i: Observation(frame.time, faces[i], worth(faces[i], float(sharp)), vector)
             for i, sharp, vector in zip(doubtful, sharpness(aligned), vectors, strict=True)
         }
         for i, look in found.items():
@@ -203,14 +215,14 @@ class Watcher:
         for track, match in zip(seen, self._facebank.search(means, self._threshold), strict=True):
             track.match = match
 
-    def _wants(self, track: Track, still: Frame) -> bool:
+    def _wants(self, track: Track, frame: Frame) -> bool:
         """Whether to embed a track's face again."""
-        return len(track.looks) < FRESH or not track.followed or still.time - track.looked >= LATER
+        return len(track.looks) < FRESH or not track.followed or frame.time - track.looked >= LATER
 
     def _is_other(self, track: Track, look: Observation) -> bool:
         """Whether a track's face is another person's, as where two have crossed."""
         clear = look.worth >= track.looks[-1].worth / 2
-        return clear and float(track.mean() @ look.vector) < OTHER * self._model.threshold
+        return clear and float(track.mean() @ look.vector) < OTHER * self._same
 
     def _is_out(self, track: Track, faces: list[Face]) -> bool:
         """Whether a track that the detector did not find is out of sight, or behind a face."""
@@ -226,9 +238,9 @@ class Watcher:
         lost = [track for track in self._lost if track.confirmed]
         near = [lost[row] for row, _ in match_by_iou(lost, [look.face])]
         track, score = nearest(look.vector, lost)
-        if score < self._model.threshold:
+        if score < self._same:
             track, score = nearest(look.vector, near)
-        if track is None or score < NEAR * self._model.threshold:
+        if track is None or score < NEAR * self._same:
             return None
         self._lost.remove(track)
         self._tracks.append(track)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from mien import images
 from mien.errors import BadInput
 from mien.evaluation.evaluate import central, evaluate
+from mien.evaluation.metrics import Rates
 from mien.evaluation.protocol import Evaluation
 from mien.recognition import align
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.detect.whole import WholeImage
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.types import Crops, Embeddings, Face, Image, T
 
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -59,7 +61,7 @@ class LightOnly:
 def colours(
     model_id: str = "colours-000000000000", detect: Callable[[Image], list[Face]] | None = None
 ) -> Model:
-    return Model(LightOnly(detect), MeanColour(model_id), 0.9)
+    return Model(LightOnly(detect), MeanColour(model_id), Policy(0.9))
 
 
 def unit(vectors: NDArray[Any]) -> Embeddings:
@@ -103,8 +105,10 @@ def test_report_by_hand(listed: Path) -> None:
     assert -0.3 < told.by_fold.threshold < 1
     assert set(told.tar.values()) == {None}  # 4 pairs of two people
     assert told.eer == pytest.approx(0.25)
-    assert (report.own.threshold, report.own.accuracy) == (0.9, 0.75)
-    assert (report.own.fmr, report.own.fnmr) == (0.25, 0.25)
+    assert report.own == Rates(threshold=0.9, accuracy=0.75, fmr=0.25, fnmr=0.25)
+    bare = replace(colours(), own=None)  # as a network fresh from training
+    (alike,) = evaluate([bare], listed)
+    assert (alike.own, alike.verification.eer, alike.to_json()["own"]) == (None, told.eer, None)
 
 
 def test_progress_is_told_of_every_photo(listed: Path) -> None:
@@ -320,8 +324,10 @@ def test_real_photos(data: Path, tmp_path: Path) -> None:
     lines = (data / "lfw" / "pairsDevTest.txt").read_text().splitlines()
     (tmp_path / "few.txt").write_text("\n".join(["12", *lines[1:25:2], *lines[501:525:2]]))
     teacher = Teacher(data / "teacher" / "mobilefacenet-ms1m.onnx")
-    model = Model(MTCNN(threads=1), teacher, 0.33)
+    model = Model(MTCNN(threads=1), teacher, Policy(0.33))
     (report,) = evaluate([model], tmp_path / "few.txt", photos=data / "lfw" / "images")
     assert report.missed == ()
     assert report.verification.by_fold is not None
-    assert report.own.accuracy == report.verification.by_fold.mean == 1  # 99.4 % on View 2
+    assert (
+        report.own and report.own.accuracy == report.verification.by_fold.mean == 1
+    )  # 99.4 % on View 2

@@ -17,6 +17,7 @@ from mien.recognition.align import TEMPLATE
 from mien.recognition.detect.whole import WholeImage
 from mien.recognition.embed import OnnxEmbedder, canary_crop
 from mien.recognition.onnx.protobuf import field
+from mien.recognition.policy import Policy
 from mien.types import Face
 
 
@@ -102,7 +103,13 @@ def test_a_mirrored_face_is_the_same_with_mirror_averaging(small: models.Model) 
 
 def test_a_threshold_may_be_the_next_float_above_1() -> None:
     beyond = float(np.nextafter(np.float32(1), np.float32(2)))  # where strangers score 1
-    assert models.load(threshold=beyond).threshold == beyond
+    assert Policy(beyond).threshold == beyond
+
+
+@pytest.mark.parametrize("threshold", [1.5, float("nan")])
+def test_what_is_no_threshold(small: models.Model, threshold: float) -> None:
+    with pytest.raises(BadInput, match=rf"a cosine in \[-1, 1\], not {threshold}"):
+        small.policy(threshold=threshold)
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
@@ -110,10 +117,6 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
         models.load("mien-huge")
     with pytest.raises(BadInput, match="no detector 'magic'; use one of: mtcnn, whole"):
         models.load(detector="magic")
-    with pytest.raises(BadInput, match=r"a cosine in \[-1, 1\], not 1.5"):
-        models.load(threshold=1.5)
-    with pytest.raises(BadInput, match=r"a cosine in \[-1, 1\], not nan"):
-        models.load(threshold=float("nan"))
     damaged = bytearray(models.model_file("mien-small").read_bytes())
     damaged[1_000_000:1_001_000] = b"\x5a" * 1000  # huge numbers
     (tmp_path / "damaged.onnx").write_bytes(damaged)

@@ -122,17 +122,18 @@ def test_means_of_several_photos_are_nearer_to_strangers() -> None:
 def test_the_shipped_models_threshold_rises_with_the_facebank() -> None:
     model = load()
     card = OnnxEmbedder(model_file("mien-small")).card
-    assert model.threshold == card.threshold
-    few, many = model.threshold_among([1, 1]), model.threshold_among([1] * 1000)
-    assert few == model.threshold < many
-    assert load(threshold=0.4).threshold_among([1] * 1000) == 0.4
-    asked = load(fmr=1e-3)
+    own = model.policy()
+    assert own.threshold == card.threshold
+    few, many = own.threshold_among([1, 1]), own.threshold_among([1] * 1000)
+    assert few == own.threshold < many
+    assert model.policy(threshold=0.4).threshold_among([1] * 1000) == 0.4
+    asked = model.policy(fmr=1e-3)
     assert asked.threshold == pytest.approx(card.calibration["chosen"]["threshold"])
     assert asked.threshold_among([1] * 1000) > many
     with pytest.raises(BadInput, match="give one of them"):
-        load(threshold=0.4, fmr=1e-3)
+        model.policy(threshold=0.4, fmr=1e-3)
 
 
 def test_a_model_without_calibration_says_so(model_file: object) -> None:
     with pytest.raises(BadInput, match="does not say how alike strangers are"):
-        load(str(model_file), fmr=1e-3)
+        load(str(model_file)).policy(fmr=1e-3)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import MeanColours, SquareFaces, save_photo
+from fakes import FakeModel, save_photo
 
 from mien.errors import NoFace
 from mien.images import read
-from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.types import Image
 from mien.verbs.compare import compare
 
-MODEL = Model(SquareFaces(), MeanColours(), threshold=0.9)
+MODEL = FakeModel()
 
 
 def photo(folder: Path, seed: int, *, faces: int = 1) -> Image:
@@ -34,7 +34,7 @@ def test_one_person_is_the_same_and_two_are_not(tmp_path: Path) -> None:
 def test_a_score_at_the_threshold_is_the_same(tmp_path: Path) -> None:
     anna, bert = photo(tmp_path, 1), photo(tmp_path, 2)
     score = compare(anna, bert, model=MODEL).score
-    assert compare(anna, bert, model=Model(SquareFaces(), MeanColours(), score)).same
+    assert compare(anna, bert, MODEL, policy=Policy(score)).same
 
 
 def test_the_score_is_the_cosine_either_way_round(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_killed_worker_of_ray_loses_no_photo(
                 os.kill(os.getpid(), signal.SIGKILL)
             return detect(image)
 
-        return Model(dying, model.embedder, 0)
+        return Model(dying, model.embedder)
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:

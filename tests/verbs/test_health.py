@@ -13,6 +13,7 @@ from fakes import MeanColours, SquareFaces, save_photo
 from mien import images
 from mien.facebank.bank import Facebank
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.recognition.quality import SMALL, sharpness
 from mien.recognition.thresholds import Impostors
 from mien.verbs.enroll import enroll
@@ -24,7 +25,7 @@ STRANGERS = Impostors((0.5, 0.05, 0.01, 0.001), (0.0, 0.6, 0.8, 0.9), {1: 1.0})
 
 @pytest.fixture
 def model() -> Model:
-    return Model(SquareFaces(), MeanColours(), 0.9, STRANGERS, 0.01)
+    return Model(SquareFaces(), MeanColours(), Policy(0.9, STRANGERS, 0.01))
 
 
 @pytest.fixture
@@ -85,8 +86,8 @@ def test_a_facebank_that_is_too_large_for_its_threshold(
 ) -> None:
     save_photo(tmp_path / "Anna/1.png", ANNA)
     enroll(tmp_path, facebank, model)
-    strict = Model(model.detector, model.embedder, 0.95, STRANGERS)
-    found = examine(facebank, strict)
+    strict = Policy(0.95, STRANGERS)
+    found = examine(facebank, model, policy=strict)
     assert found.extrapolated
     assert found.fpir is not None
     assert 0 < found.fpir < 0.001

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import MeanColours, SquareFaces, save_photo
+from fakes import FakeModel, save_photo
 
 from mien.errors import FacebankMismatch
 from mien.facebank.bank import Facebank
 from mien.images import read
 from mien.recognition.model import Model
+from mien.recognition.policy import Policy
 from mien.types import Skipped
 from mien.verbs.enroll import enroll
 from mien.verbs.identify import Seen, identify
@@ -22,7 +23,7 @@ ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 
 @pytest.fixture
 def model() -> Model:
-    return Model(SquareFaces(), MeanColours(), threshold=0.9)
+    return FakeModel()
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def seen(found: Seen | Skipped) -> Seen:
 
 
 def names(found: Seen | Skipped) -> list[str | None]:
-    return [sighting.match.person for sighting in seen(found).sightings]
+    return [sighting.match.person for sighting in seen(found).faces]
 
 
 def test_everyone_gets_their_name_and_a_stranger_none(
@@ -49,16 +50,15 @@ def test_everyone_gets_their_name_and_a_stranger_none(
     paths = [save_photo(tmp_path / f"{seed}.png", seed, shade=4) for seed in (BERT, STRANGER, ANNA)]
     found = list(identify(paths, model, facebank))
     assert [names(one) for one in found] == [["Bert"], [None], ["Anna"]]
-    assert [seen(one).frame.path for one in found] == paths
-    assert (seen(found[0]).frame.image == read(paths[0])).all()
-    scores = [seen(one).sightings[0].match.score for one in found]
+    assert [seen(one).picture.path for one in found] == paths
+    assert (seen(found[0]).picture.image == read(paths[0])).all()
+    scores = [seen(one).faces[0].match.score for one in found]
     assert min(scores[0], scores[2]) > 0.9 > scores[1]
 
 
-def test_the_models_threshold_decides(tmp_path: Path, facebank: Facebank) -> None:
+def test_the_policy_decides(tmp_path: Path, facebank: Facebank) -> None:
     photo = save_photo(tmp_path / "x.png", STRANGER)
-    lenient = Model(SquareFaces(), MeanColours(), threshold=-1)
-    (found,) = identify([photo], lenient, facebank)
+    (found,) = identify([photo], FakeModel(), facebank, policy=Policy(-1))
     assert names(found) in (["Anna"], ["Bert"])
 
 
@@ -66,7 +66,7 @@ def test_a_photo_without_a_face_is_seen_all_the_same(
     tmp_path: Path, model: Model, facebank: Facebank
 ) -> None:
     (found,) = identify([save_photo(tmp_path / "x.png", ANNA, faces=0)], model, facebank)
-    assert seen(found).sightings == ()
+    assert seen(found).faces == ()
 
 
 def test_of_many_faces_the_largest_count_in_the_detectors_order(
@@ -76,7 +76,7 @@ def test_of_many_faces_the_largest_count_in_the_detectors_order(
 
     def sizes(limit: int | None, min_face: float) -> list[float]:
         (found,) = identify([photo], model, facebank, limit=limit, min_face=min_face)
-        return [sighting.face.size for sighting in seen(found).sightings]
+        return [sighting.face.size for sighting in seen(found).faces]
 
     assert sizes(None, 0) == [8, 16, 24, 32]
     assert sizes(2, 0) == [24, 32]
@@ -89,7 +89,7 @@ def test_mirrored_faces_are_averaged(tmp_path: Path, model: Model, facebank: Fac
     photo = save_photo(tmp_path / "x.png", ANNA)
     (plain,) = identify([photo], model, facebank)
     (averaged,) = identify([photo], model, facebank, mirror=True)
-    left, right = (seen(one).sightings[0].match.score for one in (plain, averaged))
+    left, right = (seen(one).faces[0].match.score for one in (plain, averaged))
     assert left == pytest.approx(1, abs=1e-3)
     assert right < left  # Anna's left is not her right
 
@@ -114,7 +114,7 @@ def test_one_path_may_come_alone(tmp_path: Path, model: Model, facebank: Faceban
     photo = save_photo(tmp_path / "a.png", ANNA)
     (seen,) = identify(str(photo), model, facebank)
     assert isinstance(seen, Seen)
-    assert seen.frame.path == photo
+    assert seen.picture.path == photo
 
 
 def test_photos_are_read_as_they_are_asked_for(
@@ -147,4 +147,4 @@ def test_nobody_is_known_to_an_empty_facebank(tmp_path: Path, model: Model) -> N
     with Facebank.create(":memory:", model_id=model.model_id, dim=model.dim) as bank:
         (found,) = identify([photo], model, bank)
     assert names(found) == [None]
-    assert np.isclose(seen(found).sightings[0].match.score, -1)
+    assert np.isclose(seen(found).faces[0].match.score, -1)

@@ -47,12 +47,12 @@ def seen(
 ) -> tuple[list[Moment], list[Sighting]]:
     found = list(watch(stills(pictures), model, facebank, path=Path("x.mp4"), **how))  # type: ignore[arg-type]
     moments = [one for one in found if isinstance(one, Moment)]
-    assert [moment.still.number for moment in moments] == list(range(len(pictures)))
+    assert [moment.frame.number for moment in moments] == list(range(len(pictures)))
     return moments, [one for one in found if isinstance(one, Sighting)]
 
 
 def names(moment: Moment) -> list[str | None]:
-    return sorted((one.match.person for one in moment.sightings), key=str)
+    return sorted((one.match.person for one in moment.faces), key=str)
 
 
 def test_all_get_their_names_in_all_pictures_with_few_looks(
@@ -65,10 +65,10 @@ def test_all_get_their_names_in_all_pictures_with_few_looks(
     moments, found = seen(pictures, model, facebank)
     assert all(names(moment) == ["Anna", "Bert", None] for moment in moments)
     for number in (5, 50, 89):
-        boxes = {one.match.person: one.face.box for one in moments[number].sightings}
+        boxes = {one.match.person: one.face.box for one in moments[number].faces}
         assert np.allclose(boxes["Anna"][:2], (10 + number, 20), atol=3)
     assert {one.match.person for one in found} == {"Anna", "Bert", None}
-    assert all((one.start, one.stills) == (0, 90) for one in found)
+    assert all((one.start, one.frames) == (0, 90) for one in found)
     assert all(one.end == pytest.approx(89 / 30) for one in found)
     assert model.detector.pictures < 16  # type: ignore[attr-defined]
 
@@ -80,11 +80,11 @@ def test_who_crosses_another_never_gets_their_name(model: Model, facebank: Faceb
     moments, found = seen(pictures, model, facebank)
     apart = [n for n in range(90) if abs(220 - 4.8 * n) > 120 and (n < 40 or n > 75)]
     for n in apart:
-        for one in moments[n].sightings:
+        for one in moments[n].faces:
             where = {"Anna": 20 + 2.4 * n, "Bert": 240 - 2.4 * n}
             if one.match.person:
                 assert abs(float(one.face.box[0]) - where[one.match.person]) < 12, n
-    assert {one.match.person for one in found if one.stills > 20} >= {"Anna", "Bert"}
+    assert {one.match.person for one in found if one.frames > 20} >= {"Anna", "Bert"}
 
 
 def test_a_cut_ends_one_and_begins_another(model: Model, facebank: Facebank) -> None:
@@ -110,7 +110,7 @@ def test_pictures_may_change_their_size(model: Model, facebank: Facebank) -> Non
     there = clips.picture((ANNA, 100, 80))
     small = np.ascontiguousarray(there[60:160, 80:180])
     found = watch([*stills([there] * 20), *stills([small] * 20)], model, facebank, path=Path("x"))
-    seen = [one.match.person for one in found if isinstance(one, Sighting) and one.stills > 9]
+    seen = [one.match.person for one in found if isinstance(one, Sighting) and one.frames > 9]
     assert set(seen) == {"Anna"}
 
 
@@ -119,7 +119,7 @@ def test_what_is_seen_once_is_no_face(model: Model, facebank: Facebank) -> None:
     pictures = [empty] * 8 + [flash] + [empty] * 30
     moments, found = seen(pictures, model, facebank)
     assert not found
-    assert not any(moment.sightings for moment in moments)
+    assert not any(moment.faces for moment in moments)
 
 
 def test_every_stride_and_a_camera_without_patience(model: Model, facebank: Facebank) -> None:
@@ -137,7 +137,7 @@ def test_every_stride_and_a_camera_without_patience(model: Model, facebank: Face
 
     for one in watch(live(), model, facebank, path=Path("camera"), patience=0):
         if isinstance(one, Moment):
-            assert one.still.number == asked[-1]  # none is held back
+            assert one.frame.number == asked[-1]  # none is held back
 
 
 def test_memory_stays_flat(tmp_path: Path, model: Model, facebank: Facebank) -> None:

@@ -208,5 +208,5 @@ def test_photos_are_taken_when_all_has_been_good_for_a_while() -> None:
     assert "2 faces" in str(hints[1])
     assert "come closer" in str(hints[2])
     assert [attempt.left for attempt in attempts[3:]] == [1.5, 1, None] + [1.5, 1, 0.5, 0] * 2
-    taken = [attempt.still.number for attempt in attempts if attempt.photo is not None]
+    taken = [attempt.frame.number for attempt in attempts if attempt.photo is not None]
     assert taken == [9, 13]

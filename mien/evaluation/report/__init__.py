@@ -176,9 +176,10 @@ def _figures(one: Evaluation) -> dict[str, str]:
     for far in FARS:
         found[f"TAR at FAR {far:g}"] = percent(told.tar[far], most_allowed(impostors, far))
     found["equal error rate"] = percent(told.eer)
-    found["own threshold"] = f"{one.own.threshold:.3f}"
-    found["false matches there"] = f"{100 * one.own.fmr:.3f} %"
-    found["false non-matches there"] = percent(one.own.fnmr)
+    own = one.own
+    found["own threshold"] = f"{own.threshold:.3f}" if own else "none"
+    found["false matches there"] = f"{100 * own.fmr:.3f} %" if own else ""
+    found["false non-matches there"] = percent(own.fnmr) if own else ""
     if who:
         found |= {f"rank {rank}": percent(who.rank[rank]) for rank in RANKS}
         for fpir in FPIRS:
@@ -218,7 +219,9 @@ def pictures(evaluations: Sequence[Evaluation]) -> list[Picture]:
         drawn.append(Picture(f"{name}-cmc.png", f"CMC on {name}", png))
     for number, one in enumerate(evaluations, 1):
         told = one.verification
-        png = plots.scores(told.scores, told.same, one.own.threshold, f"{name}, {label(one)}")
+        png = plots.scores(
+            told.scores, told.same, one.own.threshold if one.own else None, f"{name}, {label(one)}"
+        )
         words = f"Scores of {label(one)} on {name}"
         drawn.append(Picture(f"{name}-scores-{number}.png", words, png))
     return drawn

@@ -19,7 +19,7 @@ async def facebank(service: TheService) -> schema.State:
     async with service.turn() as turn:
         found = await turn.health()
         photos = [person.photos for person in (await turn.known()).people]
-    strangers = service.model.impostors
+    strangers = service.policy.impostors
     return schema.State(
         people=found.people,
         photos=found.photos,

@@ -51,7 +51,7 @@ async def compare(first: UploadFile, second: UploadFile, service: TheService) ->
     """Whether the largest faces of two photos are of one person."""
     photos = await first.read(), await second.read()
     async with service.turn() as turn:
-        done = await turn.work(jobs.compare, *photos, service.limits.pixels)
+        done = await turn.work(jobs.compare, *photos, service.limits.pixels, service.policy)
     return schema.Compared(
         same=done.same,
         score=round(done.score, 6),

@@ -18,7 +18,7 @@ router = APIRouter()
 async def strangers(photos: list[UploadFile], service: TheService) -> schema.Strangers:
     """The faces of nobody in the facebank, grouped by person."""
     uploads = [await photo.read() for photo in photos]
-    threshold = default_threshold(service.model)
+    threshold = default_threshold(service.policy)
     async with service.turn() as turn:
         looked = await turn.look_at_all(uploads)
         vectors = [vector for one in looked if one for vector in one.vectors]
