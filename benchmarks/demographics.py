@@ -18,12 +18,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.people import embed_photos
 from mien.cli import console
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName, Threshold
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
-from mien.evaluation.protocol import impostor_scores
+from mien.evaluation.people import embed_largest
+from mien.evaluation.scores import impostor_scores
 from mien.files import walk
 from mien.recognition.model import Model, load
 from mien.types import Embeddings, Progress, Skipped, silent
@@ -78,14 +78,14 @@ def embed(
     labelled = [path for path in walk([folder]) if groups(path.name)]
     drawn = np.sort(np.random.default_rng(seed).permutation(len(labelled))[:photos])
     paths = [labelled[k] for k in drawn]
-    vectors, used, unusable = embed_photos(model, paths, progress)
-    shown = tuple(groups(path.name) for path in used)
+    faces = embed_largest([model], paths, progress, "embedding")
+    shown = tuple(groups(path.name) for path in faces.photos)
     if len(shown) < 2:
         raise BadInput(
             f"{folder} has {len(shown)} usable photos that are named AGE_SEX_ORIGIN_..., as those"
             " of UTKFace: two are needed at least"
         )
-    return Labelled(vectors, shown, tuple(unusable))
+    return Labelled(faces.vectors[0], shown, tuple(faces.skipped))
 
 
 def differentials(faces: Labelled, threshold: float) -> list[Differential]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from mien import files
 from mien.cli import console
 from mien.errors import BadInput
-from mien.recognition.align import largest
+from mien.evaluation.people import embed_largest
 from mien.recognition.model import Model
 from mien.types import Embeddings, Progress, Skipped, silent
 
@@ -41,27 +40,12 @@ def embed(model: Model, folder: Path, progress: Progress = silent) -> Embedded:
         BadInput: no photos there, or fewer than four people of whom one can be used.
     """
     person_of, skipped = files.photos_of_people(folder)
-    vectors, used, unusable = embed_photos(model, list(person_of), progress)
-    names = [person_of[path] for path in used]
+    faces = embed_largest([model], list(person_of), progress, "embedding")
+    names = [person_of[path] for path in faces.photos]
     if len(set(names)) < 4:
         raise BadInput(f"{folder} has usable photos of {len(set(names))} people: four are needed")
     unique, person = np.unique(names, return_inverse=True)
-    return Embedded(vectors, person, len(unique), (*skipped, *unusable))
-
-
-def embed_photos(
-    model: Model, paths: Sequence[Path], progress: Progress = silent
-) -> tuple[Embeddings, list[Path], list[Skipped]]:
-    """The vectors of the largest faces, the photos that have one, and why others have not."""
-    vectors, used, unusable = [], [], []
-    for path in progress(paths, "embedding"):
-        try:
-            vectors.append(model.embedder(largest(path, model.detector)[None])[0])
-        except BadInput as error:
-            unusable.append(Skipped(path, str(error)))
-        else:
-            used.append(path)
-    return np.array(vectors, np.float32), used, unusable
+    return Embedded(faces.vectors[0], person, len(unique), (*skipped, *faces.skipped))
 
 
 Folder: TypeAlias = Annotated[

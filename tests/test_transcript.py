@@ -19,7 +19,7 @@ pytest.importorskip("torch", reason="training is an extra: pip install 'mien[tra
 pytest.importorskip("pyarrow", reason="preparing data is an extra: pip install 'mien[data]'")
 
 from mien.cli import main
-from mien.recognition.align import largest
+from mien.recognition.align import read_face
 from mien.recognition.detect.mtcnn import MTCNN
 
 
@@ -30,7 +30,7 @@ def insightface(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     detector = MTCNN(min_face=30, threads=1)
     crops: dict[int, list[bytes]] = {}
     for label, person in enumerate(sorted((data / "celebs").iterdir())[:4]):
-        images = [largest(path, detector) for path in sorted(person.iterdir())[:8]]
+        images = [read_face(path, detector) for path in sorted(person.iterdir())[:8]]
         crops[label] = [
             cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
             for image in images

@@ -7,7 +7,7 @@ takes for one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike
 from mien import files
 from mien.errors import BadInput
 from mien.evaluation.metrics import ERRORS_TO_TRUST
-from mien.evaluation.protocol import genuine_scores, impostor_scores
-from mien.recognition.align import largest
+from mien.evaluation.people import embed_largest
+from mien.evaluation.scores import score_blocks, shares_at, template_gains, thresholds_at_fmrs
 from mien.recognition.model import Model
-from mien.recognition.thresholds import Impostors, require_rate, template_gains, threshold_at_fmr
-from mien.types import Embeddings, Progress, Scores, Skipped, silent
+from mien.recognition.thresholds import Impostors, measurable_rates, require_rate
+from mien.types import Embeddings, Progress, Skipped, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -83,31 +83,30 @@ def calibrate(
         BadInput: no folder of people, or too few pairs to know so small a rate.
     """
     require_rate(fmr)
-    person_of, skipped = files.photos_of_people(folder)
+    person_of, loose = files.photos_of_people(folder)
     _require_pairs(person_of.values(), fmr, folder)  # before the long part
-    rows = {}
-    for path in progress(list(person_of), "calibrating"):
-        try:
-            rows[path] = model.embedder(largest(path, model.detector)[None])[0]
-        except BadInput as error:
-            skipped.append(Skipped(path, str(error)))
-    whose = [person_of[path] for path in rows]
-    _require_pairs(whose, fmr, folder)
-    embeddings = np.array(list(rows.values()), np.float32)
-    impostors = impostor_scores(embeddings, whose)
-    genuine = genuine_scores(embeddings, whose)
-    trusted = [rate for rate in FMRS if len(impostors) * rate >= ERRORS_TO_TRUST]
+    faces = embed_largest([model], list(person_of), progress, "calibrating")
+    whose = [person_of[path] for path in faces.photos]
+    pairs = _require_pairs(whose, fmr, folder)
+    (embeddings,) = faces.vectors
+    trusted = [rate for rate in FMRS if pairs * rate >= ERRORS_TO_TRUST]
+    thresholds, impostors = _measure(embeddings, whose, [fmr, *trusted])
+    genuine, tmrs = shares_at(score_blocks(embeddings, whose, same=True), thresholds)
+    chosen, *table = (
+        OperatingPoint(rate, threshold, tmr if genuine else None)
+        for rate, threshold, tmr in zip([fmr, *trusted], thresholds, tmrs, strict=True)
+    )
     return Calibration(
         model_id=model.model_id,
-        chosen=_operating_point(impostors, genuine, fmr),
-        table=tuple(_operating_point(impostors, genuine, rate) for rate in trusted),
-        impostors=distribution(embeddings, whose),
+        chosen=chosen,
+        table=tuple(table),
+        impostors=impostors,
         source=Path(folder).resolve().name,
         people=len(set(whose)),
         photos=len(whose),
-        impostor_pairs=len(impostors),
-        genuine_pairs=len(genuine),
-        skipped=tuple(skipped),
+        impostor_pairs=pairs,
+        genuine_pairs=genuine,
+        skipped=(*loose, *faces.skipped),
     )
 
 
@@ -118,22 +117,30 @@ def distribution(embeddings: Embeddings, whose: ArrayLike) -> Impostors | None:
         embeddings: (N, D) unit vectors.
         whose: (N,) whose they are, any values that can be compared.
     """
+    return _measure(embeddings, whose, [])[1]
+
+
+def _measure(
+    embeddings: Embeddings, whose: ArrayLike, fmrs: Sequence[float]
+) -> tuple[list[float], Impostors | None]:
+    """The threshold of each rate, and the distribution."""
+    rates = measurable_rates(_pairs(np.asarray(whose).tolist()), ERRORS_TO_TRUST)
+    found = thresholds_at_fmrs(lambda: score_blocks(embeddings, whose, same=False), {*fmrs, *rates})
     gains = template_gains(embeddings, whose, ERRORS_TO_TRUST)
-    found = Impostors.measured(impostor_scores(embeddings, whose), gains, ERRORS_TO_TRUST)
-    return found if found.is_usable else None
+    impostors = Impostors(tuple(rates), tuple(found[rate] for rate in rates), gains)
+    return [found[fmr] for fmr in fmrs], impostors if impostors.is_usable else None
 
 
-def _operating_point(impostors: Scores, genuine: Scores, fmr: float) -> OperatingPoint:
-    threshold = threshold_at_fmr(impostors, fmr)
-    tmr = float((genuine >= threshold).mean()) if len(genuine) else None
-    return OperatingPoint(fmr=fmr, threshold=threshold, tmr=tmr)
+def _pairs(whose: Collection[Hashable]) -> int:
+    """Pairs of two people."""
+    return (len(whose) ** 2 - sum(photos**2 for photos in Counter(whose).values())) // 2
 
 
-def _require_pairs(whose: Collection[str], fmr: float, folder: str | Path) -> None:
-    count = len(whose)
-    pairs = (count**2 - sum(n**2 for n in Counter(whose).values())) // 2
+def _require_pairs(whose: Collection[str], fmr: float, folder: str | Path) -> int:
+    pairs = _pairs(whose)
     if pairs * fmr < ERRORS_TO_TRUST:
         raise BadInput(
             f"{folder} gives {pairs} pairs of two people and a false-match rate of {fmr:g} needs "
             f"{ERRORS_TO_TRUST / fmr:.0f}: add folders of people with photos, or allow a higher one"
         )
+    return pairs

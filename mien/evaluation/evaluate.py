@@ -8,7 +8,7 @@ The figures are those of `mien.evaluation.protocol`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from mien import files, images
 from mien.errors import BadInput
 from mien.evaluation import metrics, pairs, protocol, verification_set
 from mien.evaluation.pairs import Pairs
+from mien.evaluation.people import batches, embed_largest
 from mien.evaluation.protocol import BATCH, Evaluation, Identification, Verification
-from mien.recognition import align
 from mien.recognition.align import crop
 from mien.recognition.model import Model
 from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, Skipped, silent
@@ -102,7 +102,7 @@ def _on_pairs(
     missed: list[int] = []
     aligned = _subjects(models[0].detector, paths, order, missed, progress)
     found = []
-    for model, mirror, rows in _embed(models, mirrors, _batches(aligned)):
+    for model, mirror, rows in _embed(models, mirrors, batches(aligned)):
         embeddings = rows[np.argsort(order)]
         told = _verification(embeddings, listed, path)
         names = tuple(listed.photos[i] for i in missed)
@@ -167,22 +167,12 @@ def central(faces: Sequence[Face], image: Image) -> Face:
 def _on_people(
     models: Sequence[Model], folder: Path, mirrors: Sequence[bool], seed: int, progress: Progress
 ) -> list[Evaluation]:
-    person_of, skipped = files.photos_of_people(folder)
+    person_of, loose = files.photos_of_people(folder)
     _require_people(list(person_of.values()), folder)  # before the long part
-    whose: list[str] = []
-
-    def aligned() -> Iterator[Image]:
-        for path in progress(list(person_of), "measuring"):
-            try:
-                face = align.largest(path, models[0].detector)
-            except BadInput as error:
-                skipped.append(Skipped(path, str(error)))
-                continue
-            whose.append(person_of[path])
-            yield face
-
-    embedded = _embed(models, mirrors, _batches(aligned()))
+    faces = embed_largest(models, list(person_of), progress, "measuring", mirrors)
+    whose = [person_of[path] for path in faces.photos]
     _require_people(whose, folder)
+    told = product(models, mirrors)
     return [
         _evaluation(
             folder.resolve().name,
@@ -190,10 +180,10 @@ def _on_people(
             mirror,
             len(rows),
             protocol.all_pairs(rows, whose),
-            skipped=tuple(skipped),
+            skipped=(*loose, *faces.skipped),
             identification=protocol.identification(rows, whose, seed=seed),
         )
-        for model, mirror, rows in embedded
+        for (model, mirror), rows in zip(told, faces.vectors, strict=True)
     ]
 
 
@@ -215,13 +205,7 @@ def _embed(
     models: Sequence[Model], mirrors: Sequence[bool], batches: Iterable[Crops]
 ) -> list[tuple[Model, bool, Embeddings]]:
     rows = protocol.embed_all([model.embedder for model in models], batches, mirrors)
-    told = [(model, mirror) for model in models for mirror in mirrors]
-    return [(*which, one) for which, one in zip(told, rows, strict=True)]
-
-
-def _batches(aligned: Iterator[Image]) -> Iterator[Crops]:
-    while some := list(islice(aligned, BATCH)):
-        yield np.stack(some)
+    return [(*which, one) for which, one in zip(product(models, mirrors), rows, strict=True)]
 
 
 def _evaluation(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import BadInput
 from mien.evaluation import metrics
+from mien.evaluation.scores import genuine_scores, impostor_scores
 from mien.evaluation.verification_set import VerificationSet
 from mien.recognition.embed import views
 from mien.types import Crops, Embeddings, Progress, Scores, Skipped, silent
@@ -25,7 +26,6 @@ FPIRS = (1e-1, 1e-2, 1e-3)  # false-positive identification rates
 RANKS = (1, 5, 10)
 FOLDS = 10  # the number of Labeled Faces in the Wild, and of every set like it
 BATCH = 32  # crops
-BLOCK = 1024  # rows of the score matrix at a time
 
 Embed: TypeAlias = Callable[[Crops], Embeddings]
 
@@ -222,33 +222,6 @@ def _verification(
         tar={far: metrics.tar_at_far(scores, same, far) for far in FARS},
         eer=metrics.eer(scores, same),
     )
-
-
-def impostor_scores(embeddings: Embeddings, people: ArrayLike) -> Scores:
-    """The cosines of all pairs of two different people, each pair once, in no stated order.
-
-    Takes 8 bytes a pair: 20,000 photos make 1.6 GB.
-
-    Args:
-        embeddings: (N, D) unit vectors.
-        people: (N,) whose they are, any values that can be compared.
-    """
-    return _pair_scores(embeddings, np.asarray(people), same=False)
-
-
-def genuine_scores(embeddings: Embeddings, people: ArrayLike) -> Scores:
-    """The cosines of all pairs of one person; otherwise as `impostor_scores`."""
-    return _pair_scores(embeddings, np.asarray(people), same=True)
-
-
-def _pair_scores(embeddings: Embeddings, people: NDArray[Any], *, same: bool) -> Scores:
-    parts = [np.empty(0, np.float32)]
-    for top in range(0, len(people), BLOCK):
-        rows = slice(top, top + BLOCK)
-        scores = embeddings[rows] @ embeddings[top:].T  # (block, N - top): each pair once
-        wanted = (people[rows, None] == people[None, top:]) == same
-        parts.append(scores[np.triu(wanted, k=1)])
-    return np.concatenate(parts)
 
 
 def identification(embeddings: Embeddings, people: ArrayLike, *, seed: int = 0) -> Identification:

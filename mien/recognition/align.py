@@ -115,19 +115,19 @@ def cut_out(image: Image, box: Sequence[float]) -> Image:
     return image[top:bottom, left:right]
 
 
-def largest(path: Path, detector: Detector, *, margin: int = 0) -> Image:
-    """The aligned largest face of a photo, with a margin in pixels.
+def read_face(path: Path, detector: Detector, *, margin: int = 0) -> Image:
+    """The aligned largest face of a photo in a file, with a margin in pixels.
 
     Raises:
         NoFace: the photo shows no face that can be aligned.
         BadInput: it cannot be read.
     """
     image = read(path)
-    faces = detector(image)
+    faces = quality.largest(detector(image))
     if not faces:
         raise NoFace(f"{path} shows no face")
     try:
-        return crop(image, quality.largest(faces)[0].points, margin=margin)
+        return crop(image, faces[0].points, margin=margin)
     except ValueError as error:
         raise NoFace(f"{path} shows nothing that can be aligned: {error}") from error
 

@@ -19,13 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mien.errors import BadInput
-from mien.types import Embeddings, Scores
 
-PER_DECADE = 4  # rates of the grid
+PER_DECADE = 4  # rates at which a distribution is measured
 LAST_RATE = 1e-5
 _TAIL = 100  # the tail's line starts where strangers are so many times as frequent as at its end
-TEMPLATES = (1, 2, 4, 8, 16)  # photos whose mean stands for a person
-GAIN_AT = 1e-2  # the false-match rate at which templates of several photos are compared with one
 _STEPS = 40  # of a bisection of [-1, 1]: to the last bit of a float32 and beyond
 
 # How much higher strangers score with the mean of several photos of a person than with one photo,
@@ -46,15 +43,6 @@ class Impostors:
     rates: tuple[float, ...]  # false-match rates in (0, 1), falling; two at least
     scores: tuple[float, ...]  # the threshold of each, rising
     gains: Mapping[int, float]  # photos in a template: factor on strangers' scores, 1 for one photo
-
-    @classmethod
-    def measured(cls, scores: Scores, gains: Mapping[int, float], least: int) -> Self:
-        """The distribution of scores that were seen, down to the rate of `least` of them."""
-        decades = -math.log10(max(LAST_RATE, least / len(scores)))
-        steps = math.floor(decades * PER_DECADE + 1e-9)
-        rates = [float(f"{10 ** (-k / PER_DECADE):.6g}") for k in range(1, steps + 1)]
-        thresholds = [threshold_at_fmr(scores, rate) for rate in rates]
-        return cls(tuple(rates), tuple(thresholds), dict(gains))
 
     @classmethod
     def from_calibration(cls, calibration: Mapping[str, Any]) -> Self | None:
@@ -171,41 +159,14 @@ class Impostors:
         return rate >= _TAIL * self.rates[-1] * (1 - 1e-9)
 
 
-def template_gains(embeddings: Embeddings, people: ArrayLike, least: int) -> dict[int, float]:
-    """How much higher strangers score with the mean of several photos of a person.
+def measurable_rates(pairs: int, least: int) -> list[float]:
+    """The false-match rates at which so many pairs tell a threshold, on `least` false matches each.
 
-    A mean is shorter than its parts; brought back to unit length it is nearer to everyone.  The
-    factor is that of the threshold at `GAIN_AT`, for each number of photos in `TEMPLATES` that
-    enough people have.
-
-    Args:
-        embeddings: (N, D) unit vectors.
-        people: (N,) whose they are, any values that can be compared.
-        least: false matches that a threshold must rest on.
+    They fall by a quarter of a decade, down to `LAST_RATE`.
     """
-    person = np.unique(np.asarray(people), return_inverse=True)[1]
-    thresholds = {}
-    for size in TEMPLATES:
-        own = [np.flatnonzero(person == one) for one in range(person.max() + 1)]
-        chunks = [
-            rows[start : start + size]
-            for rows in own
-            for start in range(0, len(rows) - size + 1, size)
-        ]
-        if not chunks:
-            break
-        sums = embeddings[np.array(chunks)].sum(axis=1)  # (T, D)
-        templates = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-        strange = person[None] != person[[chunk[0] for chunk in chunks]][:, None]  # (T, N)
-        scores = (templates @ embeddings.T)[strange]
-        if len(scores) * GAIN_AT < least:
-            break
-        thresholds[size] = threshold_at_fmr(scores, GAIN_AT)
-    return {
-        size: round(threshold / thresholds[1], 4)
-        for size, threshold in thresholds.items()
-        if thresholds[1] > 0
-    } or {1: 1.0}
+    decades = -math.log10(max(LAST_RATE, least / pairs)) if pairs else 0
+    steps = math.floor(decades * PER_DECADE + 1e-9)
+    return [float(f"{10 ** (-k / PER_DECADE):.6g}") for k in range(1, steps + 1)]
 
 
 def require_rate(rate: float) -> float:

@@ -29,7 +29,7 @@ from mien.evaluation import verification_set
 from mien.files import write_atomically
 from mien.images import decode, encode, read_bytes
 from mien.parallel import processors
-from mien.recognition.align import SIZE, largest
+from mien.recognition.align import SIZE, read_face
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.training.data import shards, sources
 from mien.training.data.recordio import Damaged, Entry
@@ -271,7 +271,9 @@ def _from_photos(
         name = f"{path.parent.name}/{path.name}"
         try:
             if detect:
-                yield Record(_encoded(largest(path, detect, margin=MARGIN)), label, name, SIDES[1])
+                yield Record(
+                    _encoded(read_face(path, detect, margin=MARGIN)), label, name, SIDES[1]
+                )
             else:
                 yield _kept(read_bytes(path), label, name, str(path), resize)
         except NoFace as error:
