@@ -9,6 +9,9 @@ import hmac
 import ipaddress
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -72,6 +75,66 @@ class RateLimiter:
         return allowed
 
 
+@dataclass(slots=True, eq=False)
+class Body:
+    """What has come of a request."""
+
+    size: int = 0
+    arrived: bool = False
+
+
+class Bodies:
+    """Those of all requests that arrive, wait or are in hand.
+
+    Whoever finds no room is not read from meanwhile; there is always some for the one that has
+    been arriving for longest, or none could ever end.
+
+    Args:
+        most: bytes, about.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held = most, 0
+        self._arriving: dict[Body, None] = {}
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[Body]:
+        """One more, until its request is answered."""
+        body = Body()
+        try:
+            yield body
+        finally:
+            self._arriving.pop(body, None)
+            self._held -= body.size
+            await self._notify()
+
+    async def room_for(self, body: Body) -> None:
+        """Wait until more of a body may come."""
+        self._arriving.setdefault(body)
+        if not self.has_room_for(body):
+            async with self._changed:
+                await self._changed.wait_for(lambda: self.has_room_for(body))
+
+    def has_room_for(self, body: Body) -> bool:
+        """Whether more of it may come."""
+        return self._held < self._most or next(iter(self._arriving)) is body
+
+    async def grow(self, body: Body, message: Message) -> None:
+        """Note what has come of it."""
+        size = len(message.get("body", b""))
+        body.size += size
+        self._held += size
+        if not message.get("more_body", False):
+            body.arrived = True
+            del self._arriving[body]
+            await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
 class Gate:
     """Lets a request through, or answers it itself.
 
@@ -96,7 +159,7 @@ class Gate:
         self._app, self._limits, self._json, self._hosts = app, limits, json, hosts
         self._token = token.encode() if token is not None else None
         self._rates = RateLimiter(limits.rate) if limits.rate else None
-        self._held = 0
+        self._bodies = Bodies(limits.held)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -115,16 +178,12 @@ class Gate:
         try:
             self._admit(scope, headers)
             most = self._most(headers)
-            length = self._length(headers, most)
         except Rejected as error:
             answer = JSONResponse({"error": error.detail}, error.status_code, error.headers)
             await answer(scope, receive, with_headers)
             return
-        self._held += length
-        try:
-            await self._app(scope, self._counted(receive, most), with_headers)
-        finally:
-            self._held -= length
+        async with self._bodies.one() as body:
+            await self._app(scope, self._counted(receive, body, most), with_headers)
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         path, host, origin = scope["path"], headers.get("host", ""), headers.get("origin")
@@ -152,38 +211,32 @@ class Gate:
     def _most(self, headers: Headers) -> int:
         """Bytes that a body may have."""
         form = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        return self._limits.bytes if form else self._json
-
-    def _length(self, headers: Headers, most: int) -> int:
-        """Bytes of a body that there is room for; the most it may have, where it does not say."""
+        most = self._limits.bytes if form else self._json
         told = headers.get("content-length", "0")
-        if not told.isdecimal() or int(told[:20]) > most:
+        if not told.isdecimal() or len(told) > 20 or int(told) > most:
             raise _too_large(most)
-        length = most if "transfer-encoding" in headers else int(told)
-        if self._held and self._held + length > self._limits.held:  # alone, any is let in
-            reason = "too many photos are on their way: try again in a moment"
-            raise Rejected(503, reason, **{"Retry-After": "1"})
-        return length
+        return most
 
-    def _counted(self, receive: Receive, most: int) -> Receive:
-        """The body, as long as it is small and comes in time."""
-        left, end = most, time.monotonic() + self._limits.seconds
-        reading = True
+    def _counted(self, receive: Receive, body: Body, most: int) -> Receive:
+        """The body, as long as it is small, comes in time, and finds room."""
+        seconds = self._limits.seconds
+        end = time.monotonic() + seconds
 
         async def counted() -> Message:
-            nonlocal left, reading
-            if not reading:  # what comes now is that the sender has gone, whenever that is
+            if body.arrived:  # what comes now is that the sender has gone, whenever that is
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+                async with asyncio.timeout(end - time.monotonic()):
+                    await self._bodies.room_for(body)
+                    message = await receive()
             except TimeoutError as error:
-                seconds = self._limits.seconds
-                raise Rejected(
-                    408, f"the request took over {seconds:g} seconds to arrive"
-                ) from error
-            left -= len(message.get("body", b""))
-            reading = message.get("more_body", False)
-            if left < 0:
+                if self._bodies.has_room_for(body):
+                    reason = f"the request took over {seconds:g} seconds to arrive"
+                    raise Rejected(408, reason) from error
+                reason = "too many photos are on their way: try again in a moment"
+                raise Rejected(503, reason, **{"Retry-After": "1"}) from error
+            await self._bodies.grow(body, message)
+            if body.size > most:
                 raise _too_large(most)
             return message
 

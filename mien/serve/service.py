@@ -42,7 +42,7 @@ class Limits:
     """What a request may take."""
 
     bytes: int = 25 << 20  # of its body
-    held: int = 128 << 20  # bytes of all bodies that arrive, wait or are in hand
+    held: int = 48 << 20  # bytes of all bodies that arrive, wait or are in hand
     pixels: int = 50_000_000  # of a photo
     faces: int = 64  # of a photo that are looked at, the largest
     seconds: float = 30  # for its body to arrive, and again for the answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -77,7 +78,7 @@ class Workers:
         Args:
             do: is given the process's model, then `args`; it is sent there, so it has to be a
                 module's or a class's.
-            args: are sent there too.
+            args: are sent there too; arrays can only be read there.
             until: the value of `time.monotonic` at which to give up.
 
         Raises:
@@ -132,7 +133,7 @@ class _Worker:
         except MienError as error:
             raise WorkerLost(f"no other worker can start: {error}") from error
         with suppress(BrokenPipeError):  # it has ended just now
-            self._pipe.send((do, args))
+            _send(self._pipe, do, args)
         if not self._pipe.poll(_left(until)):
             self.kill()
             self.start()
@@ -159,6 +160,22 @@ class _Worker:
         self._pipe.close()
 
 
+def _send(pipe: Connection, do: Callable[..., object], args: Sequence[object]) -> None:
+    """Send a call; photos go as they are, as there is no room for copies of them."""
+    photos: list[pickle.PickleBuffer] = []
+    wrapped = [pickle.PickleBuffer(one) if isinstance(one, bytes) else one for one in args]
+    call = pickle.dumps((do, wrapped), 5, buffer_callback=photos.append)
+    pipe.send((call, len(photos)))
+    for photo in photos:
+        pipe.send_bytes(photo.raw())
+
+
+def _receive(pipe: Connection) -> tuple[Callable[..., object], Sequence[object]]:
+    call, photos = pipe.recv()
+    do, args = pickle.loads(call, buffers=[pipe.recv_bytes() for _ in range(photos)])
+    return do, args
+
+
 def _left(until: float) -> float | None:
     """Seconds until then; None: forever."""
     return None if until == math.inf else max(0.0, until - time.monotonic())
@@ -178,7 +195,7 @@ def _work(pipe: Connection, make: Callable[[], Model]) -> None:
             return
         pipe.send((True, None))
         while True:
-            do, args = pipe.recv()
+            do, args = _receive(pipe)
             try:
                 answer = True, do(model, *args)
             except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import hashlib
 import io
@@ -50,7 +51,7 @@ from mien.recognition.detect.mtcnn import MTCNN  # noqa: E402
 from mien.recognition.model import Model, load  # noqa: E402
 from mien.serve.app import make_app  # noqa: E402
 from mien.serve.metrics import Metrics  # noqa: E402
-from mien.serve.middleware import RateLimiter, network_of  # noqa: E402
+from mien.serve.middleware import Bodies, Gate, RateLimiter, Rejected, network_of  # noqa: E402
 from mien.serve.schema import Vectors  # noqa: E402
 from mien.serve.server import (  # noqa: E402
     Connections,
@@ -491,13 +492,13 @@ def test_who_does_not_end_the_headers_is_hung_up_on(tmp_path: Path, sent: bytes)
 def test_a_photo_that_takes_too_long_costs_its_sender_alone(tmp_path: Path) -> None:
     with (
         Workers(SlowInRed, 1) as pool,
-        serving(tmp_path, pool=pool, limits=Limits(seconds=2)) as service,
+        serving(tmp_path, pool=pool, limits=Limits(seconds=4)) as service,
     ):
         pool.wait()
         red = io.BytesIO()
         Pillow.new("RGB", (32, 32), "red").save(red, "PNG")
         answer = service.identify(red.getvalue())
-        assert "longer than 2 seconds" in problem(answer, 503)
+        assert "longer than 4 seconds" in problem(answer, 503)
         assert answer.headers["retry-after"] == "1"
         deadline = time.monotonic() + 20  # for another process to start
         while (answer := service.identify(png(ANNA))).status_code == 503:
@@ -525,24 +526,63 @@ def test_ready_says_whether_a_photo_would_wait(tmp_path: Path) -> None:
         assert service.client.get("/ready").status_code == 200
 
 
-def test_bodies_that_find_no_room_are_told_to_come_again(tmp_path: Path) -> None:
-    with ExitStack() as open_:
-        service = open_.enter_context(serving(tmp_path, limits=Limits(held=3000)))
-        head = (
-            b"POST /identify HTTP/1.1\r\nHost: a\r\nContent-Length: 2900\r\n"
-            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
-        )
-        first = socket.create_connection(("127.0.0.1", service.port), timeout=10)
-        with closing(first):
-            first.sendall(head)
-            deadline = time.monotonic() + 10
-            while (answer := service.identify(png(ANNA))).status_code == 200:
-                assert time.monotonic() < deadline
-            problem(answer, 503)
-            assert answer.headers["retry-after"] == "1"
-        while (answer := service.identify(png(ANNA))).status_code == 503:
-            assert time.monotonic() < deadline
-        problem(service.identify(bytes(5000)), 422)  # alone, it is looked at
+def test_bodies_that_find_no_room_wait_for_it(tmp_path: Path) -> None:
+    photo = png(ANNA) + bytes(20_000)
+    with serving(tmp_path, limits=Limits(held=30_000)) as service, ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(service.identify, [photo] * 8))
+        assert {answer.status_code for answer in answers} == {200}
+        assert service.identify(photo * 2).status_code == 200  # alone, it is looked at
+
+
+def test_who_arrives_for_longest_always_finds_room() -> None:
+    part = {"body": bytes(1500), "more_body": True}
+
+    async def come() -> None:
+        bodies = Bodies(1000)
+        async with bodies.one() as first, bodies.one() as second:
+            await bodies.room_for(first)
+            await bodies.grow(first, part)
+            assert bodies.has_room_for(first)
+            waiting = asyncio.create_task(bodies.room_for(second))
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            await bodies.grow(first, {"body": b""})  # its end: the other has been so for longest
+            await asyncio.wait_for(waiting, 5)
+            await bodies.grow(second, part)
+        async with bodies.one() as third, bodies.one() as fourth:
+            await bodies.room_for(third)
+            assert bodies.has_room_for(fourth)
+
+    asyncio.run(come())
+
+
+def test_who_finds_no_room_in_time_is_told_to_come_again() -> None:
+    statuses: list[int] = []
+    headers = [(b"host", b"a"), (b"content-type", b"multipart/form-data")]
+    scope: dict[str, Any] = {"type": "http", "path": "/identify", "headers": headers}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            while (await receive())["more_body"]:
+                pass
+        except Rejected as error:
+            statuses.append(error.status_code)
+            await asyncio.sleep(0.5)  # what it holds stays in hand
+
+    async def send(_: Any) -> None:
+        pass
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": bytes(1000), "more_body": True}
+
+    async def come() -> None:
+        limits = Limits(held=1500, seconds=0.3)
+        gate = Gate(app, limits=limits, json=0, token=None, hosts=None)
+        await asyncio.gather(*(gate(dict(scope), receive, send) for _ in range(3)))
+
+    asyncio.run(come())
+    assert sorted(statuses) == [408, 503, 503]
 
 
 def test_only_so_many_faces_are_looked_at(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
 from mien.serve.problems import Conflict
-from mien.serve.routes import Name, Sha256, TheService
+from mien.serve.routes import Name, Sha256, TheService, content
 from mien.serve.service import Service
 
 NOWHERE = "/nonexistent"  # a face's folder where none is kept; enroll --rebuild asks for it
@@ -55,7 +55,7 @@ async def enroll(
     """Teach the facebank one face of a photo; when this is answered, it is on the disk."""
     if (x is None) != (y is None):
         raise BadInput("a point takes both x and y: send both, or neither")
-    data = await photo.read()
+    data = await content(photo)
     at = (x, y) if x is not None and y is not None else None
     async with service.turn() as turn:
         person = (await turn.known()).spelling(person_name(name))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, UploadFile
 from mien.errors import BadInput
 from mien.facebank.rows import as_embeddings
 from mien.serve import jobs, schema
-from mien.serve.routes import TheService
+from mien.serve.routes import TheService, content
 
 router = APIRouter()
 
@@ -15,7 +15,7 @@ router = APIRouter()
 @router.post("/identify")
 async def identify(photo: UploadFile, service: TheService) -> schema.Identified:
     """Who is in a photo."""
-    data = await photo.read()
+    data = await content(photo)
     async with service.turn() as turn:
         looked = await turn.look(data)
         matches, known = await turn.search(looked.vectors)
@@ -49,7 +49,7 @@ async def match(made: schema.Vectors, service: TheService) -> schema.Matched:
 @router.post("/compare")
 async def compare(first: UploadFile, second: UploadFile, service: TheService) -> schema.Compared:
     """Whether the largest faces of two photos are of one person."""
-    photos = await first.read(), await second.read()
+    photos = await content(first), await content(second)
     async with service.turn() as turn:
         done = await turn.work(jobs.compare, *photos, service.limits.pixels, service.policy)
     return schema.Compared(

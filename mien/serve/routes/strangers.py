@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, UploadFile
 
 from mien.serve import schema
-from mien.serve.routes import TheService
+from mien.serve.routes import TheService, content
 from mien.verbs.cluster import default_threshold
 
 router = APIRouter()
@@ -17,7 +17,7 @@ router = APIRouter()
 @router.post("/strangers")
 async def strangers(photos: list[UploadFile], service: TheService) -> schema.Strangers:
     """The faces of nobody in the facebank, grouped by person."""
-    uploads = [await photo.read() for photo in photos]
+    uploads = [await content(photo) for photo in photos]
     threshold = default_threshold(service.policy)
     async with service.turn() as turn:
         looked = await turn.look_at_all(uploads)
