@@ -28,6 +28,8 @@ from mien.training import TrainConfig, distributed, train
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import conv_bn
 from mien.training.data.shards import NO_LABEL, Record, Shards, finish, write_shard
+from mien.training.losses import LOSSES, make
+from mien.training.losses.margin import MarginHead
 from mien.training.run import Run
 
 
@@ -98,8 +100,18 @@ def config(**settings: Any) -> TrainConfig:
 
 
 def main() -> None:
+    if sys.argv[1] == "heads":
+        started(2, [partial(save_heads, rank, Path(sys.argv[2])) for rank in range(2)])
     world, out, settings = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     dies_at, overflows_at = settings.pop("dies_at", None), settings.pop("overflows_at", None)
+    whole = config(**settings)
+    started(
+        world, [partial(learn, rank, out, whole, dies_at, overflows_at) for rank in range(world)]
+    )
+
+
+def started(world: int, ranks: list[partial[None]]) -> None:
+    """Runs the ranks of a world, and exits as they do."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -108,13 +120,44 @@ def main() -> None:
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world),
     }
-    ranks = [
-        children.start(partial(learn, rank, out, config(**settings), dies_at, overflows_at))
-        for rank in range(world)
-    ]
-    for process in ranks:
+    processes = [children.start(rank) for rank in ranks]
+    for process in processes:
         process.join()
-    sys.exit(any(process.exitcode for process in ranks))
+    sys.exit(any(process.exitcode for process in processes))
+
+
+def heads() -> dict[str, dict[str, Tensor]]:
+    """What every loss makes of a rank's share of embeddings: value, gradients and state."""
+    share = 12 // distributed.world_size()
+    mine = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
+    found = {}
+    for name in LOSSES:
+        head = MarginHead(8, 6, make(name))
+        random = torch.Generator().manual_seed(1)
+        embeddings = (5 * torch.randn(12, 8, generator=random))[mine].requires_grad_()
+        labels = torch.tensor([0, 1, 2, 3, 4, 5, 5, -1, 3, 2, 0, 1])[mine]
+        loss = head(embeddings, labels)
+        loss.backward()
+        assert embeddings.grad is not None and head.weight.grad is not None
+        found[name] = {
+            "loss": loss.detach(),
+            "embeddings": embeddings.grad / distributed.world_size(),  # as data parallel has it
+            "weight": head.weight.grad,
+        }
+        found[name] |= {f"state {key}": value.clone() for key, value in head.named_buffers()}
+        found[name] |= {
+            f"shared {k}": value.grad
+            for k, value in enumerate(head.shared())
+            if value.grad is not None
+        }
+    return found
+
+
+def save_heads(rank: int, out: Path) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    torch.set_num_threads(1)
+    with distributed.process_group(torch.device("cpu")):
+        torch.save(heads(), out / f"{rank}.pt")
 
 
 def learn(

@@ -119,7 +119,8 @@ class TrainConfig:
     loss: str = _set(
         "liarcface",
         LOSS,
-        "liarcface, arcface, cosface, softmax or adaface; none to learn from a teacher alone.",
+        "liarcface, arcface, cosface, softmax, adaface, curricularface, magface, uniface or one of "
+        "an entry point of mien.losses; none to learn from a teacher alone.",
         metavar="NAME",
     )
     margin: float | None = _set(

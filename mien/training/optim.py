@@ -44,8 +44,10 @@ def network_optimizer(config: TrainConfig, network: nn.Module, step: int) -> tor
 
 
 def head_optimizer(config: TrainConfig, head: MarginHead) -> torch.optim.Optimizer:
-    """That of the class weights."""
-    return _optimizer(config, [([head.weight], config.head_weight_decay)], adamw=False)
+    """That of the class weights, and of what else the loss learns, which has no weight decay."""
+    groups = [([head.weight], config.head_weight_decay)]
+    groups += [(head.shared(), 0.0)] if head.shared() else []
+    return _optimizer(config, groups, adamw=False)
 
 
 def _optimizer(

@@ -147,6 +147,8 @@ class Run:
             with torch.no_grad():
                 self.head.weight.copy_(stored.pop("weight"))
             load_flat_state(self.head_optimizer, stored)
+            if self.head.stateful:
+                self.head.stateful.load_state_dict(_part(before.state, "loss."))
 
     def batches(self) -> Iterator[Batch]:
         """The parts of this step and of those that follow."""
@@ -241,7 +243,8 @@ class Run:
 
     def _clip(self, longest: float) -> None:
         """Clips the norm of the gradient, of the network and of all ranks' classes together."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        shared = [*self.network.parameters(), *(self.head.shared() if self.head else [])]
+        gradients = [p.grad for p in shared if p.grad is not None]
         square = sum(
             (gradient.square().sum() for gradient in gradients),
             torch.zeros((), device=self.device),
@@ -301,6 +304,9 @@ class Run:
         state = flat_state(self.network_optimizer, "network_optimizer.")
         for name, figure in self.scaler.state_dict().items():  # of fp16's gradients
             state[f"scaler.{name}"] = torch.tensor(figure)
+        if self.head and self.head.stateful:
+            loss = self.head.stateful.state_dict()
+            state |= {f"loss.{name}": value for name, value in loss.items()}
         if self.ema:  # is what others are to use; the weights themselves go on learning
             state |= {f"network.{name}": value for name, value in weights.items()}
             weights = self.ema.weights
@@ -341,9 +347,6 @@ def _network(
     config: TrainConfig, pictures: Shards, *, fresh: bool
 ) -> tuple[nn.Module, tuple[int, int] | None]:
     """The network, and how many of the tensors it has were taken from the initial weights."""
-    if config.backbone not in BACKBONES:
-        known = ", ".join(BACKBONES)
-        raise BadInput(f"there is no network {config.backbone!r}; use one of: {known}")
     network = BACKBONES[config.backbone](dim=config.dim)
     if config.weights is None or not fresh:
         return network, None

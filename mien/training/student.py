@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from mien.training import distributed
 from mien.training.config import TrainConfig
 from mien.training.data.augment import middle
 from mien.training.data.shards import Shards
-from mien.training.losses import LOSSES
+from mien.training.losses import LOSSES, make
 from mien.training.losses.distil import (
     channel_variance,
     cosine_distance,
@@ -146,8 +145,6 @@ def margin_head(config: TrainConfig, classes: int) -> MarginHead:
     Raises:
         BadInput: there is no such loss, it takes no margin, or there are too few people.
     """
-    if config.loss not in LOSSES:
-        raise BadInput(f"there is no loss {config.loss!r}; use one of: {', '.join(LOSSES)}")
     if config.margin and not _defaults(config)["margin"]:
         raise BadInput(f"{config.loss} has no margin: leave out --margin, or give another --loss")
     if classes < 2:
@@ -159,12 +156,12 @@ def margin_head(config: TrainConfig, classes: int) -> MarginHead:
         return MarginHead(
             config.dim,
             classes,
-            partial(LOSSES[config.loss], **config.loss_settings()),
+            make(config.loss, **config.loss_settings()),
             negative_sample_rate=config.negative_sample_rate,
             label_smoothing=config.label_smoothing,
             seed=config.seed,
         )
-    except ValueError as error:  # fewer classes than processes
+    except ValueError as error:  # fewer classes than processes, or smoothing that it has not
         raise BadInput(str(error)) from error
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import doctest
 import math
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
-from mien.training.losses import LOSSES  # noqa: E402
-from mien.training.losses.adaface import adaface  # noqa: E402
+import toy  # noqa: E402
+
+from mien.errors import BadInput  # noqa: E402
+from mien.training.backbones import BACKBONES  # noqa: E402
+from mien.training.losses import LOSSES, make  # noqa: E402
+from mien.training.losses.adaface import AdaFace  # noqa: E402
 from mien.training.losses.arcface import arcface  # noqa: E402
 from mien.training.losses.cosface import cosface  # noqa: E402
 from mien.training.losses.liarcface import liarcface  # noqa: E402
@@ -27,10 +34,15 @@ LABELS = [0, 3, 1, 1, 4, 2]
 Loss = Callable[..., Any]
 
 
-def called(name: str) -> Loss:
-    """A loss of the table that needs cosines and labels only."""
-    loss = LOSSES[name]
-    return partial(loss, norms=torch.tensor(NORMS)) if name == "adaface" else loss
+def made(name: str, **settings: Any) -> Loss:
+    """A loss of the table; AdaFace looks at the batch alone, as a slow loop can."""
+    return make(name, **settings | ({"momentum": 1.0} if name == "adaface" else {}))
+
+
+def called(name: str, **settings: Any) -> Loss:
+    """A loss that needs cosines and labels only."""
+    loss = made(name, **settings)
+    return partial(loss, norms=torch.tensor(NORMS)) if name in ("adaface", "magface") else loss
 
 
 def cosines() -> Any:
@@ -76,16 +88,26 @@ def slow_adaface(c: float, target: bool, norm: float) -> float:
     return 64 * (math.cos(theta) - (0.4 * quality + 0.4))
 
 
-SLOW = {
+def slow_magface(c: float, target: bool, norm: float) -> float:
+    if not target:
+        return 64 * c
+    margin = 0.45 + 0.35 * (min(max(norm, 10), 110) - 10) / 100
+    wider = math.acos(c) + margin
+    return 64 * (math.cos(wider) if wider < math.pi else c - margin * math.sin(margin))
+
+
+SLOW = {  # of those whose logits for softmax follow from one cosine and one length each
     "softmax": slow_softmax,
     "cosface": slow_cosface,
     "arcface": slow_arcface,
     "liarcface": slow_liarcface,
     "adaface": slow_adaface,
+    "magface": slow_magface,
 }
+ONE_MARGIN = [name for name in SLOW if name != "magface"]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", SLOW)
 def test_logits_are_those_of_a_slow_loop(name: str) -> None:
     cosine = cosines()
     expected = [
@@ -96,27 +118,27 @@ def test_logits_are_those_of_a_slow_loop(name: str) -> None:
     torch.testing.assert_close(logits, torch.tensor(expected), rtol=1e-5, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ONE_MARGIN)
 def test_the_margin_changes_one_logit_a_row_and_makes_it_smaller(name: str) -> None:
     cosine, labels = cosines(), torch.tensor(LABELS)
     if name == "softmax":
         with pytest.raises(ValueError, match=r"no margin, got 0\.5"):
             softmax(cosine, labels, margin=0.5)
         return
-    with_margin, without = called(name)(cosine, labels), called(name)(cosine, labels, margin=0)
+    with_margin, without = called(name)(cosine, labels), called(name, margin=0)(cosine, labels)
     assert changed(with_margin, without) == list(enumerate(LABELS))
     assert (with_margin <= without).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ONE_MARGIN)
 def test_without_a_margin_it_is_the_scaled_cosine_or_the_scaled_angle(name: str) -> None:
     cosine = cosines()
-    logits = called(name)(cosine, torch.tensor(LABELS), margin=0, scale=10)
+    logits = called(name, margin=0, scale=10)(cosine, torch.tensor(LABELS))
     limit = 1 - 2 * cosine.acos() / math.pi if name == "liarcface" else cosine
     torch.testing.assert_close(logits, 10 * limit, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", SLOW)
 @pytest.mark.parametrize("target", [-1.0, 1.0])
 @pytest.mark.parametrize("other", [-1.0, 1.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -142,7 +164,7 @@ def test_a_target_opposite_to_its_class_is_still_pulled(name: str) -> None:
     assert cosine.grad[0, 0] < -1
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", SLOW)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_goes_in_and_float32_comes_out(name: str, dtype: Any) -> None:
     cosine, labels = cosines().to(dtype), torch.tensor(LABELS)
@@ -153,7 +175,7 @@ def test_half_precision_goes_in_and_float32_comes_out(name: str, dtype: Any) -> 
     assert torch.equal(logits, expected)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", SLOW)
 @pytest.mark.parametrize(
     ("shape", "labels", "message"),
     [
@@ -170,9 +192,9 @@ def test_what_does_not_fit_is_named(
     name: str, shape: tuple[int, ...], labels: list[Any], message: str
 ) -> None:
     targets = torch.tensor(labels)
-    loss = LOSSES[name]
-    if name == "adaface":
-        loss = partial(adaface, norms=torch.ones(targets.shape))
+    loss = made(name)
+    if name in ("adaface", "magface"):
+        loss = partial(loss, norms=torch.ones(targets.shape))
     with pytest.raises(ValueError, match=message):
         loss(torch.zeros(shape), targets)
 
@@ -236,7 +258,7 @@ def test_the_first_loss_is_what_right_angles_give(
 def test_adaface_is_arcface_for_the_worst_photo_and_cosface_for_the_average_one() -> None:
     cosine, labels = torch.full((3, 2), 0.4), torch.tensor([0, 1, 0])
     norms = torch.tensor([1.0, 21.0, 41.0])
-    logits = adaface(cosine, labels, norms=norms, concentration=10)
+    logits = AdaFace(momentum=1, concentration=10)(cosine, labels, norms=norms)
     settings: Any = {"margin": 0.4, "scale": 64}
     torch.testing.assert_close(logits[0], arcface(cosine, labels, **settings)[0])
     torch.testing.assert_close(logits[1], cosface(cosine, labels, **settings)[1])
@@ -245,11 +267,12 @@ def test_adaface_is_arcface_for_the_worst_photo_and_cosface_for_the_average_one(
 
 def test_adaface_reads_the_norms_without_teaching_them() -> None:
     norms = torch.tensor([3.0], requires_grad=True)
-    logits = adaface(torch.tensor([[0.5, 0.1]]), torch.tensor([0]), norms=norms)
+    loss = AdaFace(momentum=1)
+    logits = loss(torch.tensor([[0.5, 0.1]]), torch.tensor([0]), norms=norms)
     assert logits[0, 0].item() == pytest.approx(64 * (0.5 - 0.4), abs=1e-4)  # alone: average
     assert not logits.requires_grad
     with pytest.raises(ValueError, match=r"norms must be \(1,\), not \(2,\)"):
-        adaface(torch.zeros(1, 2), torch.tensor([0]), norms=torch.ones(2))
+        loss(torch.zeros(1, 2), torch.tensor([0]), norms=torch.ones(2))
 
 
 def test_the_example_of_liarcface_is_true() -> None:
@@ -263,10 +286,10 @@ def cosines_of(head: MarginHead, embeddings: Any) -> Any:
     return normalize(embeddings) @ normalize(head.weight).T
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", SLOW)
 def test_the_head_is_the_cross_entropy_of_a_slow_loop(name: str) -> None:
     torch.manual_seed(3)
-    head = MarginHead(7, 5, LOSSES[name])
+    head = MarginHead(7, 5, made(name))
     embeddings = torch.randn(6, 7)
     embeddings *= torch.tensor(NORMS)[:, None] / embeddings.norm(dim=1, keepdim=True)
     total = 0.0
@@ -277,6 +300,8 @@ def test_the_head_is_the_cross_entropy_of_a_slow_loop(name: str) -> None:
             cosine = dot / math.sqrt(sum(a * a for a in x) * sum(b * b for b in w))
             logits.append(SLOW[name](cosine, column == LABELS[row], NORMS[row]))
         total += math.log(sum(map(math.exp, logits))) - logits[LABELS[row]]
+        if name == "magface":
+            total += 35 * (1 / NORMS[row] + NORMS[row] / 110**2)
     loss = head(embeddings, torch.tensor(LABELS)).item()
     assert loss == pytest.approx(total / 6, rel=1e-4)
 
@@ -284,7 +309,7 @@ def test_the_head_is_the_cross_entropy_of_a_slow_loop(name: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_head_is_float32_under_autocast(name: str) -> None:
     torch.manual_seed(3)
-    head = MarginHead(64, 5, LOSSES[name])
+    head = MarginHead(64, 5, made(name)).eval()  # so that no running average moves on
     embeddings, labels = torch.randn(6, 64), torch.tensor(LABELS)
     expected = head(embeddings, labels)
     with torch.autocast("cpu", torch.bfloat16):
@@ -296,7 +321,7 @@ def test_the_head_is_float32_under_autocast(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_head_teaches_from_the_very_ends(name: str) -> None:
-    head = MarginHead(3, 2, LOSSES[name])
+    head = MarginHead(3, 2, made(name))
     embeddings = torch.stack([head.weight[0] * 4, head.weight[1] * -5, torch.zeros(3)]).detach()
     embeddings.requires_grad_()
     head(embeddings, torch.tensor([0, 1, 0])).backward()
@@ -309,10 +334,10 @@ def test_the_head_teaches_from_the_very_ends(name: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_head_learns(name: str) -> None:
     torch.manual_seed(0)
-    head = MarginHead(8, 6, LOSSES[name])
+    head = MarginHead(8, 6, made(name))
     embeddings = torch.nn.Parameter(torch.randn(6, 8))
     labels = torch.arange(6)
-    optimizer = torch.optim.SGD([embeddings, head.weight], lr=0.1)
+    optimizer = torch.optim.SGD([embeddings, *head.parameters()], lr=0.1)
     for _ in range(200):
         optimizer.zero_grad()
         head(embeddings, labels).backward()
@@ -328,7 +353,6 @@ def test_the_head_takes_a_loss_with_its_own_margin() -> None:
     logits = liarcface(cosine, labels, margin=0.3, scale=16)
     expected = torch.nn.functional.cross_entropy(logits, labels)
     assert head(head.weight * 3, labels).item() == pytest.approx(expected.item(), rel=1e-3)
-    assert MarginHead(8, 2, partial(adaface, margin=0.2)).takes_norms
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 7), (4, 8, 1)])
@@ -345,12 +369,15 @@ def test_the_head_refuses_a_label_that_is_no_class() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_faces_that_are_nobodys_teach_nothing(name: str, smoothing: float) -> None:
-    head = MarginHead(7, 5, LOSSES[name], label_smoothing=smoothing)
+    if name == "uniface" and smoothing:
+        with pytest.raises(ValueError, match="takes no label_smoothing"):
+            MarginHead(7, 5, made(name), label_smoothing=smoothing)
+        return
+    head = MarginHead(7, 5, made(name), label_smoothing=smoothing).eval()
     embeddings = torch.randn(6, 7, generator=torch.Generator().manual_seed(3))
-    embeddings[4:] = embeddings[:2]  # adaface looks at the norms of all
     labels = torch.tensor([0, 3, 0, 3, -1, -1])
     alone = head(embeddings[:4], labels[:4])
-    assert name == "adaface" or head(embeddings, labels).item() == pytest.approx(alone.item())
+    assert head(embeddings, labels).item() == pytest.approx(alone.item())
     assert head(embeddings, torch.full((6,), -1)).item() == 0
 
 
@@ -385,8 +412,121 @@ def test_some_negatives_are_chosen_anew_in_every_step_and_the_truth_is_among_the
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"negatives": 0}, "negatives"), ({"label_smoothing": 1}, "label_smoothing")],
+    [
+        ({"negative_sample_rate": 0}, "negative_sample_rate"),
+        ({"label_smoothing": 1}, "label_smoothing"),
+    ],
 )
 def test_shares_out_of_range(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MarginHead(8, 3, liarcface, **settings)
+
+
+# Losses with state.
+
+
+def test_adaface_keeps_running_averages_of_the_lengths() -> None:
+    loss = AdaFace()
+    mean, deviation = 20.0, 100.0
+    for lengths in ([30.0, 10.0], [20.0, 40.0], [0.0, 500.0]):
+        cosine, labels = torch.tensor([[0.4, 0.1], [0.2, 0.3]]), torch.tensor([0, 1])
+        logits = loss(cosine, labels, norms=torch.tensor(lengths))
+        kept = [min(max(length, 1e-3), 100) for length in lengths]
+        middle = sum(kept) / 2
+        mean = 0.99 * mean + 0.01 * middle
+        deviation = 0.99 * deviation + 0.01 * math.sqrt(sum((k - middle) ** 2 for k in kept) / 2)
+        for row, length in enumerate(kept):
+            quality = min(max((length - mean) / (deviation + 1e-3) * 0.333, -1), 1)
+            theta = math.acos(cosine[row, row].item()) - 0.4 * quality
+            expected = 64 * (math.cos(theta) - 0.4 - 0.4 * quality)
+            assert logits[row, row].item() == pytest.approx(expected, abs=2e-4)
+    before = loss.mean.item()
+    loss.eval()(cosine, labels, norms=torch.tensor([1.0, 2.0]))
+    assert loss.mean.item() == before
+
+
+def test_curricularface_is_that_of_a_slow_loop() -> None:
+    loss, t = make("curricularface"), 0.0
+    cosine, labels = cosines(), torch.tensor(LABELS)
+    targets = cosine.gather(1, labels[:, None])[:, 0]
+    known = torch.tensor([True] * 5 + [False])
+    for _ in range(3):
+        logits = loss(cosine, labels, targets=targets, known=known)
+        t = 0.99 * t + 0.01 * sum(targets.tolist()[:5]) / 5
+        for row, numbers in enumerate(cosine.tolist()):
+            own = numbers[LABELS[row]]
+            bar = math.cos(math.acos(own) + 0.5)
+            for column, c in enumerate(numbers):
+                if column == LABELS[row]:
+                    beyond = math.acos(own) + 0.5 > math.pi
+                    expected = own - 0.5 * math.sin(0.5) if beyond else bar
+                else:
+                    expected = c * (t + c) if c > bar else c
+                assert logits[row, column].item() == pytest.approx(64 * expected, abs=5e-3)
+
+
+def test_uniface_is_a_binary_cross_entropy_of_every_class() -> None:
+    torch.manual_seed(3)
+    head = MarginHead(7, 5, make("uniface"), negative_sample_rate=1.0)
+    (bias,) = head.shared()
+    assert bias.item() == pytest.approx(math.log(50))
+    embeddings = torch.randn(6, 7)
+    total = 0.0
+    for row, numbers in enumerate(cosines_of(head, embeddings).tolist()):
+        for column, c in enumerate(numbers):
+            own = column == LABELS[row]
+            z = 64 * (c - 0.4 * own) - math.log(50)
+            total += math.log1p(math.exp(-z if own else z))
+    loss = head(embeddings, torch.tensor(LABELS))
+    assert loss.item() == pytest.approx(total / 6, rel=1e-4)
+    loss.backward()
+    assert bias.grad is not None and bias.grad != 0
+
+
+def test_magface_teaches_the_lengths() -> None:
+    head = MarginHead(8, 3, make("magface"))
+    embeddings = 2 * torch.randn(4, 8, generator=torch.Generator().manual_seed(1)) + 10
+    embeddings.requires_grad_()
+    head(embeddings, torch.tensor([0, 1, 2, 0])).backward()
+    assert embeddings.grad is not None
+    along = (embeddings.grad * embeddings).sum(1)  # a direction's alone would be across
+    assert (along.abs() > 1e-3).all()
+
+
+def test_every_loss_is_the_same_on_two_ranks(tmp_path: Path) -> None:
+    torch.save(toy.heads(), tmp_path / "alone.pt")
+    command = [sys.executable, toy.__file__, "heads", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    alone, *ranks = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", 0, 1))
+    for name in LOSSES:
+        one, (first, second) = alone[name], [rank[name] for rank in ranks]
+        for key, value in one.items():
+            if key in ("embeddings", "weight"):  # each rank has some of the rows
+                together = torch.cat([first[key], second[key]])
+            else:
+                together = first[key]
+                torch.testing.assert_close(second[key], together)
+            torch.testing.assert_close(together, value, rtol=1e-4, atol=1e-5, msg=f"{name} {key}")
+
+
+def test_a_loss_and_a_network_of_another_package_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "theirs-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(
+        "[mien.losses]\nhalfface = theirs:halfface\n[mien.networks]\nplain = theirs:Plain\n"
+    )
+    (tmp_path / "theirs.py").write_text(
+        "def halfface(cosine, labels, *, margin=0.0, scale=2.0):\n    return scale * cosine / 2\n"
+        "class Plain: pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert make("halfface", scale=4.0)(torch.ones(1, 1), torch.tensor([0])).item() == 2
+    assert BACKBONES["plain"].__name__ == "Plain"
+    assert "plain" in BACKBONES and "plane" not in BACKBONES
+    with pytest.raises(BadInput, match=r"no loss 'thirdface'; use one of: softmax, .*, halfface"):
+        make("thirdface")

@@ -1,4 +1,7 @@
-"""Networks from a crop to an embedding.  A new one is a file here and a line in the table."""
+"""Networks from a crop to an embedding.  A new one is a file here and a line in the table.
+
+A package that is installed beside mien adds its own by an entry point of the group `mien.networks`.
+"""
 
 from collections.abc import Callable
 
@@ -20,10 +23,11 @@ from mien.training.backbones.slim import (
     slim_seesaw_stage,
 )
 from mien.training.backbones.tiny import TinyFaceNet, seesaw_tiny
+from mien.training.plugins import Table
 
 Network = IR | MobileFaceNet | SeesawFaceNet | TinyFaceNet
 
-BACKBONES: dict[str, Callable[..., Network]] = {
+_KNOWN: dict[str, Callable[..., Network]] = {
     build.__name__: build
     for build in (
         mobileface,
@@ -46,3 +50,4 @@ BACKBONES: dict[str, Callable[..., Network]] = {
         ir_se_152,
     )
 }
+BACKBONES: Table[Callable[..., Network]] = Table("network", "mien.networks", _KNOWN)

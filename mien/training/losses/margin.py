@@ -1,4 +1,4 @@
-"""The last layer of training: a direction for each class, and what a margin loss makes of it."""
+"""The last layer of training: class weights, and what a margin loss makes of their cosines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.training import distributed
+from mien.training.losses.stateful import StatefulLoss
 
 ROWS = 4096  # classes whose first directions are drawn together
 
 
 class MarginHead(nn.Module):
-    """Embeddings and labels to cross-entropy, over cosines to one learned direction per class.
+    """Embeddings and labels to cross-entropy, over cosines to the weights of each class.
 
     Every rank keeps a part of the classes and sees the embeddings of all ranks, so that ten
     million people fit where one machine's memory ends; a step may look at only some of the classes
@@ -29,8 +30,8 @@ class MarginHead(nn.Module):
     Args:
         dim: of an embedding.
         classes: how many people there are.
-        loss: one of `LOSSES`, or any function like them; `partial(arcface, margin=0.4)` sets its
-            margin.  One that takes `norms` is given the lengths of the embeddings.
+        loss: what `mien.training.losses.make` gives, or any function or `StatefulLoss` like it.
+            What it takes beside cosines and labels is said there.
         negative_sample_rate: share of its classes that a rank samples in a step, in (0, 1]; those
             of the batch are always among them.
         label_smoothing: share of the truth that is spread over all classes, in [0, 1).
@@ -61,14 +62,26 @@ class MarginHead(nn.Module):
             raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
         self.classes, self.loss, self.seed = classes, loss, seed
         self.negative_sample_rate, self.label_smoothing = negative_sample_rate, label_smoothing
-        self.takes_norms = "norms" in inspect.signature(loss).parameters
+        takes = loss.forward if isinstance(loss, nn.Module) else loss
+        self.takes = {"norms", "targets", "known"} & inspect.signature(takes).parameters.keys()
         self.first, self.end = (
             classes * rank // distributed.world_size()
             for rank in (distributed.rank(), distributed.rank() + 1)
         )
         self.weight = nn.Parameter(_directions(self.first, self.end, classes, dim, seed))
+        self.stateful = loss if isinstance(loss, StatefulLoss) else None
+        if self.stateful:
+            if self.stateful.binary and label_smoothing:
+                raise ValueError("this loss takes no label_smoothing: it is no softmax")
+            self.stateful.begin(classes * negative_sample_rate)
         if distributed.world_size() > 1:  # the mean over ranks, as DistributedDataParallel has it
             self.weight.register_hook(_mean_over_ranks)  # type: ignore[no-untyped-call]
+            for shared in self.shared():
+                shared.register_hook(_mean_of_sum)  # type: ignore[no-untyped-call]
+
+    def shared(self) -> list[nn.Parameter]:
+        """The parameters that all ranks have alike: those of the loss."""
+        return list(self.stateful.parameters()) if self.stateful else []
 
     def forward(self, embeddings: Tensor, labels: Tensor, step: int = 0) -> Tensor:
         """Mean cross-entropy over the labelled embeddings of all ranks, a float32 scalar.
@@ -91,8 +104,14 @@ class MarginHead(nn.Module):
             directions = self.weight if looked_at is None else self.weight[looked_at]
             cosine = F.linear(F.normalize(embeddings), F.normalize(directions.float()))
             columns, here = self._columns(labels, looked_at)
-            logits = self._logits(cosine.clamp(-1, 1), columns, here, embeddings)
-            return self._cross_entropy(logits, columns, here, labels >= 0)
+            known, norms = labels >= 0, embeddings.norm(dim=1)
+            logits = self._logits(cosine.clamp(-1, 1), columns, here, known=known, norms=norms)
+            binary = self.stateful and self.stateful.binary
+            losses = (self._binary if binary else self._softmax)(logits, columns, here)
+            more = self.stateful.regulariser(norms) if self.stateful else None
+            if more is not None:
+                losses = losses + more
+            return (losses * known).sum() / known.sum().clamp(min=1)
 
     def _check(self, embeddings: Tensor, labels: Tensor) -> None:
         if embeddings.dim() != 2 or embeddings.shape[1] != self.weight.shape[1]:
@@ -126,19 +145,20 @@ class MarginHead(nn.Module):
             columns = torch.searchsorted(looked_at, columns).where(here, columns)
         return columns, here
 
-    def _logits(self, cosine: Tensor, columns: Tensor, here: Tensor, embeddings: Tensor) -> Tensor:
-        norms = {"norms": embeddings.norm(dim=1)} if self.takes_norms else {}
+    def _logits(self, cosine: Tensor, columns: Tensor, here: Tensor, **offered: Tensor) -> Tensor:
+        if "targets" in self.takes:
+            target = cosine.gather(1, columns[:, None])[:, 0] * here
+            offered["targets"] = distributed.all_reduce(target)
+        taken = {name: value for name, value in offered.items() if name in self.takes}
         if here.all():
-            return self.loss(cosine, columns, **norms)
+            return self.loss(cosine, columns, **taken)
         # A row whose class is elsewhere gets its margin in a column that is dropped again.
         wider = F.pad(cosine, (0, 1))
         elsewhere = torch.full_like(columns, cosine.shape[1])
-        return self.loss(wider, columns.where(here, elsewhere), **norms)[:, :-1]
+        return self.loss(wider, columns.where(here, elsewhere), **taken)[:, :-1]
 
-    def _cross_entropy(
-        self, logits: Tensor, columns: Tensor, here: Tensor, known: Tensor
-    ) -> Tensor:
-        """As torch's own, of which each rank holds some columns."""
+    def _softmax(self, logits: Tensor, columns: Tensor, here: Tensor) -> Tensor:
+        """Torch's own cross-entropy of each row, of which each rank holds some columns."""
         peak = distributed.all_reduce_max(logits.amax(1))
         target = logits.gather(1, columns[:, None])[:, 0] * here
         sums = torch.stack([(logits - peak[:, None]).exp().sum(1), target, logits.sum(1)])
@@ -148,12 +168,20 @@ class MarginHead(nn.Module):
             torch.tensor(float(logits.shape[1]), device=logits.device)
         )
         right = (1 - share) * sums[1] + share * sums[2] / columns_in_all
-        losses = (sums[0].log() + peak - right) * known
-        return losses.sum() / known.sum().clamp(min=1)
+        return sums[0].log() + peak - right
+
+    def _binary(self, logits: Tensor, columns: Tensor, here: Tensor) -> Tensor:
+        """The binary cross-entropies of each row, summed over the classes of all ranks."""
+        target = logits.gather(1, columns[:, None])[:, 0]
+        return distributed.all_reduce(F.softplus(logits).sum(1) - target * here)
 
 
 def _mean_over_ranks(gradient: Tensor) -> Tensor:
     return gradient / distributed.world_size()
+
+
+def _mean_of_sum(gradient: Tensor) -> Tensor:
+    return distributed.all_reduce(gradient) / distributed.world_size()
 
 
 def _directions(first: int, end: int, classes: int, dim: int, seed: int) -> Tensor:
