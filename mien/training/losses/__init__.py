@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -46,6 +46,6 @@ def make(name: str, **settings: float) -> Loss:
     Raises:
         BadInput: there is no such loss.
     """
-    loss: Any = LOSSES[name]
-    made: Loss = loss(**settings) if inspect.isclass(loss) else partial(loss, **settings)
-    return made
+    if inspect.isclass(LOSSES[name]):
+        return cast("Loss", LOSSES[name](**settings))
+    return partial(LOSSES[name], **settings)
