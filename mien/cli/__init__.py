@@ -22,20 +22,20 @@ from mien.cli import (
     cluster,
     console,
     embed,
-    health,
-    make,
+    export,
     measure,
-    networks,
+    models,
     people,
+    people_health,
+    people_upkeep,
     prepare,
     recognise,
     serve,
     speed,
     train,
-    upkeep,
 )
 from mien.cli.options import Group, bare_flags
-from mien.cli.render import shown
+from mien.cli.render import Answer, shown
 from mien.cli.run import WRONG_USAGE, run
 from mien.facebank.audit import COMMAND
 from mien.facebank.key import FILE_VARIABLE
@@ -103,11 +103,12 @@ def _mien(
 def _add(
     group: typer.Typer,
     name: str,
-    function: Callable[..., None],
+    function: Callable[..., Answer | None],
     example: str,
     panel: str | None = None,
 ) -> None:
-    group.command(name, cls=Command, epilog=f"Example: {example}", rich_help_panel=panel)(function)
+    epilog = f"Example: {example}"
+    group.command(name, cls=Command, epilog=epilog, rich_help_panel=panel)(shown(function))
 
 
 _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
@@ -125,15 +126,15 @@ _add(_people, "list", people.list_people, "mien people list --json")
 _add(_people, "photos", people.list_photos, "mien people photos 'Jane Doe'")
 _add(_people, "rename", people.rename, "mien people rename 'J. Doe' 'Jane Doe'")
 _add(_people, "delete", people.delete, "mien people delete 'Jane Doe' --photo blurred.jpg")
-_add(_people, "check", upkeep.check, "mien people check")
-_add(_people, "repair", upkeep.repair, "mien people repair")
-_add(_people, "export", upkeep.export, "mien people export people.jsonl")
-_add(_people, "import", upkeep.import_, "mien people import people.jsonl")
-_add(_people, "encrypt", upkeep.encrypt, "mien people encrypt --keyring")
-_add(_people, "decrypt", upkeep.decrypt, "mien people decrypt")
-_add(_people, "log", upkeep.log, "mien people log --keep 10000")
+_add(_people, "check", people_upkeep.check, "mien people check")
+_add(_people, "repair", people_upkeep.repair, "mien people repair")
+_add(_people, "export", people_upkeep.export, "mien people export people.jsonl")
+_add(_people, "import", people_upkeep.import_, "mien people import people.jsonl")
+_add(_people, "encrypt", people_upkeep.encrypt, "mien people encrypt --keyring")
+_add(_people, "decrypt", people_upkeep.decrypt, "mien people decrypt")
+_add(_people, "log", people_upkeep.log, "mien people log --keep 10000")
 _add(_people, "move", people.move, "mien people move people.db milvus://localhost:19530")
-_add(_people, "health", health.health, "mien people health --fpir 0.001")
+_add(_people, "health", people_health.health, "mien people health --fpir 0.001")
 _add(
     app,
     "evaluate",
@@ -142,11 +143,11 @@ _add(
     _MEASURE,
 )
 _add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
-_add(app, "speed", shown(speed.speed), "mien speed photos", _MEASURE)
-_add(app, "models", networks.models, "mien models --json", _MEASURE)
+_add(app, "speed", speed.speed, "mien speed photos", _MEASURE)
+_add(app, "models", models.models, "mien models --json", _MEASURE)
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
-_add(app, "export", make.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
+_add(app, "export", export.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(
     _people,
     name="people",

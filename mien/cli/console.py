@@ -124,6 +124,11 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def people(number: int) -> str:
+    """So many people."""
+    return counted(number, "person", "people")
+
+
 def millions(number: float, digits: int) -> str:
     """A large number, as 1.17 M or 2.3 G."""
     return f"{number / 1e6:.{digits}f} M" if number < 1e9 else f"{number / 1e9:.1f} G"

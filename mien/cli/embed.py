@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, Json, ModelName
+from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
+from mien.cli.render import Answer
 
 
 def embed(
@@ -30,8 +31,7 @@ def embed(
     ] = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Write the vectors of many photos to a Parquet file.
 
     Each photo gets one row, with its largest face or the reason why there is none. Stopped and
@@ -49,22 +49,20 @@ def embed(
         progress=console.progress,
     )
     rate = done.new / (time.perf_counter() - start)
-    if as_json:
-        console.document(
-            {
-                "out": str(out),
-                "photos": done.photos,
-                "new": done.new,
-                "faces": done.faces,
-                "errors": done.errors,
-                "photos_per_second": round(rate, 2),
-            }
-        )
-    else:
-        console.say(
+    return Answer(
+        {
+            "out": out,
+            "photos": done.photos,
+            "new": done.new,
+            "faces": done.faces,
+            "errors": done.errors,
+            "photos_per_second": round(rate, 2),
+        },
+        [
             f"{console.counted(done.photos, 'photo')} in {out}, {done.new} new "
-            f"at {rate:.1f} a second, {done.faces} with a vector"
-        )
-    if more := done.errors - console.note_skipped(done.first_errors):
-        console.note(f"and {more:,} more, which the column error of {out} names")
-    console.leave(done.errors)
+            f"at {rate:.1f} per second, {done.faces} with a vector"
+        ],
+        skipped=done.first_errors,
+        unnamed=done.errors - len(done.first_errors),
+        elsewhere=f"the column error of {out}",
+    )

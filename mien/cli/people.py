@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.options import FacebankPath, Group, Json
+from mien.cli.options import FacebankPath, Group
+from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
@@ -33,44 +34,33 @@ class ListByDefault(Group):
         return super().parse_args(ctx, args)
 
 
-def list_people(*, facebank: FacebankPath, as_json: Json = False) -> None:
+def list_people(*, facebank: FacebankPath) -> Answer:
     """List everyone in the facebank."""
     from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
-        people = bank.people()
-    if as_json:
-        everyone = [{"person": person.name, "photos": person.photos} for person in people]
-        console.document({"facebank": bank.path, "people": everyone})
-    else:
-        console.table([("PHOTOS", "PERSON"), *((str(p.photos), p.name) for p in people)])
+        people = [{"person": one.name, "photos": one.photos} for one in bank.people()]
+    return Answer(
+        {"facebank": bank.path, "people": people},
+        [Table({"PHOTOS": "{photos}", "PERSON": "{person}"}, people)],
+    )
 
 
-def list_photos(name: Name, *, facebank: FacebankPath, as_json: Json = False) -> None:
+def list_photos(name: Name, *, facebank: FacebankPath) -> Answer:
     """List someone's photos."""
     from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
         photos = bank.photos(name)
-    if as_json:
-        console.document(
-            {
-                "person": photos[0].person,
-                "photos": [
-                    {
-                        "sha256": photo.sha256,
-                        "path": str(photo.path),
-                        "confidence": round(photo.confidence, 6),
-                        "size": round(photo.size, 1),
-                        "added": photo.added,
-                    }
-                    for photo in photos
-                ],
-            }
-        )
-    else:
-        rows = [(p.sha256[:ID], p.added, f"{p.size:.0f}", str(p.path)) for p in photos]
-        console.table([("ID", "ADDED", "SIZE", "PHOTO"), *rows])
+    columns = {"ID": f"{{sha256:.{ID}}}", "ADDED": "{added}", "SIZE": "{size:.0f}"}
+    told = ("sha256", "path", "confidence", "size", "added")
+    return Answer(
+        {
+            "person": photos[0].person,
+            "photos": [{field: getattr(photo, field) for field in told} for photo in photos],
+        },
+        [Table(columns | {"PHOTO": "{path}"}, photos)],
+    )
 
 
 def rename(
@@ -81,8 +71,7 @@ def rename(
     merge: Annotated[
         bool, typer.Option("--merge", help="Make one person of both if NEW is there already.")
     ] = False,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Give someone another name."""
     from mien.facebank.rows import person_name
     from mien.facebank.stores import open_store
@@ -90,10 +79,10 @@ def rename(
     with open_store(facebank) as bank:
         bank.rename(old, new, merge=merge)
         photos = len(bank.photos(new))
-    if as_json:
-        console.document({"person": person_name(new), "photos": photos})
-    else:
-        console.say(f"{old} is called {new} now and has {console.counted(photos, 'photo')}")
+    return Answer(
+        {"person": person_name(new), "photos": photos},
+        [f"{old} is called {new} now and has {console.counted(photos, 'photo')}"],
+    )
 
 
 def delete(
@@ -105,8 +94,7 @@ def delete(
         typer.Option(metavar="FILE", help="Delete this photo alone: its path, or its ID."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Make the facebank forget someone, or one photo of them.
 
     The photo files themselves stay, and come back with the next mien enroll of their folder.
@@ -122,23 +110,22 @@ def delete(
         if not yes:
             _ask(f"Delete {what} from {bank.path}?")
         deleted = bank.delete_photos(one.sha256 for one in doomed)
-    if as_json:
-        left = len(photos) - deleted
-        console.document({"person": photos[0].person, "deleted": deleted, "photos": left})
-    else:
-        console.say(f"deleted {what}")
-    for folder in sorted({one.folder for one in doomed if one.path.is_file()}):
-        again = f"mien enroll {quote(folder)}"
-        console.note(f"photos are still in {folder}: {again} would add them again")
+    there = sorted({one.folder for one in doomed if one.path.is_file()})
+    return Answer(
+        {"person": photos[0].person, "deleted": deleted, "photos": len(photos) - deleted},
+        [f"deleted {what}"],
+        [
+            f"photos are still in {folder}: mien enroll {quote(folder)} would add them again"
+            for folder in there
+        ],
+    )
 
 
 def move(
     source: Annotated[str, typer.Argument(metavar="FROM", help="Where the facebank is.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="Where nobody is yet.")],
-    *,
-    as_json: Json = False,
-) -> None:
-    """Copy the facebank to another engine, and check that all has arrived.
+) -> Answer:
+    """Copy the facebank to another database, and check that all has arrived.
 
     An address is a file, milvus+file:FILE, milvus://HOST:PORT or postgresql://HOST/DATABASE.
     """
@@ -146,14 +133,12 @@ def move(
 
     with open_store(source) as bank:
         done = copy(bank, lambda model_id, dim: create_store(target, model_id=model_id, dim=dim))
-    if as_json:
-        console.document({"people": done.people, "photos": done.photos, "sha256": done.sha256})
-    else:
-        console.say(
-            f"{console.counted(done.people, 'person', 'people')} and "
-            f"{console.counted(done.photos, 'photo')} are in both now, SHA-256 {done.sha256}"
-        )
-        console.note("the old facebank is as it was: delete it when you no longer need it")
+    people, photos = console.people(done.people), console.counted(done.photos, "photo")
+    return Answer(
+        {"people": done.people, "photos": done.photos, "sha256": done.sha256},
+        [f"{people} and {photos} are in both now, SHA-256 {done.sha256}"],
+        ["the old facebank is as it was: delete it when you no longer need it"],
+    )
 
 
 def _named(text: str, photos: list[Photo]) -> Photo:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import Json
+from mien.cli.render import Answer, Table
 from mien.errors import BadInput, needs_extra
 
 _SHOWN = 20  # skipped pictures that are named on stderr; prepare.json names all
@@ -50,8 +50,7 @@ def prepare(
         Path | None,
         typer.Option(metavar="DIR", help="Only read a finished data set and check its hashes."),
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Make a data set to train on."""
     if check is None and (not paths or out is None):
         raise BadInput("there is nothing to do: give what to prepare and --out DIR, or --check DIR")
@@ -78,30 +77,31 @@ def prepare(
             verb.write_original_layout(prepared, out, console.progress)
     report = prepared.report
     skipped = [Skipped(Path(skip["path"]), skip["reason"]) for skip in report["skipped"]]
-    if as_json:
-        console.document({"out": str(check or out), **report})
-    else:
-        rows = [
-            (console.counted(len(prepared), "record"), f"of {report['people']:,} people"),
-            *((console.counted(s["pairs"], "pair"), s["name"]) for s in report["sets"]),
-            *((f"{r['count']:,} skipped", r["kind"]) for r in report["reasons"]),
-            ("sha256", prepared.digest),
-        ]
-        console.table([("DATA SET", str(check or out)), *rows])
+    rows = [
+        (console.counted(len(prepared), "record"), f"of {console.people(report['people'])}"),
+        *((console.counted(s["pairs"], "pair"), s["name"]) for s in report["sets"]),
+        *((f"{r['count']:,} skipped", r["kind"]) for r in report["reasons"]),
+        ("sha256", prepared.digest),
+    ]
+    content = {"out": check or out, **report}
+    text = [Table({"DATA SET": "{0}", str(check or out): "{1}"}, rows)]
     if check is not None:
-        return
-    console.note_skipped(skipped[:_SHOWN])
-    if len(skipped) > _SHOWN:
-        console.note(f"skipped {len(skipped) - _SHOWN:,} more: {out}/prepare.json names them")
+        return Answer(content, text)
+    notes = []
     if report["empty"]:
         names = ", ".join(report["empty"][:5])
-        console.note(
-            f"{console.counted(len(report['empty']), 'person', 'people')} without a "
-            f"picture keep their labels: {names}"
-        )
+        empty = console.people(len(report["empty"]))
+        notes.append(f"{empty} without a picture keep their labels: {names}")
     if report["single"]:
-        console.note(f"{console.counted(report['single'], 'person', 'people')} with one picture")
-    console.leave(len(skipped))
+        notes.append(f"{console.people(report['single'])} with one picture")
+    return Answer(
+        content,
+        text,
+        notes,
+        skipped[:_SHOWN],
+        unnamed=max(0, len(skipped) - _SHOWN),
+        elsewhere=f"{out}/prepare.json",
+    )
 
 
 def _listed(path: Path) -> frozenset[str]:

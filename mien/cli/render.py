@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -17,6 +17,12 @@ from mien.cli.options import Json
 
 if TYPE_CHECKING:
     from mien.types import Skipped
+
+_DIGITS = {  # after the point, of what is measured more exactly than it is known
+    **dict.fromkeys(("score", "confidence", "sharpness"), 6),
+    **dict.fromkeys(("start", "end", "time"), 3),  # seconds
+    **dict.fromkeys(("box", "points", "size"), 1),  # pixels
+}
 
 Column: TypeAlias = "str | Callable[[Any], str]"
 
@@ -44,38 +50,46 @@ Text: TypeAlias = "Sequence[str | Table]"  # lines, and tables
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command has to say.
+    """What a command has to say, and how it ends."""
 
-    `content` becomes the document of --json; `text` is what people read on stdout, and `notes` on
-    stderr; `skipped` ends the command with the exit code for that, else `code` does.
-    """
-
-    content: Any
-    text: Text
-    notes: Sequence[str] = ()
-    skipped: Sequence[Skipped] = ()
+    content: Any  # becomes the document of --json; see `plain`
+    text: Text  # what people read, on stdout
+    notes: Sequence[str] = ()  # the same on stderr, after it
+    skipped: Sequence[Skipped] = ()  # named on stderr; where there are any, the exit code says so
+    unnamed: int = 0  # skipped beside those
+    elsewhere: str = ""  # what names them
     code: int = 0
 
 
-def shown(function: Callable[..., Answer]) -> Callable[..., None]:
-    """The function of a command, with --json, that prints its answer and ends with its code."""
+def shown(function: Callable[..., Answer | None]) -> Callable[..., None]:
+    """The function of a command, with --json, that prints its answer and ends with its code.
+
+    A function that has to know whether --json was given has the parameter `as_json` itself.
+    """
     signature = inspect.signature(function, eval_str=True)
+    parameters = dict(signature.parameters)
+    knows = "as_json" in parameters
 
     @wraps(function)
-    def run(*, as_json: bool = False, **given: Any) -> None:
-        if code := show(function(**given), as_json=as_json):
+    def run(*positional: Any, as_json: bool = False, **given: Any) -> None:
+        answer = function(*positional, **given, **({"as_json": as_json} if knows else {}))
+        if answer and (code := show(answer, as_json=as_json)):
             raise typer.Exit(code)
 
-    option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False)
-    parameters = [*signature.parameters.values(), option.replace(annotation=Json)]
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    if not knows:
+        option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False)
+        parameters["as_json"] = option.replace(annotation=Json)
+        signature = signature.replace(parameters=list(parameters.values()))
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters.values()}
     return run
 
 
 def show(answer: Answer, *, as_json: bool) -> int:
     """Print an answer; the command's exit code."""
     console.note_skipped(answer.skipped)
+    if answer.unnamed:
+        console.note(f"skipped {answer.unnamed:,} more: {answer.elsewhere} names them")
     if as_json:
         console.document(plain(answer.content))
     else:
@@ -84,23 +98,32 @@ def show(answer: Answer, *, as_json: bool) -> int:
                 console.table(part.cells())
             else:
                 console.say(part)
-        for line in answer.notes:
-            console.note(line)
-    if answer.skipped:
-        console.note(f"skipped {console.counted(len(answer.skipped), 'photo')}")
-    return answer.code or (console.SKIPPED if answer.skipped else 0)
+    for line in answer.notes:
+        console.note(line)
+    if skipped := len(answer.skipped) + answer.unnamed:
+        console.note(f"skipped {console.counted(skipped, 'photo')}")
+    return answer.code or (console.SKIPPED if skipped else 0)
 
 
-def plain(content: Any) -> Any:
-    """The same in what JSON has: a dataclass is an object, a path its text."""
+def plain(content: Any, name: str = "") -> Any:
+    """The same in what JSON has: records are objects, paths texts, figures rounded by their name.
+
+    Args:
+        content: of dataclasses, named tuples, mappings, sequences, arrays and plain values.
+        name: of the field that holds it.
+    """
     if is_dataclass(content):
-        return {one.name: plain(getattr(content, one.name)) for one in fields(content)}
+        return {one.name: plain(getattr(content, one.name), one.name) for one in fields(content)}
+    if hasattr(content, "_asdict"):  # a named tuple
+        content = content._asdict()
     if isinstance(content, Mapping):
-        return {name: plain(value) for name, value in content.items()}
-    if hasattr(content, "_asdict"):  # a NamedTuple
-        return plain(content._asdict())
-    if isinstance(content, list | tuple):
-        return [plain(value) for value in content]
+        return {str(key): plain(value, str(key)) for key, value in content.items()}
+    if hasattr(content, "tolist"):  # an array, or a number of one
+        content = content.tolist()
+    if isinstance(content, list | tuple | Set):
+        return [plain(value, name) for value in content]
+    if isinstance(content, float) and name in _DIGITS:
+        return round(content, _DIGITS[name])
     return str(content) if isinstance(content, Path) else content
 
 

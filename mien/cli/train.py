@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.options import Json
+from mien.cli.render import Answer
 from mien.errors import BadInput, needs_extra
 from mien.training.config import NETWORK, Setting, TrainConfig, read_toml, settings
 
@@ -59,7 +59,7 @@ def _option(name: str, kind: type, several: bool, default: Any, setting: Setting
     )
 
 
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command an option for each field of `TrainConfig`, in place of its `**given`."""
     signature = inspect.signature(command, eval_str=True)
     own = [one for one in signature.parameters.values() if one.name != "given"]
@@ -109,20 +109,16 @@ def train(
         bool,
         typer.Option("--find-batch", rich_help_panel=_SEARCH, help="Find the fastest batch size."),
     ] = False,
-    as_json: Json = False,
     **given: Any,
-) -> None:
+) -> Answer | None:
     """Train a network, on one machine or, under torchrun, on many.
 
     The defaults are the recipe of SeesawFaceNet's own code, with Li-ArcFace as the loss.
     """
     whole = configured(said(context), config, depth)
     if find_lr:
-        _find_lr(whole, out, as_json)
-    elif find_batch:
-        _find_batch(whole, as_json)
-    else:
-        _train(whole, out, as_json)
+        return _find_lr(whole, out)
+    return _find_batch(whole) if find_batch else _train(whole, out)
 
 
 def said(context: Any) -> dict[str, Any]:
@@ -167,7 +163,7 @@ def _numbers(text: str) -> Iterator[float]:
         raise BadInput(f"--milestones are epochs such as 8,12,14, not {text!r}") from error
 
 
-def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
+def _train(config: TrainConfig, out: Path) -> Answer | None:
     with needs_extra("training", "train"):
         from mien.training import distributed, loop
 
@@ -179,7 +175,7 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
         console.note(
             f"step {entry['step']} of {entry['steps']}, epoch {entry['epoch']:.2f}, "
             f"loss {entry['loss']:.4f}, lr {entry['lr']:.2g}, "
-            f"{entry['photos_per_second']:.0f} photos a second, "
+            f"{entry['photos_per_second']:.0f} photos per second, "
             f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
         )
         for name, accuracy in entry.get("validation", {}).items():
@@ -196,42 +192,34 @@ def _train(config: TrainConfig, out: Path, as_json: bool) -> None:
         )
 
     last = loop.train(config, out, report, begun)
-    if distributed.is_main():
-        if as_json:
-            console.document({"checkpoint": str(last)})
-        else:
-            console.say(str(last))
+    return Answer({"checkpoint": last}, [str(last)]) if distributed.is_main() else None
 
 
-def _find_lr(config: TrainConfig, out: Path, as_json: bool) -> None:
+def _find_lr(config: TrainConfig, out: Path) -> Answer | None:
     with needs_extra("training", "train"):
         from mien.training import distributed, find_lr
         from mien.training.plots import draw_lrs
 
     sweep = find_lr(config)
     if not distributed.is_main():
-        return
+        return None
     picture = out / "lrs.png"
     draw_lrs(sweep, picture)
-    if as_json:
-        console.document({**asdict(sweep), "picture": str(picture)})
-    else:
-        console.say(
-            f"-lr {sweep.suggested:.2g}: there half of the loss's fall is behind; see {picture}"
-        )
+    return Answer(
+        {**asdict(sweep), "picture": picture},
+        [f"-lr {sweep.suggested:.2g}: there half of the loss's fall is behind; see {picture}"],
+    )
 
 
-def _find_batch(config: TrainConfig, as_json: bool) -> None:
+def _find_batch(config: TrainConfig) -> Answer:
     with needs_extra("training", "train"):
         from mien.training import find_batch
 
     trials = []
     for trial in find_batch(config):
         trials.append(trial)
-        console.note(f"-b {trial.batch}: {trial.photos_per_second:.1f} photos a second")
+        console.note(f"-b {trial.batch}: {trial.photos_per_second:.1f} photos per second")
     best = max(trials, key=lambda trial: trial.photos_per_second)
-    if as_json:
-        content = {"suggested": best.batch, "trials": [asdict(trial) for trial in trials]}
-        console.document(content)
-    else:
-        console.say(f"-b {best.batch} is the fastest here")
+    return Answer(
+        {"suggested": best.batch, "trials": trials}, [f"-b {best.batch} is the fastest here"]
+    )

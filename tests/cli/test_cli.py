@@ -806,7 +806,7 @@ def test_prepare(bare: Run, tmp_path: Path) -> None:
     prepare = ("prepare", "in", "--aligned", "--people", "people.txt", "--out", "data")
     result = bare(*prepare)
     assert result.code == 3
-    assert re.search(r"^1 record +of 1 people\n1 skipped +size\nsha256 ", result.out, re.M)
+    assert re.search(r"^1 record +of 1 person\n1 skipped +size\nsha256 ", result.out, re.M)
     assert "skipped in/Anna/1.png is 32 x 32" in result.err
     assert "1 person with one picture" in result.err
     document = bare(*prepare, "--json", "--original-layout").document

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.options import Json
+from mien.cli.render import Answer
 from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def export(
             help="Photos of faces that set the scales of onnx-int8; may be repeated.",
         ),
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Make a model's file of a checkpoint.
 
     For onnx-int8 a model's own file will do in place of a checkpoint.  With --scaling, another
@@ -84,12 +83,10 @@ def export(
 
     if not ours:
         written = write_for(to, checkpoints.load(checkpoint), out)
-        if as_json:
-            console.document({"path": str(out), "target": to, "like": written.like})
-        else:
-            like = "not run here" if written.like is None else f"cosine {written.like:.6f}"
-            console.say(f"{out} is for {to} ({like})")
-        return
+        like = "not run here" if written.like is None else f"cosine {written.like:.6f}"
+        return Answer(
+            {"path": out, "target": to, "like": written.like}, [f"{out} is for {to} ({like})"]
+        )
     origin = _read_calibration(calibration) if calibration else None
     threshold = origin["chosen"]["threshold"] if origin else None
     with TemporaryDirectory() as folder:
@@ -115,10 +112,9 @@ def export(
             plain = checkpoint
         if to == "onnx-int8":
             card = to_int8(plain, out, _faces(calibrate or []), calibration=origin)
-    if as_json:
-        console.document({"path": str(out), "model_id": card.model_id, "dim": card.dim})
-    else:
-        console.say(f"{out} is {card.model_id}")
+    return Answer(
+        {"path": out, "model_id": card.model_id, "dim": card.dim}, [f"{out} is {card.model_id}"]
+    )
 
 
 def _faces(photos: list[str]) -> Crops:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from mien.cli import console
-from mien.cli.options import Json
+from mien.cli.render import Answer, Column, Table
 
 
-def models(*, as_json: Json = False) -> None:
+def models() -> Answer:
     """List the models that ship with mien, and the networks that can be trained."""
     shipped = _shipped()
     networks = _networks(shipped)
-    if as_json:
-        console.document({"networks": networks, "models": shipped})
-        return
-    console.table([("MODEL", "NUMBERS", "THRESHOLD", "FILE", "ID"), *map(_model_row, shipped)])
-    console.say("")
-    heading = ("NETWORK", "PARAMETERS", "MACS", "LFW", "CFP-FP", "AGEDB", "OURS")
-    console.table([heading, *map(_network_row, networks)])
+    return Answer(
+        {"networks": networks, "models": shipped},
+        [Table(_MODELS, shipped), "", Table(_NETWORKS, networks)],
+    )
 
 
 def _shipped() -> list[dict[str, Any]]:
@@ -59,22 +57,23 @@ def _networks(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _model_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        entry["name"],
-        str(entry["dim"]),
-        "none" if entry["threshold"] is None else f"{entry['threshold']:.3f}",
-        f"{entry['bytes'] / 1e6:.1f} MB",
-        entry["model_id"],
-    )
+def _accuracy(of: Callable[[dict[str, Any]], float | None]) -> Column:
+    return lambda entry: "" if of(entry) is None else f"{of(entry):.2f}"
 
 
-def _network_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    published = entry["published"]
-    results = [published.get(name) for name in ("lfw", "cfp_fp", "agedb_30")] + [entry["ours"]]
-    return (
-        entry["name"],
-        console.millions(entry["parameters"], 2),
-        console.millions(entry["macs"], 1),
-        *("" if r is None else f"{r:.2f}" for r in results),
-    )
+_MODELS: dict[str, Column] = {
+    "MODEL": "{name}",
+    "DIM": "{dim}",
+    "THRESHOLD": "{threshold:.3f}",
+    "FILE": lambda entry: f"{entry['bytes'] / 1e6:.1f} MB",
+    "ID": "{model_id}",
+}
+_NETWORKS: dict[str, Column] = {
+    "NETWORK": "{name}",
+    "PARAMETERS": lambda entry: console.millions(entry["parameters"], 2),
+    "MACS": lambda entry: console.millions(entry["macs"], 1),
+    "LFW": _accuracy(lambda entry: entry["published"].get("lfw")),
+    "CFP-FP": _accuracy(lambda entry: entry["published"].get("cfp_fp")),
+    "AGEDB": _accuracy(lambda entry: entry["published"].get("agedb_30")),
+    "OURS": _accuracy(lambda entry: entry["ours"]),
+}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import FacebankPath, Json
+from mien.cli.options import FacebankPath
+from mien.cli.render import Answer, Column, Table
 from mien.errors import BadInput
 from mien.facebank import key as keys
 from mien.facebank.audit import FORGOTTEN, Entry
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
     from mien.facebank.salvage import Remains
 
 
-def check(*, facebank: FacebankPath, as_json: Json = False) -> None:
+def check(*, facebank: FacebankPath) -> Answer:
     """Look for damage in the facebank, photo by photo."""
     from mien.facebank.salvage import check as look
     from mien.facebank.stores import own_file
 
-    _report(
-        look(own_file(facebank)), facebank, as_json, "is damaged; mien people repair keeps the rest"
-    )
+    remains = look(own_file(facebank))
+    return _report(remains, facebank, "is damaged; mien people repair keeps the rest")
 
 
 def repair(
@@ -34,8 +34,7 @@ def repair(
         str | None,
         typer.Option(metavar="ID", help="Its model's, where the file does not tell any more."),
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Put what is not damaged into a new facebank in the place of the old one.
 
     The old one stays beside it as FILE.damaged until something is deleted.
@@ -43,33 +42,25 @@ def repair(
     from mien.facebank.salvage import repair as rescue
     from mien.facebank.stores import own_file
 
-    _report(
-        rescue(own_file(facebank), model_id=model_id),
-        facebank,
-        as_json,
-        "was damaged and is left out",
+    remains = rescue(own_file(facebank), model_id=model_id)
+    return _report(remains, facebank, "was damaged and is left out")
+
+
+def _report(remains: Remains, facebank: str, fate: str) -> Answer:
+    """What is damaged, which is answer no."""
+    well = console.counted(len(remains.photos), "photo")
+    return Answer(
+        {"facebank": facebank, "photos": len(remains.photos), "damage": remains.damage},
+        [*(f"{one.what} {fate}" for one in remains.damage), f"{well} well in {facebank}"],
+        code=console.NO if remains.damage else 0,
     )
-
-
-def _report(remains: Remains, facebank: str, as_json: bool, fate: str) -> None:
-    """Say what is damaged, which is answer no."""
-    if as_json:
-        damage = [{"what": d.what, "person": d.person, "sha256": d.sha256} for d in remains.damage]
-        console.document({"facebank": facebank, "photos": len(remains.photos), "damage": damage})
-    else:
-        for damage_ in remains.damage:
-            console.say(f"{damage_.what} {fate}")
-        console.say(f"{console.counted(len(remains.photos), 'photo')} well in {facebank}")
-    if remains.damage:
-        raise typer.Exit(console.NO)
 
 
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
     *,
     facebank: FacebankPath,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Write everyone to a file that any mien with the same model can import."""
     from mien.facebank.archive import save
     from mien.facebank.bank import Facebank
@@ -77,20 +68,20 @@ def export(
 
     with open_store(facebank) as bank:
         photos = save(bank, file)
-        if isinstance(bank, Facebank) and bank.encrypted:
-            console.note(f"{file} is not encrypted: whoever can read it has everyone's vectors")
-    if as_json:
-        console.document({"path": str(file), "photos": photos})
-    else:
-        console.say(f"{console.counted(photos, 'photo')} in {file}")
+        secret = isinstance(bank, Facebank) and bank.encrypted
+    warning = f"{file} is not encrypted: whoever can read it has everyone's vectors"
+    return Answer(
+        {"path": file, "photos": photos},
+        [f"{console.counted(photos, 'photo')} in {file}"],
+        [warning] if secret else [],
+    )
 
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What export has written.")],
     *,
     facebank: FacebankPath,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Add the people in a file to the facebank, which is made if there is none."""
     from mien.facebank.archive import bring, read
     from mien.facebank.stores import create_store
@@ -99,18 +90,12 @@ def import_(
     dim = archive.vectors.shape[1]
     with create_store(facebank, model_id=archive.model_id, dim=dim) as bank:
         done = bring(archive, bank)
-    if as_json:
-        console.document(
-            {
-                "facebank": bank.path,
-                "added": done.added,
-                "duplicates": [{"person": p.person, "sha256": p.sha256} for p in done.duplicates],
-            }
-        )
-        return
-    for photo in done.duplicates:
-        console.note(f"{photo.file} of {photo.person} is in the facebank already")
-    console.say(f"{console.counted(done.added, 'photo')} added to {bank.path}")
+    twice = [{"person": one.person, "sha256": one.sha256} for one in done.duplicates]
+    return Answer(
+        {"facebank": bank.path, "added": done.added, "duplicates": twice},
+        [f"{console.counted(done.added, 'photo')} added to {bank.path}"],
+        [f"{one.file} of {one.person} is in the facebank already" for one in done.duplicates],
+    )
 
 
 def encrypt(
@@ -123,8 +108,7 @@ def encrypt(
         Path | None,
         typer.Option(metavar="FILE", help="Use the key in this file, also in place of another."),
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost."""
     from mien.facebank.bank import Facebank
     from mien.facebank.database import is_plain
@@ -145,10 +129,10 @@ def encrypt(
                 " --new-key-file"
             )
         bank.encrypt(key)
-    _say_encrypted(facebank, True, as_json)
+    return Answer({"facebank": facebank, "encrypted": True}, [f"{facebank} is encrypted now"])
 
 
-def decrypt(*, facebank: FacebankPath, as_json: Json = False) -> None:
+def decrypt(*, facebank: FacebankPath) -> Answer:
     """Make the facebank a file that anybody who has it can read."""
     from mien.facebank.bank import Facebank
     from mien.facebank.stores import own_file
@@ -157,14 +141,7 @@ def decrypt(*, facebank: FacebankPath, as_json: Json = False) -> None:
         if not bank.encrypted:
             raise BadInput(f"{facebank} is not encrypted: nothing is to be done")
         bank.decrypt()
-    _say_encrypted(facebank, False, as_json)
-
-
-def _say_encrypted(facebank: str, encrypted: bool, as_json: bool) -> None:
-    if as_json:
-        console.document({"facebank": facebank, "encrypted": encrypted})
-    else:
-        console.say(f"{facebank} is {'' if encrypted else 'not '}encrypted now")
+    return Answer({"facebank": facebank, "encrypted": False}, [f"{facebank} is not encrypted now"])
 
 
 def log(
@@ -174,8 +151,7 @@ def log(
         int | None,
         typer.Option(metavar="N", min=0, help="Keep the newest N entries from now on; 0: no log."),
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """List who was enrolled, renamed, deleted and searched, when and by which command.
 
     No log is kept until --keep says how long it may grow.
@@ -187,27 +163,34 @@ def log(
         if keep is not None:
             bank.keep_log(keep)
         entries, rows = bank.log(), bank.log_rows
-    if as_json:
-        found = [
-            {
-                "at": entry.at,
-                "command": entry.command,
-                "action": entry.action,
-                "person": entry.person or None,
-                "forgotten": entry.person == FORGOTTEN,
-                "count": entry.count,
-            }
-            for entry in entries
-        ]
-        console.document({"facebank": facebank, "keep": rows, "log": found})
-        return
-    if not rows:
-        console.note("no log is kept: mien people log --keep 10000 starts one")
-    cells = [(e.at, e.command, e.action, str(e.count), _whom(e)) for e in entries]
-    console.table([("AT", "COMMAND", "ACTION", "COUNT", "PERSON"), *cells])
+    found = [
+        {
+            "at": one.at,
+            "command": one.command,
+            "action": one.action,
+            "person": one.person or None,
+            "forgotten": one.person == FORGOTTEN,
+            "count": one.count,
+        }
+        for one in entries
+    ]
+    return Answer(
+        {"facebank": facebank, "keep": rows, "log": found},
+        [Table(_LOG, entries)],
+        [] if rows else ["no log is kept: mien people log --keep 10000 starts one"],
+    )
 
 
 def _whom(entry: Entry) -> str:
     if entry.person is None:
         return "(nobody known)"
     return entry.person or "(deleted)"
+
+
+_LOG: dict[str, Column] = {
+    "AT": "{at}",
+    "COMMAND": "{command}",
+    "ACTION": "{action}",
+    "COUNT": "{count}",
+    "PERSON": _whom,
+}

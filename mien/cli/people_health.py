@@ -1,0 +1,109 @@
+"""The command `people health`: what ails the facebank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli import console
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    FacebankPath,
+    Fpir,
+    ModelName,
+    Threshold,
+)
+from mien.cli.render import Answer, Table
+
+if TYPE_CHECKING:
+    from mien.facebank.rows import Photo
+    from mien.verbs.health import Health
+
+
+def health(
+    *,
+    facebank: FacebankPath,
+    look: Annotated[
+        bool,
+        typer.Option("--look/--no-look", help="Look at the photos again, for blur; takes longest."),
+    ] = True,
+    threshold: Threshold = None,
+    fpir: Fpir = None,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+) -> Answer:
+    """Say how often strangers will get a name, and which people and photos to look after."""
+    from mien.facebank.stores import open_store
+    from mien.recognition.model import load
+    from mien.verbs.health import examine
+
+    network = load(model, detector=detector)
+    policy = network.policy(threshold=threshold, fmr=fpir)
+    with open_store(facebank, model_id=network.model_id) as bank:
+        found = examine(bank, network, policy=policy, look=look, progress=console.progress)
+    people, photos = console.people(found.people), console.counted(found.photos, "photo")
+    gone = console.counted(len(found.unseen), "photo")
+    text: list[str | Table] = [f"{people} with {photos} in {bank.path}", _rate(found)]
+    for what, columns, records in _SECTIONS:
+        if ailing := records(found):
+            text += ["", f"{len(ailing):,} {what}", Table(columns, ailing)]
+    return Answer(
+        {"facebank": bank.path, **_document(found)},
+        text,
+        [f"{gone} could not be looked at again, such as {found.unseen[0].path}"]
+        if found.unseen
+        else [],
+    )
+
+
+_SECTIONS: list[tuple[str, dict[str, str], Callable[[Health], Sequence[Any]]]] = [
+    (
+        "look alike, or are one person with two names",
+        {"SCORE": "{score:.2f}", "PERSON": "{person}", "OTHER": "{other}"},
+        lambda found: found.alike,
+    ),
+    (
+        "do not look like their person's other photos",
+        {"SCORE": "{score:.2f}", "PERSON": "{photo.person}", "PHOTO": "{photo.path}"},
+        lambda found: found.doubtful,
+    ),
+    (
+        "show a small face",
+        {"SIZE": "{size:.0f}", "PERSON": "{person}", "PHOTO": "{path}"},
+        lambda found: found.small,
+    ),
+    (
+        "are blurred",
+        {"SHARPNESS": "{sharpness:.4f}", "PERSON": "{photo.person}", "PHOTO": "{photo.path}"},
+        lambda found: found.blurred,
+    ),
+    ("have one photo only", {"PERSON": "{0}"}, lambda found: [(one,) for one in found.single]),
+]
+
+
+def _rate(found: Health) -> str:
+    if not found.fpir:
+        often = "the model does not say how often a stranger gets a name"
+    else:
+        often = f"a stranger gets a name in 1 of {1 / found.fpir:,.0f} faces"
+        often += ", by extrapolation" if found.extrapolated else ""
+    return f"{often}; threshold {found.threshold:.3f}"
+
+
+def _document(found: Health) -> dict[str, Any]:
+    return {
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+        "doubtful": [{**_photo(one.photo), "score": one.score} for one in found.doubtful],
+        "small": [{**_photo(photo), "size": photo.size} for photo in found.small],
+        "blurred": [{**_photo(one.photo), "sharpness": one.sharpness} for one in found.blurred],
+        "unseen": [_photo(photo) for photo in found.unseen],
+    }
+
+
+def _photo(photo: Photo) -> dict[str, Any]:
+    return {"person": photo.person, "sha256": photo.sha256, "path": photo.path}
