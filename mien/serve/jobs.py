@@ -17,7 +17,7 @@ from mien import images
 from mien.errors import BadInput, NoFace
 from mien.recognition import align
 from mien.recognition.grouping import group
-from mien.recognition.model import Model
+from mien.recognition.model import Looked, Model
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest
 from mien.types import Embeddings, Face
@@ -29,15 +29,12 @@ _MARGIN = 24  # pixels around an aligned face that is shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
-    """What a photo shows."""
+class LookedPhoto(Looked):
+    """What a look at a photo gives."""
 
     width: int
     height: int
-    found: int  # faces in it
-    faces: list[Face]  # the largest of them
-    vectors: Embeddings  # a row for each of these
-    thumbs: list[bytes]  # a JPEG of each of these, where they were asked for
+    thumbs: list[bytes]  # a JPEG of each face, where they were asked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +44,10 @@ class Portrait:
     face: Face
     vector: Embeddings  # (1, D)
     png: bytes  # the file of the cut-out, in which no other face is in the middle
+    sha256: str  # of that file
 
 
-def look(model: Model, data: bytes, pixels: int, limit: int, thumbs: bool = False) -> Looked:
+def look(model: Model, data: bytes, pixels: int, limit: int, with_thumbs: bool) -> LookedPhoto:
     """The faces in a photo.
 
     Args:
@@ -57,19 +55,14 @@ def look(model: Model, data: bytes, pixels: int, limit: int, thumbs: bool = Fals
         data: the photo.
         pixels: see above.
         limit: faces that are embedded, the largest.
-        thumbs: whether to make thumbnails of them.
+        with_thumbs: whether to make thumbnails of them.
     """
     image = images.decode(data, "the photo", pixels=pixels)
     looked = model.look(image, limit=limit)
-    crops = align.crops(image, looked.faces) if thumbs else ()
-    return Looked(
-        width=image.shape[1],
-        height=image.shape[0],
-        found=looked.found,
-        faces=looked.faces,
-        vectors=looked.vectors,
-        thumbs=[images.encode(cv2.resize(crop, (THUMB, THUMB)), ".jpg") for crop in crops],
-    )
+    crops = align.crops(image, looked.faces) if with_thumbs else ()
+    thumbs = [images.encode(cv2.resize(crop, (THUMB, THUMB)), ".jpg") for crop in crops]
+    height, width, _ = image.shape
+    return LookedPhoto(looked.faces, looked.vectors, looked.found, width, height, thumbs)
 
 
 def compare(model: Model, first: bytes, second: bytes, pixels: int, policy: Policy) -> Comparison:
@@ -107,7 +100,7 @@ def portrait(
             f"{len(faces)} faces were found in it: give a point within one, or ask for the largest"
         )
     png = images.encode(align.cut_out(image, face.box.tolist()), ".png")
-    return Portrait(face, model.embed(image, [face]), png)
+    return Portrait(face, model.embed(image, [face]), png, hashlib.sha256(png).hexdigest())
 
 
 def shown(model: Model, path: Path, sha256: str, pixels: int) -> bytes:

@@ -153,7 +153,8 @@ class Service:
         self._store_thread.submit(self._store.close).result()
         self._store_thread.shutdown()
 
-    def _read_known(self, store: Store) -> Known:
+    def read_known(self, store: Store) -> Known:
+        """Who is in the facebank now."""
         version = _version(store)
         if self._known is None or self._known[0] != version:
             people = tuple(store.people())
@@ -166,7 +167,7 @@ class Service:
     def _read_health(self, store: Store) -> Health:
         version = _version(store)
         if self._health is None or self._health[0] != version:
-            people = self._read_known(store).people
+            people = self.read_known(store).people
             photos = sum(person.photos for person in people)
             if len(people) > HEALTH_PEOPLE or photos > HEALTH_PHOTOS:
                 raise BadInput(
@@ -198,18 +199,18 @@ class Turn:
         run = partial(self._service._workers.run, do, *args, until=self._until)
         return await asyncio.get_running_loop().run_in_executor(self._service._threads, run)
 
-    async def look(self, photo: bytes, *, thumbs: bool = False) -> jobs.Looked:
+    async def look(self, photo: bytes, *, thumbs: bool = False) -> jobs.LookedPhoto:
         """The faces in a photo."""
         limits = self._service.limits
         looked = await self.work(jobs.look, photo, limits.pixels, limits.faces, thumbs)
         self._service._count_faces(len(looked.faces))
         return looked
 
-    async def look_at_all(self, photos: Sequence[bytes]) -> list[jobs.Looked | None]:
+    async def look_at_all(self, photos: Sequence[bytes]) -> list[jobs.LookedPhoto | None]:
         """The faces in each photo, with thumbnails; None where it cannot be looked at."""
         free = asyncio.Semaphore(len(self._service._workers))  # others' photos come in between
 
-        async def look(photo: bytes) -> jobs.Looked | None:
+        async def look(photo: bytes) -> jobs.LookedPhoto | None:
             async with free:
                 try:
                     return await self.look(photo, thumbs=True)
@@ -227,8 +228,8 @@ class Turn:
         return found
 
     async def known(self) -> Known:
-        """Who is in the facebank now."""
-        return await self.store(self._service._read_known)
+        """See `Service.read_known`."""
+        return await self.store(self._service.read_known)
 
     async def health(self) -> Health:
         """What ails the facebank.
@@ -242,7 +243,7 @@ class Turn:
         """Whom each face looks like, and the facebank that this was said of."""
 
         def do(store: Store) -> tuple[list[Match], Known]:
-            known = self._service._read_known(store)
+            known = self._service.read_known(store)
             return store.search(vectors, known.threshold), known
 
         return await self.store(do)

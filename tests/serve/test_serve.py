@@ -968,6 +968,42 @@ def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
         process.wait()
 
 
+def test_answers_are_what_the_command_line_says(
+    start: Start, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, service = start()
+    photo, other = (save_photo(tmp_path / f"{seed}.png", seed) for seed in (ANNA, BERT))
+    service.enroll("Anna", photo.read_bytes())
+    service.enroll("Ann", png(ANNA, faces=2))
+
+    def said(*command: str) -> dict[str, Any]:
+        with pytest.raises(SystemExit):
+            main([*command, "--model", str(model_file), "--detector", "whole", "--json"])
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    facebank = ("--facebank", str(service.facebank))
+    document = said("identify", str(photo), *facebank)
+    (entry,) = document["photos"]
+    entry |= {"threshold": document["threshold"], "fpir": document["fpir"], "found": 1}
+    assert service.identify(photo.read_bytes()).json() | {"path": str(photo)} == entry
+    files = {"first": photo.read_bytes(), "second": other.read_bytes()}
+    compared = service.client.post("/compare", files=files).json()
+    document = said("compare", str(photo), str(other))
+    assert compared | {"model_id": document["model_id"]} == document
+    state = service.client.get("/facebank").json()
+    document = said("people", "health", "--no-look", *facebank)
+    same = ("people", "photos", "threshold", "fpir", "extrapolated", "alike", "single")
+    assert [state[name] for name in same] == [document[name] for name in same]
+    for name, value in (("doubtful", "score"), ("small", "size")):
+        places = [(one["person"], one["sha256"], one["value"]) for one in state[name]]
+        assert places == [(one["person"], one["sha256"], one[value]) for one in document[name]]
+    with pytest.raises(SystemExit):
+        main(["people", "list", *facebank, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert service.client.get("/people").json()["people"] == document["people"]
+
+
 def test_everyone_of_many_clients_gets_their_own_faces(start: Start) -> None:
     _, service = start()
     people = {f"Person {seed}": png(100 + seed) for seed in range(24)}

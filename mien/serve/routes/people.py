@@ -31,20 +31,18 @@ async def rename(name: Name, wanted: schema.Rename, service: TheService) -> sche
     """Give someone another name, or make one person of two."""
 
     new = person_name(wanted.person)
+
+    def do(store: Store) -> schema.PersonEntry:
+        known = service.read_known(store)
+        old, person = store.photos(name)[0].person, known.spelling(new)
+        if person == old or person not in [one.name for one in known.people]:
+            person = new  # of nobody else
+        elif not wanted.merge:
+            raise Conflict(f"{person} is in the facebank already: choose another name, or merge")
+        store.rename(old, person, merge=wanted.merge)
+        return schema.PersonEntry(person=person, photos=len(store.photos(person)))
+
     async with service.turn() as turn:
-        known = await turn.known()
-
-        def do(store: Store) -> schema.PersonEntry:
-            old, person = store.photos(name)[0].person, known.spelling(new)
-            if person == old or person not in [one.name for one in known.people]:
-                person = new  # of nobody else
-            elif not wanted.merge:
-                raise Conflict(
-                    f"{person} is in the facebank already: choose another name, or merge"
-                )
-            store.rename(old, person, merge=wanted.merge)
-            return schema.PersonEntry(person=person, photos=len(store.photos(person)))
-
         return await turn.store(do)
 
 

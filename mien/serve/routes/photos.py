@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Response, UploadFile
@@ -55,28 +54,24 @@ async def enroll(
     """Teach the facebank one face of a photo; when this is answered, it is on the disk."""
     if (x is None) != (y is None):
         raise BadInput("a point takes both x and y: send both, or neither")
-    data = await content(photo)
+    given, data = person_name(name), await content(photo)
     at = (x, y) if x is not None and y is not None else None
     async with service.turn() as turn:
-        person = (await turn.known()).spelling(person_name(name))
         found = await turn.enrollable(data, at, largest=largest)
-        sha256 = hashlib.sha256(found.png).hexdigest()
-        folder = str(service.kept.folder) if service.kept else NOWHERE
-        new = Photo(person, sha256, folder, f"{sha256}.png", found.face.confidence, found.face.size)
 
         def add(store: Store) -> schema.Enrolled:
+            person, sha256 = service.read_known(store).spelling(given), found.sha256
             same = store.photo(sha256)
             if same and same.person != person:
                 raise Conflict(f"this face is {same.person}'s already: remove it there first")
+            folder = str(service.kept.folder) if service.kept else NOWHERE
+            face, file = found.face, f"{sha256}.png"
+            new = Photo(person, sha256, folder, file, face.confidence, face.size)
             if service.kept and not same:
                 service.kept.write(new, found.png)
             added = store.add([new], found.vector)
-            return schema.Enrolled(
-                person=person,
-                sha256=sha256,
-                added=bool(added),
-                photos=len(store.photos(person)),
-            )
+            photos = len(store.photos(person))
+            return schema.Enrolled(person=person, sha256=sha256, added=bool(added), photos=photos)
 
         return await turn.store(add)
 
