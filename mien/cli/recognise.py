@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,7 +94,6 @@ def enroll(
     from mien.verbs.cluster import cut
     from mien.verbs.enroll import enroll as add
     from mien.verbs.enroll import rebuild as anew
-    from mien.verbs.enroll import require_usable
 
     if bool(cluster) != (name is not None):
         raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
@@ -111,17 +111,23 @@ def enroll(
     if camera is not None and folder:
         take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
     there = exists(facebank)
-    if not there:  # and is not to be left behind, empty, where nobody can be enrolled
-        require_usable(source, network, largest=largest)
-    if rebuild and there:
-        bank = open_store(facebank)  # whichever model made it
-    else:
-        bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
-    with bank:
-        learn = anew if rebuild else add
-        done = learn(
-            source, bank, network, largest=largest, at_once=many, progress=console.progress
-        )
+    with ExitStack() as stack:
+        made: list[Store] = []
+
+        def make() -> Store:
+            bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
+            made.append(stack.enter_context(bank))
+            return bank
+
+        how: Any = {"largest": largest, "at_once": many, "progress": console.progress}
+        if not there:  # nor is it left behind, empty, where nobody can be enrolled
+            done = add(source, make, network, **how)
+        elif not rebuild:
+            done = add(source, make(), network, **how)
+        else:  # whichever model made it
+            made.append(stack.enter_context(open_store(facebank)))
+            done = anew(source, made[0], network, **how)
+        (bank,) = made
         done = replace(done, skipped=(*unusable, *done.skipped))
         content = _enrolment(done, bank)
     skipped = console.note_skipped(done.skipped)

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from mien import files, images
-from mien.errors import BadInput, NoFace
+from mien.errors import BadInput
 from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
 from mien.parallel import ahead
-from mien.recognition import quality
 from mien.recognition.model import Model
 from mien.types import Embeddings, Face, Progress, Skipped, silent
 
@@ -36,43 +35,23 @@ class Enrolment:
     people: int  # in the facebank now, wherever they came from
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A file that may become a `Photo`; the fields are the same."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _File:
+    """What a photo's file holds: a face with its vector, or why there is none to be used."""
 
-    person: str
-    sha256: str
+    path: Path
+    person: str  # as the folder is called
     folder: str
     file: str
-
-    @property
-    def path(self) -> Path:
-        return Path(self.folder, self.file)
-
-
-def require_usable(folder: str | Path, model: Model, *, largest: bool = False) -> None:
-    """Raise what `enroll` would of a new facebank before it is made: look until a photo is good.
-
-    Args:
-        folder, model, largest: as `enroll`.
-
-    Raises:
-        BadInput: no such folder, nobody in it, or no photo that can be used.
-    """
-    root, paths = _list(folder)
-    skipped: dict[Path, str] = {}
-    for path in paths:
-        try:
-            _look(_picture(root, path), model, largest)
-            return
-        except BadInput as error:
-            skipped[path] = str(error)
-    raise BadInput(_nothing(folder, skipped))
+    sha256: str
+    face: Face | None = None  # None as well where the facebank has the photo
+    vector: Embeddings | None = None  # (1, D)
+    reason: str = ""
 
 
 def enroll(
     folder: str | Path,
-    facebank: Store,
+    facebank: Store | Callable[[], Store],
     model: Model,
     *,
     largest: bool = False,
@@ -86,63 +65,66 @@ def enroll(
 
     Args:
         folder: holds a folder for each person, called by their name, with photos at any depth.
-        facebank: is changed.
+        facebank: is changed; or makes a new one, once there is a photo for it.
         model: made the facebank's vectors.
         largest: of several faces in a photo take the largest; else such a photo is skipped.
         at_once: photos that are looked at at a time, in threads.
-        progress: is given the photos to read, then those to enrol.
+        progress: is given the photos.
 
     Raises:
         BadInput: no such folder, nobody in it, or no photo that can be used; nothing has changed.
         FacebankMismatch: the facebank's vectors are another model's; see `rebuild`.
         BadFacebank, CannotWrite: see `Facebank`; photos that were added until then stay.
     """
-    facebank.require(model.model_id)
-    known = facebank.photos()
-    root, pictures, skipped = _survey(folder, known, progress)
-    hashes = {picture.path: picture.sha256 for picture in pictures}
-
-    def in_place(photo: Photo) -> bool:
-        if photo.folder == root:
-            return hashes.get(photo.path) == photo.sha256
-        return os.access(photo.path, os.F_OK)
-
+    known: list[Photo] = []
+    if not callable(facebank):
+        facebank.require(model.model_id)
+        known = facebank.photos()
+    root, paths = _list(folder)
     held = {photo.sha256: photo for photo in known}
-    added, kept, moved = 0, 0, []
+    hashes: dict[Path, str] = {}
+    skipped: dict[Path, str] = {}
+    again: list[tuple[_File, str]] = []  # that the facebank has, and whose they are
+    added = 0
 
-    def look(picture: _Picture) -> tuple[Photo, Embeddings] | None:
-        return None if picture.sha256 in held else _look(picture, model, largest)
+    def look(path: Path) -> _File:
+        return _look(_read(root, path), model, largest, held)
 
-    for picture, looked in ahead(look, progress(pictures, "enrolling"), at_once):
-        old = held.get(picture.sha256)
-        try:
-            if old is None:
-                new = looked()
-                assert new  # what is not held now was not held then
-                photo, vector = new
-                added += facebank.add([photo], vector)
-                held[photo.sha256] = photo
-                continue
-            if not in_place(old):
-                held[old.sha256] = replace(
-                    old, person=picture.person, folder=root, file=picture.file
-                )
-                moved.append(held[old.sha256])
-            elif old.person != picture.person:
-                raise BadInput(_taken(old))
-            kept += 1
-        except BadInput as error:
-            skipped[picture.path] = str(error)
-    if not added + kept:
-        raise BadInput(_nothing(folder, skipped))
+    read = _reading(ahead(look, progress(paths, "enrolling"), at_once), skipped)
+    for file, name in _named(read, known, str(root)):
+        hashes[file.path] = file.sha256
+        if file.sha256 in held:
+            again.append((file, name))
+        elif file.reason:
+            skipped[file.path] = file.reason
+        else:
+            if callable(facebank):
+                facebank = facebank()
+            photo, vector = _photo(file, name)
+            added += facebank.add([photo], vector)
+            held[photo.sha256] = photo
+
+    moved, kept = [], 0
+    for file, name in again:
+        old = held[file.sha256]
+        there = hashes.get(old.path) == old.sha256 if old.folder == str(root) else _is_there(old)
+        if not there:
+            held[old.sha256] = replace(old, person=name, folder=file.folder, file=file.file)
+            moved.append(held[old.sha256])
+        elif old.person != name:
+            skipped[file.path] = _taken(old)
+            continue
+        kept += 1
+    if callable(facebank) or not added + kept:
+        raise BadInput(_nothing(folder, paths, skipped))
     facebank.move(moved)
     present = set(hashes.values())
     removed = facebank.delete_photos(
         photo.sha256
         for photo in known
-        if photo.folder == root and photo.sha256 not in present and photo.path not in skipped
+        if photo.folder == str(root) and photo.sha256 not in present and photo.path not in skipped
     )
-    return Enrolment(added, kept, removed, _listed(skipped), len(facebank.people()))
+    return Enrolment(added, kept, removed, _listed(paths, skipped), len(facebank.people()))
 
 
 def rebuild(
@@ -165,54 +147,128 @@ def rebuild(
         BadFacebank, CannotWrite: see `Facebank`; nothing has changed.
     """
     known = facebank.photos()
-    root, pictures, skipped = _survey(folder, known, progress)
-    here = {picture.sha256 for picture in pictures}
-    for photo in known:
-        if photo.folder != root and photo.sha256 not in here:
-            if not os.access(photo.folder, os.R_OK):  # such as a disk that is not plugged in
-                raise BadInput(
-                    f"{photo.folder} is not there, and {photo.person} came from it: bring it back,"
-                    " or enroll into another facebank"
-                )
-            pictures.append(_Picture(photo.person, photo.sha256, photo.folder, photo.file))
+    root, paths = _list(folder)
+    skipped: dict[Path, str] = {}
+
+    def look(path: Path) -> _File:
+        return _look(_read(root, path), model, largest)
+
+    read = _reading(ahead(look, progress(paths, "enrolling"), at_once), skipped)
+    found = [replace(file, person=name) for file, name in _named(read, known, str(root))]
+    here = {file.sha256 for file in found}
+    others = {p.path: p for p in known if p.folder != str(root) and p.sha256 not in here}
+    for photo in others.values():
+        if not os.access(photo.folder, os.R_OK):  # such as a disk that is not plugged in
+            raise BadInput(
+                f"{photo.folder} is not there, and {photo.person} came from it: bring it back,"
+                " or enroll into another facebank"
+            )
+
+    def look_again(path: Path) -> _File:
+        old = others[path]
+        file = _File(path, old.person, old.folder, old.file, "")
+        return _look((file, images.read_bytes(path)), model, largest)
+
+    todo = progress(list(others), "enrolling")
+    found += _reading(ahead(look_again, todo, at_once), skipped)
     fresh: dict[str, tuple[Photo, Embeddings]] = {}
-    look = partial(_look, model=model, largest=largest)
-    for picture, looked in ahead(look, progress(pictures, "enrolling"), at_once):
-        try:
-            photo, vector = looked()
-            first, _ = fresh.setdefault(photo.sha256, (photo, vector))
-            if first.person != photo.person:
-                raise BadInput(_taken(first))
-        except BadInput as error:
-            skipped[picture.path] = str(error)
+    for file in found:
+        if file.reason:
+            skipped[file.path] = file.reason
+            continue
+        first, _ = fresh.setdefault(file.sha256, _photo(file, file.person))
+        if first.person != file.person:
+            skipped[file.path] = _taken(first)
+    everything = [*paths, *others]
     if not fresh:
-        raise BadInput(_nothing(folder, skipped))
+        raise BadInput(_nothing(folder, everything, skipped))
     photos, vectors = zip(*fresh.values(), strict=True)
     facebank.replace(photos, np.concatenate(vectors), model_id=model.model_id)
     removed = len({photo.sha256 for photo in known} - fresh.keys())
-    return Enrolment(len(fresh), 0, removed, _listed(skipped), len(facebank.people()))
+    listed = _listed(everything, skipped)
+    return Enrolment(len(fresh), 0, removed, listed, len(facebank.people()))
 
 
-def _only(faces: list[Face], largest: bool) -> Face:
-    if not faces:
-        raise NoFace("no face was found in it: use a photo that shows the face from the front")
-    if len(faces) > 1 and not largest:
-        raise NoFace(f"{len(faces)} faces were found in it: crop it to one, or use --largest")
-    return quality.largest(faces)[0]
-
-
-def _survey(
-    folder: str | Path, known: Sequence[Photo], progress: Progress
-) -> tuple[str, list[_Picture], dict[Path, str]]:
-    """The folder's real path, its photos and whose they are, and why others cannot be used."""
-    root, paths = _list(folder)
-    pictures, skipped = [], {}
-    for path in progress(paths, "reading"):
+def _reading(
+    coming: Iterable[tuple[Path, Callable[[], _File]]], skipped: dict[Path, str]
+) -> Iterator[_File]:
+    """The files that can be read; why others cannot goes to `skipped`."""
+    for path, read in coming:
         try:
-            pictures.append(_picture(root, path))
+            yield read()
         except BadInput as error:
             skipped[path] = str(error)
-    return str(root), _as_renamed(pictures, known), skipped
+
+
+def _read(root: Path, path: Path) -> tuple[_File, bytes]:
+    """A file of a folder of people, and its bytes."""
+    if path.parent == root:
+        raise BadInput("it is not in a person's folder: move it into one")
+    file = path.relative_to(root)
+    person = person_name(file.parts[0])
+    return _File(path, person, _text(root), _text(file), ""), images.read_bytes(path)
+
+
+def _look(
+    read: tuple[_File, bytes], model: Model, largest: bool, held: Container[str] = ()
+) -> _File:
+    """The file with its hash and, unless that is held already, its face."""
+    file, data = read
+    file = replace(file, sha256=hashlib.sha256(data).hexdigest())
+    if file.sha256 in held:
+        return file
+    try:
+        looked = model.look(images.decode(data), limit=1)
+    except BadInput as error:
+        return replace(file, reason=str(error))
+    if not looked.found:
+        reason = "no face was found in it: use a photo that shows the face from the front"
+    elif looked.found > 1 and not largest:
+        reason = f"{looked.found} faces were found in it: crop it to one, or use --largest"
+    else:
+        return replace(file, face=looked.faces[0], vector=looked.vectors)
+    return replace(file, reason=reason)
+
+
+def _photo(file: _File, person: str) -> tuple[Photo, Embeddings]:
+    """What the facebank is given of a file with a face."""
+    assert file.face is not None
+    assert file.vector is not None
+    size, sure = file.face.size, file.face.confidence
+    return Photo(person, file.sha256, file.folder, file.file, sure, size), file.vector
+
+
+def _named(read: Iterable[_File], known: Iterable[Photo], root: str) -> Iterator[tuple[_File, str]]:
+    """The files, each with the name that the facebank now has for whoever its sub-folder is.
+
+    Photos tell who that is if they came from there, or are there now and came from a sub-folder of
+    that name elsewhere: then the whole folder has moved, which shows when all of it is read.
+    """
+    before: dict[str, list[Photo]] = {}
+    for photo in known:
+        before.setdefault(_sub_folder(photo.file), []).append(photo)
+    for sub_folder, some in groupby(read, lambda file: _sub_folder(file.file)):
+        photos = before.get(sub_folder, [])
+        name = _last([photo for photo in photos if photo.folder == root])
+        if photos and name is None:
+            content = list(some)
+            here = {file.sha256 for file in content}
+            name = _last([photo for photo in photos if photo.sha256 in here])
+            yield from ((file, name or file.person) for file in content)
+        else:
+            yield from ((file, name or file.person) for file in some)
+
+
+def _last(photos: Sequence[Photo]) -> str | None:
+    return photos[-1].person if photos else None
+
+
+def _sub_folder(file: str) -> str:
+    return file.partition("/")[0]
+
+
+def _is_there(photo: Photo) -> bool:
+    return os.access(photo.path, os.F_OK)
 
 
 def _list(folder: str | Path) -> tuple[Path, list[Path]]:
@@ -226,52 +282,6 @@ def _list(folder: str | Path) -> tuple[Path, list[Path]]:
     return root, paths
 
 
-def _picture(root: Path, path: Path) -> _Picture:
-    if path.parent == root:
-        raise BadInput("it is not in a person's folder: move it into one")
-    file = path.relative_to(root)
-    person = person_name(file.parts[0])
-    sha256 = hashlib.sha256(images.read_bytes(path)).hexdigest()
-    return _Picture(person, sha256, _text(root), _text(file))
-
-
-def _as_renamed(pictures: Sequence[_Picture], known: Sequence[Photo]) -> list[_Picture]:
-    """The pictures, each with the name that the facebank now has for whoever its sub-folder is.
-
-    Photos tell who that is if they came from there, or are there now and came from a sub-folder
-    of that name elsewhere: then the whole folder has moved.
-    """
-    there = {(picture.folder, _sub_folder(picture)) for picture in pictures}
-    contents = {(picture.sha256, _sub_folder(picture)) for picture in pictures}
-    moved = [photo for photo in known if (photo.sha256, _sub_folder(photo)) in contents]
-    stayed = [photo for photo in known if (photo.folder, _sub_folder(photo)) in there]
-    names = {_sub_folder(photo): photo.person for photo in moved + stayed}  # who stayed decides
-    return [
-        replace(picture, person=names.get(_sub_folder(picture), picture.person))
-        for picture in pictures
-    ]
-
-
-def _sub_folder(photo: Photo | _Picture) -> str:
-    return photo.file.partition("/")[0]
-
-
-def _look(picture: _Picture, model: Model, largest: bool) -> tuple[Photo, Embeddings]:
-    """The photo and its vector, (1, D), from the bytes that are there now."""
-    data = images.read_bytes(picture.path)
-    image = images.decode(data)
-    face = _only(model.detect(image), largest)
-    photo = Photo(
-        picture.person,
-        hashlib.sha256(data).hexdigest(),
-        picture.folder,
-        picture.file,
-        face.confidence,
-        face.size,
-    )
-    return photo, model.embed(image, [face])
-
-
 def _text(path: Path) -> str:
     """A path as the facebank writes it down."""
     try:
@@ -280,14 +290,15 @@ def _text(path: Path) -> str:
         raise BadInput("its name is not UTF-8: rename it") from error
 
 
-def _listed(skipped: dict[Path, str]) -> tuple[Skipped, ...]:
-    return tuple(map(Skipped, skipped, skipped.values()))
+def _listed(paths: Iterable[Path], skipped: dict[Path, str]) -> tuple[Skipped, ...]:
+    """Why some of the files were skipped, in the files' order."""
+    return tuple(Skipped(path, skipped[path]) for path in paths if path in skipped)
 
 
 def _taken(photo: Photo) -> str:
     return f"the same photo is {photo.person}'s, {photo.path}: remove it from one of the two"
 
 
-def _nothing(folder: str | Path, skipped: dict[Path, str]) -> str:
-    path, reason = next(iter(skipped.items()))
+def _nothing(folder: str | Path, paths: Iterable[Path], skipped: dict[Path, str]) -> str:
+    path, reason = _listed(paths, skipped)[0]
     return f"none of {len(skipped)} photos in {folder} can be used; the first, {path}: {reason}"

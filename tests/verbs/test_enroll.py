@@ -18,12 +18,13 @@ import children
 import pytest
 from fakes import FakeModel, SquareFaces, save_photo
 
+from mien import images
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Person
 from mien.images import read
 from mien.types import Embeddings
-from mien.verbs.enroll import Enrolment, enroll, rebuild, require_usable
+from mien.verbs.enroll import Enrolment, enroll, rebuild
 
 ANN, BEN, EVE = 1, 2, 3  # seeds of photos
 T = TypeVar("T")
@@ -297,6 +298,31 @@ def test_names_that_cannot_be_stored_are_reported(
     assert counts(enroll(folder, facebank, model)) == (3, 0, 0, 4)
 
 
+def test_each_file_is_read_and_looked_at_once(
+    folder: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    read_bytes = images.read_bytes
+
+    def read(path: Path) -> bytes:
+        reads.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(images, "read_bytes", read)
+    made: list[Facebank] = []
+
+    def make() -> Facebank:
+        made.append(Facebank.create(":memory:", model_id=model.model_id, dim=model.dim))
+        return made[0]
+
+    assert counts(enroll(folder, make, model)) == (3, 0, 0, 0)
+    assert len(reads) == len(set(reads)) == looks(model) == 3
+    assert counts(enroll(folder, made[0], model)) == (0, 3, 0, 0)
+    assert (len(reads), looks(model)) == (6, 3)
+    assert counts(rebuild(folder, made[0], model)) == (3, 0, 0, 0)
+    assert (len(reads), looks(model), len(made)) == (9, 6, 1)
+
+
 def test_a_folder_without_people_is_an_error(
     tmp_path: Path, facebank: Facebank, model: FakeModel
 ) -> None:
@@ -315,7 +341,7 @@ def test_a_folder_without_people_is_an_error(
                 use(tmp_path / name, facebank, model)
             assert "\n" not in str(caught.value)
         with pytest.raises(BadInput) as beforehand:
-            require_usable(tmp_path / name, model)
+            enroll(tmp_path / name, lambda: pytest.fail("an empty one was made"), model)
         assert str(beforehand.value) == str(caught.value)
     assert facebank.photos() == []
 
@@ -400,9 +426,7 @@ def test_rebuilding_without_a_folder_that_photos_came_from_changes_nothing(
     assert counts(rebuild(tmp_path / "unplugged", facebank, FakeModel("other-9"))) == (4, 0, 0, 0)
 
 
-def test_progress_sees_every_photo_twice(
-    folder: Path, facebank: Facebank, model: FakeModel
-) -> None:
+def test_progress_sees_every_photo(folder: Path, facebank: Facebank, model: FakeModel) -> None:
     shown: list[tuple[str, int]] = []
 
     def progress(things: Sequence[T], doing: str) -> Iterable[T]:
@@ -410,7 +434,7 @@ def test_progress_sees_every_photo_twice(
         return things
 
     enroll(folder, facebank, model, progress=progress)
-    assert shown == [("reading", 3), ("enrolling", 3)]
+    assert shown == [("enrolling", 3)]
 
 
 def test_a_full_disk_keeps_what_was_enrolled_before(tmp_path: Path, model: FakeModel) -> None:
