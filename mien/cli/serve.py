@@ -54,7 +54,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Of a proxy in front, or its network: who asks, it says in X-Forwarded-For.",
+            help="A proxy, or its network, whose X-Forwarded-For says who asks.",
         ),
     ] = None,
     keep: Annotated[

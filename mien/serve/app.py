@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from mien import __version__
 from mien.serve.metrics import Metrics
-from mien.serve.middleware import Gate
+from mien.serve.middleware import AccessMiddleware
 from mien.serve.problems import RESPONSES, answer_with_problems
 from mien.serve.routes import device, facebank, people, photos, recognise, state, strangers
 from mien.serve.service import Service
@@ -34,8 +34,8 @@ def make_app(
     Args:
         service: does the work; it is closed when the application ends.
         metrics: counts; the service's `count_faces` should be its `faces`.
-        token: see `Gate`.
-        hosts: see `Gate`.
+        token: see `AccessMiddleware`.
+        hosts: see `AccessMiddleware`.
     """
 
     @asynccontextmanager
@@ -59,5 +59,7 @@ def make_app(
     for part in (state, recognise, device, people, photos, strangers, facebank):
         app.include_router(part.router)
     app.mount("/page", StaticFiles(directory=state.PAGE))
-    gate = Gate(app, limits=service.limits, json=service.json_bytes, token=token, hosts=hosts)
+    gate = AccessMiddleware(
+        app, limits=service.limits, json=service.json_bytes, token=token, hosts=hosts
+    )
     return metrics.around(gate)

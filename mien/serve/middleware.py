@@ -135,7 +135,7 @@ class Bodies:
             self._changed.notify_all()
 
 
-class Gate:
+class AccessMiddleware:
     """Lets a request through, or answers it itself.
 
     Args:

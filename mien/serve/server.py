@@ -189,9 +189,6 @@ class OnceAMinute(logging.Filter):
         return True
 
 
-_FILTER = OnceAMinute()
-
-
 def raise_descriptors() -> int:
     """File descriptors that this process may have now, which are as many as it may allow itself."""
     try:
@@ -230,6 +227,7 @@ def server(app: ASGIApp, *, seconds: float, proxy: str | None = None) -> uvicorn
         timeout_graceful_shutdown=int(seconds),
         ws="none",
     )
-    for name in ("uvicorn.error", "asyncio"):
-        logging.getLogger(name).addFilter(_FILTER)
+    for log in map(logging.getLogger, ("uvicorn.error", "asyncio")):
+        log.filters = [OnceAMinute()]
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of each broken form
     return uvicorn.Server(config)

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -186,6 +187,7 @@ def _work(pipe: Connection, make: Callable[[], Model]) -> None:
     for ended in (signal.SIGINT, signal.SIGTERM):  # sent to all: what was accepted is answered
         signal.signal(ended, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _silence_libraries()
     cv2.setNumThreads(1)
     with suppress(EOFError, OSError):
         try:
@@ -203,6 +205,14 @@ def _work(pipe: Connection, make: Callable[[], Model]) -> None:
                     error.add_note(traceback.format_exc())
                 answer = False, error
             pipe.send(answer)
+
+
+def _silence_libraries() -> None:
+    """Decoders write a line for each damaged photo: whoever sends many could fill a disk."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # Python's own goes on
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _end_with_parent() -> None:

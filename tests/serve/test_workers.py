@@ -146,6 +146,18 @@ def is_running(pid: int) -> bool:
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
+def complain(model: Model) -> None:
+    os.write(2, b"Corrupt data\n")
+    print("a traceback", file=sys.stderr, flush=True)
+
+
+def test_decoders_do_not_write_into_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    with Workers(FakeModel, 1) as pool:
+        pool.wait()
+        pool.run(complain)
+    assert capfd.readouterr().err == "a traceback\n"
+
+
 def test_a_model_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     file = tmp_path / "gone.onnx"
     make = partial(load, file, threads=1)
