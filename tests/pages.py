@@ -94,7 +94,7 @@ def line(
 def with_figures(text: str, results: dict[str, Any] = RESULTS) -> str:
     """A page with the figures of results.json, each with as many digits as it has in the page."""
     text = _PRINTED.sub(lambda found: f"{found[1]}{_block(results[found[2]])}```", text)
-    return _FIGURE.sub(lambda found: _figure(*found.groups(), results), text)
+    return _FIGURE.sub(lambda found: _figure(found, results), text)
 
 
 def _block(entry: dict[str, Any]) -> str:
@@ -103,11 +103,12 @@ def _block(entry: dict[str, Any]) -> str:
     return "\n".join([f"$ {command}", *entry["printed"], "", where, ""])
 
 
-def _figure(shown: str, percent: str | None, place: str, results: dict[str, Any]) -> str:
+def _figure(found: re.Match[str], results: dict[str, Any]) -> str:
+    shown, percent, place = found.groups()
     name, _, rest = place.partition("/")
     entry = results[name]
     if "printed" in entry:
-        value = float(re.search(r"-?[\d.]+", _cell(entry["printed"], *rest.split("/", 1)))[0])  # type: ignore[index]
+        value = float(_cell(entry["printed"], *rest.split("/", 1)))
     else:
         value = entry["result"]
         for key in rest.split("/"):
@@ -118,12 +119,12 @@ def _figure(shown: str, percent: str | None, place: str, results: dict[str, Any]
 
 
 def _cell(lines: list[str], row: str, column: str) -> str:
-    """The cell of a printed table in the first row that has some words, in their order."""
-    heading = next(line for line in lines if column in re.split(r"  +", line.strip()))
-    start = re.search(rf"(^|  ){re.escape(column)}(  |$)", heading).start() + 2  # type: ignore[union-attr]
-    words = r".*\s".join(re.escape(word) for word in row.split())
-    (found, *_) = (line for line in lines if re.search(rf"^{words}\b", line))
-    return re.split(r"  +", found[start:].strip())[0]
+    """The number in a printed table, of the first row that has some words in their order."""
+    place = re.compile(rf"(?:^|  ){re.escape(column)}(?:  |$)")
+    starts = [found.start() for line in lines if (found := place.search(line))]
+    words = re.compile(r".*\s".join(re.escape(word) for word in row.split()) + r"\b")
+    (found, *_) = (line for line in lines if words.match(line))
+    return re.split(r"[ %]", found[starts[0] :].strip())[0]
 
 
 def prepare(folder: Path) -> None:

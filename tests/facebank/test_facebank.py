@@ -710,7 +710,7 @@ def test_the_documented_reader_reads(
     exec(snippet[1], names)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6
-    assert lines[0] == f"A A/0.jpg {DIM} numbers of length 1.0"
+    assert lines[0] == f"A A/0.jpg {DIM} dimensions, length 1.0"
     assert np.array_equal(np.asarray(names["vector"]), unit_vectors(6)[5])
 
 
