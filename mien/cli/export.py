@@ -14,6 +14,7 @@ from mien.cli.render import Answer
 from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
+    from mien.training.checkpoint import Checkpoint
     from mien.types import Crops
 
 
@@ -21,7 +22,9 @@ def export(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            metavar="CHECKPOINT", help="What mien train has left; or, with --scaling, a network."
+            metavar="CHECKPOINT",
+            help="What mien train has left, or a .pth of the original's code; or, with --scaling, "
+            "a network.",
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The model's file, ending in .onnx.")],
@@ -49,6 +52,20 @@ def export(
             "half (about -1 to 1, as most), or imagenet.",
         ),
     ] = None,
+    net: Annotated[
+        str | None,
+        typer.Option(
+            "--net",
+            "-net",
+            metavar="NAME",
+            show_default=False,
+            help="The network of a .pth that does not tell: seesaw_shuffle or seesaw_share.",
+        ),
+    ] = None,
+    rgb: Annotated[
+        bool,
+        typer.Option("--rgb", help="A .pth was trained on RGB, not on BGR as by its own code."),
+    ] = False,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -76,13 +93,16 @@ def export(
     if scaling and to != "onnx":
         raise BadInput(f"--scaling makes a model of a network, and not for {to}: give one of them")
     with needs_extra("exporting", "train"):
-        from mien.training import checkpoint as checkpoints
+        from mien.training import original
         from mien.training.export import adopt, to_int8
         from mien.training.export import export as write
         from mien.training.export.elsewhere import to as write_for
 
+    def load() -> Checkpoint:
+        return original.load(checkpoint, net, bgr=not rgb)
+
     if not ours:
-        written = write_for(to, checkpoints.load(checkpoint), out)
+        written = write_for(to, load(), out)
         like = "not run here" if written.like is None else f"cosine {written.like:.6f}"
         return Answer(
             {"path": out, "target": to, "like": written.like}, [f"{out} is for {to} ({like})"]
@@ -102,7 +122,7 @@ def export(
         elif to == "onnx" or checkpoint.suffix != ".onnx":
             plain = out if to == "onnx" else Path(folder) / "float.onnx"
             card = write(
-                checkpoints.load(checkpoint),
+                load(),
                 plain,
                 name=name or out.stem,
                 threshold=threshold if to == "onnx" else None,

@@ -108,7 +108,8 @@ class TrainConfig:
     weights: str | None = _set(
         None,
         NETWORK,
-        "Initial weights: a checkpoint, an exported model, or the name of one that ships.",
+        "Initial weights: a checkpoint, an exported model, the name of one that ships, or a .pth "
+        "of the original's code.",
         metavar="FILE",
         unset="random",
     )

@@ -17,7 +17,7 @@ from mien.errors import BadInput, BadModel, RunStopped
 from mien.evaluation.protocol import Verification, verify
 from mien.evaluation.verification_set import VerificationSet
 from mien.recognition.model import model_file, shipped
-from mien.training import checkpoint, distributed
+from mien.training import distributed, original
 from mien.training.backbones import BACKBONES
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import TrainConfig
@@ -350,7 +350,7 @@ def _network(
     network = BACKBONES[config.backbone](dim=config.dim)
     if config.weights is None or not fresh:
         return network, None
-    before, now = _weights(config.weights, pictures), network.state_dict()
+    before, now = _weights(config, pictures), network.state_dict()
     fitting = {
         name: value
         for name, value in before.items()
@@ -366,10 +366,11 @@ def _network(
     return network, (len(fitting), len(now))
 
 
-def _weights(name: str, pictures: Shards) -> dict[str, Tensor]:
-    """Those of a checkpoint, or of a model that recognises."""
+def _weights(config: TrainConfig, pictures: Shards) -> dict[str, Tensor]:
+    """Those of a checkpoint, of a file of the original's, or of a model that recognises."""
+    name = str(config.weights)
     if name not in shipped() and Path(name).suffix != ".onnx":
-        return checkpoint.load(Path(name)).weights
+        return original.load(Path(name), config.backbone).weights
     x = normalize(sample(pictures, CALIBRATING), torch.device("cpu"), torch.contiguous_format)
     return from_onnx(model_file(name), x).state_dict()
 

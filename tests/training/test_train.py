@@ -439,7 +439,9 @@ def test_a_run_goes_on_with_moved_data_more_steps_and_validation(toys: str, tmp_
 
 def test_the_table_of_what_may_change_is_complete() -> None:
     text = (Path(__file__).parents[2] / "docs" / "train.md").read_text("utf-8")
-    table = text.partition("## What may change when a run goes on")[2].partition("| all others")[0]
+    table = text.partition("## What may change when a run continues")[2].partition("| `--weights`")[
+        0
+    ]
     named = set(re.findall(r"`(--[a-z-]+)`", table))
     assert named == {
         flag(each.name) for each, _, _ in settings() if each.metadata["setting"].resume != FIXED
