@@ -15,10 +15,9 @@ from mien.cli import console
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
 from mien.cli.render import Answer, Table
 from mien.errors import needs_extra
-from mien.recognition.grouping import group
+from mien.recognition.grouping import default_threshold, group
 from mien.recognition.model import load
 from mien.types import Embeddings
-from mien.verbs.cluster import default_threshold
 
 
 @dataclass(frozen=True, slots=True)

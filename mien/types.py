@@ -7,7 +7,7 @@ means more alike; there are no distances and no percentages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -22,13 +22,17 @@ Scores: TypeAlias = NDArray[np.float32]  # cosines in [-1, 1]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # eq: arrays do not compare to one bool
+@dataclass(frozen=True, slots=True, eq=False, repr=False)  # eq: arrays do not compare to one bool
 class Face:
     """One detected face, in the pixels of the picture it was found in."""
 
     box: NDArray[np.float32]  # (4,): x1, y1, x2, y2; x2 and y2 exclusive
     points: NDArray[np.float32]  # (5, 2) x, y: eye, eye, nose, mouth, mouth; picture-left first
     confidence: float  # the detector's, in [0, 1]
+
+    def __repr__(self) -> str:
+        box = ", ".join(f"{edge:.1f}" for edge in self.box)
+        return f"Face(box=[{box}], confidence={self.confidence:.3f})"
 
     def __post_init__(self) -> None:
         if self.box.shape != (4,):
@@ -80,7 +84,7 @@ class Picture:
     """One picture to look at, and where it came from."""
 
     path: Path
-    image: Image
+    image: Image = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +107,7 @@ class Embedder(Protocol):
 
     @property
     def dim(self) -> int:
-        """Numbers in an embedding."""
+        """The dimensions of an embedding."""
         ...
 
     @property

@@ -30,9 +30,14 @@ def part(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and full name of every module or name that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+def imports(path: Path, *, typing: bool = True) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module or name that a file imports; those for types alone too."""
+    tree = ast.parse(path.read_text("utf-8"))
+    if not typing:
+        tree.body = [
+            one for one in tree.body if not ast.unparse(one).startswith("if TYPE_CHECKING")
+        ]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -49,6 +54,34 @@ def test_imports_point_down(path: Path) -> None:
         if package == "mien" and there not in (here, "__version__"):
             below = LEVEL[there] < LEVEL[here] or {here, there} <= LAYERS[1]
             assert below, f"{path}:{line}: {here} imports {there}"
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("verbs/*.py")], ids=lambda path: path.stem)
+def test_verbs_do_not_know_each_other(path: Path) -> None:
+    assert not [name for _, name in imports(path) if name.startswith("mien.verbs")]
+
+
+def test_no_files_import_each_other() -> None:
+    path_of = {name(path): path for path in FILES if part(path) != "__init__"}
+    needs = {one: needed(path) & path_of.keys() - {one} for one, path in path_of.items()}
+    while ends := {one for one, others in needs.items() if not others}:
+        needs = {one: others - ends for one, others in needs.items() if one not in ends}
+    assert not needs
+
+
+def name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def needed(path: Path) -> set[str]:
+    """The modules that a file imports when it runs, and those from which it imports a name."""
+    full = {one for _, one in imports(path, typing=False)}
+    return full | {one.rpartition(".")[0] for one in full if not is_module(one)}
+
+
+def is_module(full: str) -> bool:
+    path = ROOT.parent.joinpath(*full.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 @pytest.mark.parametrize("path", FILES, ids=part)

@@ -12,7 +12,7 @@ from mien.cli.options import FacebankPath
 from mien.cli.render import Answer, Column, Table
 from mien.errors import BadInput
 from mien.facebank import key as keys
-from mien.facebank.audit import FORGOTTEN, Entry
+from mien.facebank.audit import FORGOTTEN, LogEntry
 
 if TYPE_CHECKING:
     from mien.facebank.salvage import Remains
@@ -181,7 +181,7 @@ def log(
     )
 
 
-def _whom(entry: Entry) -> str:
+def _whom(entry: LogEntry) -> str:
     if entry.person is None:
         return "(nobody known)"
     return entry.person or "(deleted)"

@@ -58,7 +58,7 @@ class FoldAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class ErrorRates:
     """What one threshold does to pairs."""
 
     threshold: float
@@ -86,11 +86,11 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
     )
 
 
-def rates(scores: ArrayLike, same: ArrayLike, threshold: float) -> Rates:
+def rates(scores: ArrayLike, same: ArrayLike, threshold: float) -> ErrorRates:
     """Accuracy and error rates at a threshold; arguments and errors as `roc`."""
     values, genuine = _checked(scores, same)
     accepted = values >= threshold
-    return Rates(
+    return ErrorRates(
         threshold=threshold,
         accuracy=float((accepted == genuine).mean()),
         fmr=float(accepted[~genuine].mean()),

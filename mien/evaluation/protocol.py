@@ -18,7 +18,7 @@ from mien.errors import BadInput
 from mien.evaluation import metrics
 from mien.evaluation.scores import genuine_scores, impostor_scores
 from mien.evaluation.verification_set import VerificationSet
-from mien.recognition.embed import views
+from mien.recognition.embed import embed_mirrored
 from mien.types import Crops, Embeddings, Progress, Scores, Skipped, silent
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # false-accept rates
@@ -93,7 +93,7 @@ class Evaluation:
     missed: tuple[str, ...]  # of them without a detected face; they count all the same
     skipped: tuple[Skipped, ...]  # photos that do not count, and why
     verification: Verification
-    own: metrics.Rates | None  # at the threshold stored with the model; None: it has none
+    own: metrics.ErrorRates | None  # at the threshold stored with the model; None: it has none
     identification: Identification | None  # None: the set is pairs, not people
 
     def to_json(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def embed_all(
     networks = list(embeds)
     parts: list[list[Embeddings]] = [[] for _ in networks for _ in mirrors]
     for batch in crops:
-        seen = [view for embed in networks for view in views(embed, batch, mirrors)]
+        seen = [view for embed in networks for view in embed_mirrored(embed, batch, mirrors)]
         for part, view in zip(parts, seen, strict=True):
             part.append(view)
     return [np.concatenate(part) if part else np.empty((0, 0), np.float32) for part in parts]

@@ -10,7 +10,7 @@ COMMAND = ContextVar("COMMAND", default="python")  # what runs now, such as "mie
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One thing that was done with one person."""
 
     at: str  # in UTC, as the clock had it: entries are in the order in which they were written

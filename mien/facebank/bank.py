@@ -21,7 +21,7 @@ import numpy as np
 
 from mien.errors import BadFacebank, BadInput, CannotWrite, UnknownPerson
 from mien.facebank import schema
-from mien.facebank.audit import COMMAND, FORGOTTEN, Entry
+from mien.facebank.audit import COMMAND, FORGOTTEN, LogEntry
 from mien.facebank.database import BESIDE, MEMORY, bad, convert, in_words, unlock
 from mien.facebank.index import cache
 from mien.facebank.index.exact import ExactIndex
@@ -142,6 +142,9 @@ class Facebank:
                     f"{path} cannot be made ({error.strerror}): choose another place"
                 ) from error
         return cls(path, model_id, dim, key)
+
+    def __repr__(self) -> str:
+        return f"Facebank({self.path!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -374,13 +377,13 @@ class Facebank:
         """How many entries the log keeps; 0 where none is kept."""
         return self._settings()[2]
 
-    def log(self) -> list[Entry]:
+    def log(self) -> list[LogEntry]:
         """What was done, the oldest first."""
         rows = self._read(f"SELECT {LOG_COLUMNS}, checksum FROM log NOT INDEXED ORDER BY id")
         for row in rows:
             if not is_right(row):
                 raise bad(self.path, f"entry {row[0]} of its log is damaged")
-        return [Entry(*row[1:-1]) for row in rows]
+        return [LogEntry(*row[1:-1]) for row in rows]
 
     def note(self, action: str, people: Mapping[Any, int]) -> None:
         """Write in the log, if one is kept, what was done with how many photos of whom."""

@@ -1,4 +1,4 @@
-"""From aligned crops to unit vectors; the model file holds all that it takes."""
+"""Aligned crops to unit vectors, by a model file that holds all that this takes."""
 
 from __future__ import annotations
 
@@ -15,38 +15,41 @@ from mien.recognition.onnx.protobuf import metadata
 from mien.recognition.onnx.session import default_runtime, load_network, runtime_errors
 from mien.types import Crops, Embeddings
 
-BATCH = 32  # crops per run: memory stays bounded however many faces a picture holds
-# Of each coordinate.  Processors round float32 differently by a hundredth of it; bfloat16, which
-# OpenVINO takes where the processor has it, and 8 bits are coarser, and damage is coarser by far.
+BATCH = 32  # crops a run: memory stays bounded however many faces a picture shows
+# The largest difference of a coordinate.  Processors differ in float32 by a hundredth of it;
+# bfloat16, which OpenVINO uses where the processor has it, and int8 are coarser; damage by far.
 CANARY_TOLERANCE = {"float32": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a model file says of itself, in its ONNX metadata under the key `mien`."""
+    """A model card: what a file says of itself, as JSON in its ONNX metadata, under `mien`."""
 
     name: str
-    model_id: str  # name and the first 12 hex digits of the SHA-256 of the weights
-    dim: int
+    model_id: str  # the name and the first 12 hex digits of the SHA-256 of the weights
+    dim: int  # dimensions of an embedding
     threshold: float | None  # the cosine from which two faces are taken for one person
-    calibration: dict[str, Any]  # where the threshold comes from; empty where there is none
-    trained: dict[str, Any]  # backbone and how it was trained
+    calibration: dict[str, Any]  # where the threshold comes from, by mien calibrate; or {}
+    trained: dict[str, Any]  # the backbone, and how it was trained
     canary: list[float]  # the embedding of `canary_crop()` when the file was written
-    precision: str = "float32"  # or int8: of the weights and of what is computed
+    precision: str = "float32"  # of weights and activations: float32 or int8
 
 
 def canary_crop() -> Crops:
-    """One fixed crop, (1, 112, 112, 3), that every file is checked on when it is loaded."""
+    """The fixed crop, (1, 112, 112, 3), that shows when a file is loaded whether it is damaged."""
     row = np.arange(112, dtype=np.uint32)
     wave = row[:, None, None] * 7 + row[None, :, None] * 13 + np.arange(3, dtype=np.uint32) * 61
     checks = (row[:, None, None] // 16 + row[None, :, None] // 16) % 2 * 90
     return ((wave // 3 + checks) % 256).astype(np.uint8)[None]
 
 
-def views(
+def embed_mirrored(
     embed: Callable[[Crops], Embeddings], crops: Crops, mirrors: Sequence[bool]
 ) -> list[Embeddings]:
-    """The embeddings of crops for each way: as they are, or the mean with the mirrored crops'."""
+    """The embeddings of crops, for each of `mirrors`: as they are, or with test-time augmentation.
+
+    That is the mean with the embedding of the mirrored crop, at unit length.
+    """
     plain = embed(crops)
     if not any(mirrors):
         return [plain for _ in mirrors]
@@ -63,7 +66,7 @@ def _card(content: bytes) -> Card:
 
 
 class OnnxEmbedder:
-    """Embeds crops with a file that `mien export` wrote.
+    """Embeds crops with a model file, as `mien export` writes it.
 
     Args:
         path: the model file.
@@ -104,6 +107,9 @@ class OnnxEmbedder:
                 f"{path} is damaged: it no longer computes what it did when it was written; "
                 "fetch it again"
             )
+
+    def __repr__(self) -> str:
+        return f"OnnxEmbedder({str(self.path)!r})"
 
     def _tolerance(self) -> float:
         lowered = self.runtime == "openvino" and self.card.precision == "float32"

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadInput, needs_extra
+from mien.recognition.policy import Policy
 from mien.types import Embeddings
 
+FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has the figures
 MOST = 30_000  # vectors: their distances take 3.6 GB
 _BLOCK = 1024  # rows of the distances at a time
 
@@ -43,6 +45,11 @@ def group(vectors: Embeddings, threshold: float) -> NDArray[np.intp]:
     place = np.empty(len(counts), np.intp)
     place[np.lexsort((first, -counts))] = np.arange(len(counts))
     return place[label]
+
+
+def default_threshold(policy: Policy) -> float:
+    """The mean cosine that makes one group of two: what one in 400 pairs of strangers reaches."""
+    return policy.impostors.threshold(FMR) if policy.impostors else policy.threshold
 
 
 def _distances(vectors: Embeddings) -> NDArray[np.float64]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from mien.errors import BadInput, BadModel
 from mien.recognition.align import crops
 from mien.recognition.detect import DETECTORS
-from mien.recognition.embed import Card, OnnxEmbedder, views
+from mien.recognition.embed import Card, OnnxEmbedder, embed_mirrored
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest
 from mien.recognition.thresholds import Impostors
-from mien.types import Detector, Embedder, Embeddings, Face, Image, require_picture
+from mien.types import Crops, Detector, Embedder, Embeddings, Face, Image, require_picture
 
 DEFAULT = "mien-small"
 WEIGHTS = Path(__file__).parent / "weights"
@@ -114,13 +114,18 @@ class Model:
         Args:
             image: the picture that the faces were found in.
             faces: what `detect` returned, or some of it.
-            mirror: average with the mirrored face: a little more accurate, twice the time.
+            mirror: average with the mirrored face (test-time augmentation): a little more
+                accurate, in twice the time.
 
         Raises:
             TypeError, ValueError: the picture is no (H, W, 3) array of uint8.
         """
         require_picture(image)
-        return views(self.embedder, crops(image, faces), [mirror])[0]
+        return self.embed_crops(crops(image, faces), mirror=mirror)
+
+    def embed_crops(self, crops: Crops, *, mirror: bool = False) -> Embeddings:
+        """One unit vector for each aligned crop, (N, D); see `embed`."""
+        return embed_mirrored(self.embedder, crops, [mirror])[0]
 
 
 def shipped() -> list[str]:

@@ -59,7 +59,7 @@ COMMIT;
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class AlbumFace:
     """A face in the album, and who it is."""
 
     box: tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the upright photo
@@ -68,14 +68,14 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AlbumPhoto:
     """A photo in the album."""
 
     path: Path
     width: int  # in pixels, upright
     height: int
     orientation: int  # how the file is stored; see `mien.images.orientation`
-    faces: tuple[Face, ...]
+    faces: tuple[AlbumFace, ...]
 
     @property
     def people(self) -> list[str]:
@@ -83,7 +83,7 @@ class Entry:
         return sorted({face.match.person for face in self.faces if face.match.person})
 
 
-class _Looked(NamedTuple):
+class _Row(NamedTuple):
     """What a photo's row says, and those of its faces."""
 
     width: int
@@ -194,7 +194,7 @@ class Album:
         people: Sequence[str] = (),
         *,
         policy: Policy | None = None,
-    ) -> list[Entry]:
+    ) -> list[AlbumPhoto]:
         """The photos of a folder in which all of these people are, by path.
 
         Args:
@@ -218,12 +218,12 @@ class Album:
             rows = self._db.execute(
                 "SELECT photo, x1, y1, x2, y2, confidence, vector FROM face ORDER BY rowid"
             ).fetchall()
-        faces: dict[int, list[Face]] = {}
+        faces: dict[int, list[AlbumFace]] = {}
         for row, match in zip(rows, self._matches(rows, facebank, policy), strict=True):
             number, x1, y1, x2, y2, confidence, _ = row
-            faces.setdefault(number, []).append(Face((x1, y1, x2, y2), confidence, match))
+            faces.setdefault(number, []).append(AlbumFace((x1, y1, x2, y2), confidence, match))
         entries = [
-            Entry(Path(path), width, height, turned, tuple(faces.get(number, ())))
+            AlbumPhoto(Path(path), width, height, turned, tuple(faces.get(number, ())))
             for number, path, width, height, turned in photos
             if Path(path).is_relative_to(root)
         ]
@@ -246,21 +246,21 @@ class Album:
         threshold = policy.threshold_among(person.photos for person in facebank.people())
         return facebank.search(vectors, threshold)
 
-    def _look(self, path: Path) -> _Looked:
+    def _look(self, path: Path) -> _Row:
         try:
             data = images.read_bytes(path)
             image = images.decode(data, str(path))
             turned = images.orientation(data)
             looked = self._model.look(image)
         except BadInput as error:
-            return _Looked(0, 0, 1, str(error), [])
+            return _Row(0, 0, 1, str(error), [])
         rows = [
             (*face.box.astype(float).tolist(), face.confidence, vector.tobytes())
             for face, vector in zip(looked.faces, looked.vectors.astype("<f4"), strict=True)
         ]
-        return _Looked(image.shape[1], image.shape[0], turned, None, rows)
+        return _Row(image.shape[1], image.shape[0], turned, None, rows)
 
-    def _note(self, path: Path, state: tuple[int, int], looked: _Looked) -> None:
+    def _note(self, path: Path, state: tuple[int, int], looked: _Row) -> None:
         with self._in_words(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM photo WHERE path = ?", (str(path),))
@@ -312,7 +312,7 @@ class Album:
             ) from error
 
 
-def write_csv(path: Path, entries: Sequence[Entry]) -> None:
+def write_csv(path: str | Path, entries: Sequence[AlbumPhoto]) -> None:
     """Leave a table with a row for each face, and one for each photo without any."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -328,7 +328,7 @@ def write_csv(path: Path, entries: Sequence[Entry]) -> None:
 
 
 def write_sidecars(
-    entries: Sequence[Entry],
+    entries: Sequence[AlbumPhoto],
 ) -> tuple[int, tuple[Skipped, ...]]:
     """Leave the names in XMP sidecars; how many were changed, and which were left alone and why."""
     written, skipped = 0, []
@@ -348,12 +348,12 @@ def write_sidecars(
     return written, tuple(skipped)
 
 
-def write_page(path: Path, entries: Sequence[Entry]) -> None:
+def write_page(path: str | Path, entries: Sequence[AlbumPhoto]) -> None:
     """Leave a page that shows everyone's photos, which stay where they are and are linked to."""
     people = sorted({name for entry in entries for name in entry.people})
     groups = [(name, [entry for entry in entries if name in entry.people]) for name in people]
     groups.append(("Nobody with a name", [entry for entry in entries if not entry.people]))
-    here = Path(os.path.realpath(path.parent))
+    here = Path(os.path.realpath(Path(path).parent))
     links, sections = [], []
     for number, (name, photos) in enumerate(groups):
         if photos:
@@ -373,7 +373,7 @@ def write_page(path: Path, entries: Sequence[Entry]) -> None:
     files.write_atomically(path, page.encode(), private=True)
 
 
-def _figure(entry: Entry, here: Path) -> str:
+def _figure(entry: AlbumPhoto, here: Path) -> str:
     target = quote(os.path.relpath(entry.path, here))
     names = html.escape(", ".join(entry.people))
     return (
@@ -382,7 +382,7 @@ def _figure(entry: Entry, here: Path) -> str:
     )
 
 
-def _stored(entry: Entry, face: Face) -> tuple[float, float, float, float]:
+def _stored(entry: AlbumPhoto, face: AlbumFace) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = face.box
     shares = (x1 / entry.width, y1 / entry.height, x2 / entry.width, y2 / entry.height)
     return images.as_stored(shares, entry.orientation)

@@ -11,7 +11,7 @@ import hashlib
 import html
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,11 @@ from mien.facebank.rows import person_name
 from mien.facebank.stores import Store
 from mien.parallel import ahead
 from mien.recognition import align
-from mien.recognition.grouping import MOST, group
+from mien.recognition.grouping import MOST, default_threshold, group
 from mien.recognition.model import Looked, Model
 from mien.recognition.policy import Policy
 from mien.types import Embeddings, Face, Image, Progress, Skipped, silent
 
-FMR = 2.5e-3  # of the mean cosine that joins two groups; docs/thresholds.md has the figures
 FILE = "clusters.json"
 _PAGE, _PEOPLE = "index.html", "people"
 _THUMB, _COLUMNS, _ROWS = 96, 10, 6  # of a contact sheet: pixels, faces
@@ -51,7 +50,7 @@ class Clusters:
 
     model_id: str
     threshold: float  # the mean cosine from which two groups were one
-    groups: tuple[tuple[Stranger, ...], ...]
+    groups: tuple[tuple[Stranger, ...], ...] = field(repr=False)
     alone: int  # faces that are like no other, or like too few
     known: int  # faces of people in the facebank, left out
     skipped: tuple[Skipped, ...]  # photos that cannot be read, and why
@@ -141,11 +140,6 @@ def cluster(
         known=known,
         skipped=tuple(skipped),
     )
-
-
-def default_threshold(policy: Policy) -> float:
-    """The mean cosine that makes one group of two where none is given."""
-    return policy.impostors.threshold(FMR) if policy.impostors else policy.threshold
 
 
 def require_own(out: Path) -> None:

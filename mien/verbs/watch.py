@@ -16,7 +16,6 @@ import numpy as np
 
 from mien.facebank.stores import Store
 from mien.recognition.align import crops
-from mien.recognition.embed import views
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest, sharpness, worth
@@ -196,7 +195,7 @@ class Watcher:
         for track in known.values():
             track.followed = True
         aligned = crops(image, [faces[i] for i in doubtful])
-        vectors = views(self._model.embedder, aligned, [self._mirror])[0]
+        vectors = self._model.embed_crops(aligned, mirror=self._mirror)
         found = {
             i: Observation(frame.time, faces[i], worth(faces[i], float(sharp)), vector)
             for i, sharp, vector in zip(doubtful, sharpness(aligned), vectors, strict=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mien import images
 from mien.errors import BadInput
 from mien.evaluation.evaluate import central, evaluate
-from mien.evaluation.metrics import Rates
+from mien.evaluation.metrics import ErrorRates
 from mien.evaluation.protocol import Evaluation
 from mien.recognition import align
 from mien.recognition.detect.mtcnn import MTCNN
@@ -105,7 +105,7 @@ def test_report_by_hand(listed: Path) -> None:
     assert -0.3 < told.by_fold.threshold < 1
     assert set(told.tar.values()) == {None}  # 4 pairs of two people
     assert told.eer == pytest.approx(0.25)
-    assert report.own == Rates(threshold=0.9, accuracy=0.75, fmr=0.25, fnmr=0.25)
+    assert report.own == ErrorRates(threshold=0.9, accuracy=0.75, fmr=0.25, fnmr=0.25)
     bare = replace(colours(), own=None)  # as a network fresh from training
     (alike,) = evaluate([bare], listed)
     assert (alike.own, alike.verification.eer, alike.to_json()["own"]) == (None, told.eer, None)

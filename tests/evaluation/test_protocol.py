@@ -17,7 +17,7 @@ from mien.errors import BadInput
 from mien.evaluation import protocol
 from mien.evaluation.protocol import Identification
 from mien.evaluation.verification_set import VerificationSet
-from mien.recognition.embed import views
+from mien.recognition.embed import embed_mirrored
 from mien.types import Crops, Embeddings
 
 
@@ -119,7 +119,7 @@ def test_views() -> None:
     crops = np.random.default_rng(4).integers(0, 256, (3, 112, 112, 3), np.uint8)
     crops[:, :, :56] //= 4
     embed = MeanColours()
-    plain, mean = views(embed, crops, [False, True])
+    plain, mean = embed_mirrored(embed, crops, [False, True])
     expected = embed(crops) + embed(crops[:, :, ::-1])
     np.testing.assert_array_equal(plain, embed(crops))
     np.testing.assert_allclose(

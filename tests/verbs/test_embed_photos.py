@@ -85,7 +85,7 @@ def test_the_first_without_a_vector_are_told(
         main(["embed", str(photos), "--out", str(tmp_path / "b.parquet")])
     (named, more, count) = capsys.readouterr().err.splitlines()
     assert "none.png" in named or "broken.jpg" in named
-    assert "and 1 more, which the column error of" in more
+    assert "skipped 1 more: the column error of" in more
     assert count == "skipped 2 photos"
 
 

@@ -7,9 +7,9 @@ import base64
 import numpy as np
 from fastapi import APIRouter, UploadFile
 
+from mien.recognition.grouping import default_threshold
 from mien.serve import schema
 from mien.serve.routes import TheService, content
-from mien.verbs.cluster import default_threshold
 
 router = APIRouter()
 
