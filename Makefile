@@ -2,6 +2,7 @@
 # make serve   the page on http://127.0.0.1:8000, until Ctrl-C
 # make test    check and test everything; with -j2, the checks beside the tests
 # make format  write Python and JavaScript in the house's form
+# make coverage  run the tests, and fail where they reach too few lines of mien
 # make api     compare the public names with those of the last version
 # make wheel   build what goes to PyPI, in dist/, and try it alone
 # make docs    make a site of docs/, in site/; any warning fails
@@ -23,7 +24,7 @@ SECONDS ?= 600
 ORT := mien/serve/page/ort
 BIOME := npx --yes --prefer-offline @biomejs/biome@~2.6
 
-.PHONY: demo serve test style types js tests format api wheel docs page browser screenshots photos readme picture faults fuzz clean
+.PHONY: demo serve test style types js tests format coverage api wheel docs page browser screenshots photos readme picture faults fuzz clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -50,6 +51,10 @@ format: .venv/ready
 
 tests: .venv/ready photos
 	$(BIN)/pytest
+
+coverage: .venv/ready photos
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
 
 # Until there is a version, against main.
 AGAINST ?= $(shell git describe --tags --abbrev=0 2>/dev/null || echo main)
