@@ -38,8 +38,7 @@ class KeptFaces:
         Raises:
             CannotWrite: see `mien.files.write_atomically`.
         """
-        with _in_words(self.folder):
-            files.write_atomically(photo.path, png, private=True)
+        files.write_atomically(photo.path, png, private=True)
 
     def read(self, photo: Photo) -> bytes:
         """A face that was kept.

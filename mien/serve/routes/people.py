@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from fastapi import APIRouter
 
 from mien.errors import UnknownPerson
@@ -69,7 +71,7 @@ def _delete(store: Store, name: str, sha256: str | None, kept: KeptFaces | None)
         if kept and kept.owns(photo):
             kept.remove(photo)
         else:
-            elsewhere += photo.path.is_file()
+            elsewhere += os.access(photo.path, os.F_OK)
     deleted = store.delete_photos(photo.sha256 for photo in doomed)
     if not deleted:
         raise UnknownPerson

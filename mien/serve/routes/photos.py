@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Response, UploadFile
@@ -83,7 +84,6 @@ async def enroll(
 )
 async def face(sha256: Sha256, service: TheService) -> Response:
     """The face of a photo, where there still is a picture of it that may be shown."""
-
     missing = HTTPException(404, "there is no picture of this face that may be shown")
 
     def do(store: Store) -> Photo | bytes:
@@ -104,4 +104,4 @@ async def face(sha256: Sha256, service: TheService) -> Response:
 
 def _may_be_shown(photo: Photo, service: Service) -> bool:
     kept = service.kept is not None and service.kept.owns(photo)
-    return (kept or service.local) and photo.path.is_file()
+    return (kept or service.local) and os.access(photo.path, os.R_OK)
