@@ -18,18 +18,21 @@ from typer.main import get_command
 from mien import __version__
 from mien.cli import (
     album,
+    calibrate,
     camera,
     cluster,
+    compare,
     console,
     embed,
+    enroll,
+    evaluate,
     export,
-    measure,
+    identify,
     models,
     people,
     people_health,
     people_upkeep,
     prepare,
-    recognise,
     serve,
     speed,
     train,
@@ -112,14 +115,14 @@ def _add(
 
 
 _RECOGNISE, _MEASURE, _MAKE = "Recognise", "Measure", "Make models"
-_add(app, "enroll", recognise.enroll, "mien enroll people", _RECOGNISE)
-_add(app, "identify", recognise.identify, "mien identify a.jpg holiday --save named", _RECOGNISE)
+_add(app, "enroll", enroll.enroll, "mien enroll people", _RECOGNISE)
+_add(app, "identify", identify.identify, "mien identify a.jpg holiday --save named", _RECOGNISE)
 _add(
     app, "album", album.album, "mien album photos --with 'Jane Doe' --with 'Joe Bloggs'", _RECOGNISE
 )
 _add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
 _add(app, "camera", camera.camera, "mien camera rtsp://10.0.0.5/live", _RECOGNISE)
-_add(app, "compare", recognise.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
+_add(app, "compare", compare.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)
 _add(app, "embed", embed.embed, "mien embed photos --out photos.parquet", _RECOGNISE)
 _add(app, "serve", serve.serve, "mien serve --port 8000", _RECOGNISE)
 _add(_people, "list", people.list_people, "mien people list --json")
@@ -138,11 +141,11 @@ _add(_people, "health", people_health.health, "mien people health --fpir 0.001")
 _add(
     app,
     "evaluate",
-    measure.evaluate,
+    evaluate.evaluate,
     "mien evaluate mien-small mine.onnx lfw/pairs.txt --report report.html",
     _MEASURE,
 )
-_add(app, "calibrate", measure.calibrate, "mien calibrate mien-small people", _MEASURE)
+_add(app, "calibrate", calibrate.calibrate, "mien calibrate mien-small people", _MEASURE)
 _add(app, "speed", speed.speed, "mien speed photos", _MEASURE)
 _add(app, "models", models.models, "mien models --json", _MEASURE)
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +14,14 @@ from mien.cli.options import (
     DetectorName,
     FacebankPath,
     Fpir,
-    Json,
     ModelName,
     Threshold,
 )
-from mien.errors import without_password
+from mien.cli.render import Answer, Column, Paths, Table
+from mien.errors import CannotWrite, without_password
+
+if TYPE_CHECKING:
+    from mien.verbs.album import AlbumPhoto
 
 
 def _index() -> Path:
@@ -36,6 +39,9 @@ def album(
             "--with", metavar="NAME", help="Only photos that show this person; may be repeated."
         ),
     ] = None,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Print nothing but the photos' paths, one a line.")
+    ] = False,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a table of all faces there.")
     ] = None,
@@ -60,8 +66,7 @@ def album(
     fpir: Fpir = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Say who is in which photo of a collection, looking only at what is new or has changed."""
     from contextlib import nullcontext
 
@@ -80,54 +85,72 @@ def album(
         update = collection.update(folder, at_once=at_once(), progress=console.progress)
         everything = collection.ask(folder, bank, policy=policy) if xmp else []
         entries = collection.ask(folder, bank, people or (), policy=policy)
-    skipped = update.skipped
-    if csv:
-        write_csv(csv, entries)
-    if html:
-        write_page(html, entries)
-    sidecars = 0
-    if xmp:
-        sidecars, left_alone = write_sidecars(everything)
-        skipped += left_alone
-    count = console.note_skipped(skipped)
-    if as_json:
-        written = {"csv": csv, "html": html}
-        console.document(
-            {
-                "index": str(index),
-                "model_id": network.model_id,
-                "added": update.added,
-                "kept": update.kept,
-                "removed": update.removed,
-                **{name: str(path) for name, path in written.items() if path},
-                **({"sidecars": sidecars} if xmp else {}),
-                "photos": [_entry(entry) for entry in entries],
-                "skipped": console.skips(skipped),
-            }
-        )
-    else:
-        rows = [(", ".join(entry.people) or "-", str(entry.path)) for entry in entries]
-        console.table([("PEOPLE", "PHOTO"), *rows])
-        console.note(
-            f"{update.added} looked at, {update.kept} kept, {update.removed} removed; "
-            f"{console.counted(len(entries), 'photo')}"
-            + (f"; {console.counted(sidecars, 'sidecar')} written" if xmp else "")
-        )
-    console.leave(count)
+    outputs = {"csv": (csv, write_csv), "html": (html, write_page)}
+    written, failed = {}, []
+    for kind, (path, write) in outputs.items():
+        if path:
+            try:
+                write(path, entries)
+            except CannotWrite as error:  # what was found is told all the same
+                failed.append(str(error))
+            else:
+                written[kind] = path
+    sidecars, left_alone = write_sidecars(everything)
+    skipped = (*update.skipped, *left_alone)
+    content = {
+        "index": index,
+        "model_id": network.model_id,
+        "added": update.added,
+        "kept": update.kept,
+        "removed": update.removed,
+        **written,
+        **({"sidecars": sidecars} if xmp else {}),
+        "photos": [_entry(entry) for entry in entries],
+        "skipped": skipped,
+    }
+    summary = (
+        f"{console.counted(len(entries), 'photo')}; {update.added} looked at, {update.kept} kept, "
+        f"{update.removed} removed"
+        + (f"; {console.counted(sidecars, 'sidecar')} written" if xmp else "")
+    )
+    return Answer(
+        content,
+        [Paths([entry.path for entry in entries]) if paths else Table(_COLUMNS, entries)],
+        [*failed, *([] if paths else [summary])],
+        skipped,
+        code=console.SKIPPED if failed else 0,
+    )
 
 
-def _entry(entry: Any) -> dict[str, Any]:
+def _entry(entry: AlbumPhoto) -> dict[str, Any]:
     return {
-        "path": str(entry.path),
+        "path": entry.path,
         "width": entry.width,
         "height": entry.height,
         "faces": [
             {
                 "person": face.match.person,
-                "score": round(face.match.score, 6),
-                "confidence": round(face.confidence, 6),
-                "box": [round(value, 1) for value in face.box],
+                "score": face.match.score,
+                "confidence": face.confidence,
+                "box": face.box,
             }
             for face in entry.faces
         ],
     }
+
+
+def _people(entry: AlbumPhoto) -> str:
+    """Who is in a photo, as many as a line of a terminal has room for."""
+    if not entry.people:
+        return "-"
+    first, *others = entry.people
+    shown = first
+    for number, name in enumerate(others):
+        if console.width([f"{shown}, {name} and 99 more"]) > _WIDEST:
+            return f"{shown} and {len(others) - number} more"
+        shown += f", {name}"
+    return shown
+
+
+_WIDEST = 40
+_COLUMNS: dict[str, Column] = {"PEOPLE": _people, "PHOTO": "{path}"}

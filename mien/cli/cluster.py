@@ -14,9 +14,9 @@ from mien.cli.options import (
     DEFAULT_MODEL,
     DetectorName,
     FacebankPath,
-    Json,
     ModelName,
 )
+from mien.cli.render import Answer, Column, Table
 
 
 def cluster(
@@ -46,8 +46,7 @@ def cluster(
     ] = 40,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Group the faces of people whom the facebank does not know.
 
     Look at index.html in DIR, then name a group: mien enroll DIR --cluster 7 --as "Jane Doe".
@@ -78,18 +77,20 @@ def cluster(
             progress=console.progress,
         )
     save(found, out)
-    skipped = console.note_skipped(found.skipped)
-    if as_json:
-        content = {"out": str(out), **to_json(found)}
-        console.document({**content, "skipped": console.skips(found.skipped)})
-    else:
-        rows = [
-            (str(number), str(len(members)), str(members[0].path))
-            for number, members in enumerate(found.groups, start=1)
-        ]
-        console.table([("GROUP", "FACES", "SUCH AS"), *rows])
-        console.note(
-            f"{console.counted(found.alone, 'face')} in no group, {found.known} known; "
-            f"see {out / 'index.html'}"
-        )
-    console.leave(skipped)
+    groups = [(number, members) for number, members in enumerate(found.groups, start=1)]
+    return Answer(
+        {"out": out, **to_json(found), "skipped": found.skipped},
+        [Table(_COLUMNS, groups)],
+        [
+            f"{console.counted(len(groups), 'group')}, {console.counted(found.alone, 'face')} in "
+            f"none, {found.known} known; see {out / 'index.html'}"
+        ],
+        found.skipped,
+    )
+
+
+_COLUMNS: dict[str, Column] = {
+    "GROUP": "{0}",
+    "FACES": lambda group: str(len(group[1])),
+    "SUCH AS": "{1[0].path}",
+}

@@ -52,6 +52,16 @@ def note(text: str) -> None:
         print(*map(printable, text.split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
+def lines(texts: Iterable[str]) -> None:
+    """Print lines for another program to read: as they are, but on a terminal."""
+    for text in texts:
+        if sys.stdout.isatty():
+            say(text)
+        else:
+            with _in_words():
+                print(text)
+
+
 def unwritten(error: OSError) -> str:
     """What to say where stdout takes nothing."""
     return f"the results cannot be written to stdout ({error.strerror})"

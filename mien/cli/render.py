@@ -45,7 +45,11 @@ class Table:
         return [list(self.columns), *rows]
 
 
-Text: TypeAlias = "Sequence[str | Table]"  # lines, and tables
+class Paths(list[Path]):
+    """Paths for another program to read, one a line."""
+
+
+Text: TypeAlias = "Sequence[str | Table | Paths]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ def show(answer: Answer, *, as_json: bool) -> int:
         for part in answer.text:
             if isinstance(part, Table):
                 console.table(part.cells())
+            elif isinstance(part, Paths):
+                console.lines(map(str, part))
             else:
                 console.say(part)
     for line in answer.notes:

@@ -182,8 +182,12 @@ class Album:
             self._db.executemany("DELETE FROM photo WHERE id = ?", [(one,) for one in gone])
         with self._in_words():
             rows = self._db.execute("SELECT path, reason FROM photo WHERE reason NOTNULL")
-            skipped = [Skipped(Path(path), reason) for path, reason in rows]
-        skipped = [one for one in skipped if one.path.is_relative_to(root)]
+            unread = [(Path(path), reason) for path, reason in rows]
+        skipped = [
+            Skipped(given := _given(path, root, folder), reason.replace(str(path), str(given)))
+            for path, reason in unread
+            if path.is_relative_to(root)
+        ]
         skipped += [Skipped(path, "its name is not UTF-8: rename it") for path in unnamed]
         return Update(len(new) - len(unnamed), len(states) - len(new), len(gone), tuple(skipped))
 
@@ -223,7 +227,9 @@ class Album:
             number, x1, y1, x2, y2, confidence, _ = row
             faces.setdefault(number, []).append(AlbumFace((x1, y1, x2, y2), confidence, match))
         entries = [
-            AlbumPhoto(Path(path), width, height, turned, tuple(faces.get(number, ())))
+            AlbumPhoto(
+                _given(path, root, folder), width, height, turned, tuple(faces.get(number, ()))
+            )
             for number, path, width, height, turned in photos
             if Path(path).is_relative_to(root)
         ]
@@ -374,7 +380,8 @@ def write_page(path: str | Path, entries: Sequence[AlbumPhoto]) -> None:
 
 
 def _figure(entry: AlbumPhoto, here: Path) -> str:
-    target = quote(os.path.relpath(entry.path, here))
+    photo = Path(os.path.realpath(entry.path.parent), entry.path.name)
+    target = quote(os.path.relpath(photo, here))
     names = html.escape(", ".join(entry.people))
     return (
         f'<figure><a href="{target}"><img src="{target}" alt="{names}" loading="lazy"></a>'
@@ -392,6 +399,11 @@ def _root(folder: str | Path) -> Path:
     if not Path(folder).is_dir():
         raise BadInput(f"{folder} is no folder: name one that holds photos")
     return Path(os.path.realpath(folder))
+
+
+def _given(path: str | Path, root: Path, folder: str | Path) -> Path:
+    """A photo's path as whoever asks about a folder would write it."""
+    return Path(folder, Path(path).relative_to(root))
 
 
 def _state(path: Path) -> tuple[int, int]:

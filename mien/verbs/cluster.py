@@ -200,13 +200,12 @@ def to_json(clusters: Clusters) -> dict[str, Any]:
     }
 
 
-def cut(folder: Path, numbers: Sequence[int], name: str) -> tuple[Path, tuple[Skipped, ...]]:
+def cut(folder: Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tuple[Skipped, ...]]:
     """Cut the faces of groups out of their photos, into a folder of people.
 
     Args:
         folder: what `save` has left.
-        numbers: of the groups.
-        name: whose faces they are.
+        groups: their numbers, each with whose faces they are.
 
     Returns:
         The folder of people, to be enrolled, and the photos that could not be used and why.
@@ -215,14 +214,14 @@ def cut(folder: Path, numbers: Sequence[int], name: str) -> tuple[Path, tuple[Sk
         BadInput: no such folder or group, or the name cannot be one.
         CannotWrite: see `mien.files.write_atomically`.
     """
-    name = person_name(name)
-    groups = _read(folder)
-    if missing := [number for number in numbers if number not in groups]:
+    named = [(number, person_name(name)) for number, name in groups]
+    there = _read(folder)
+    if missing := [number for number, _ in named if number not in there]:
         raise BadInput(
-            f"{folder} has no group {missing[0]}: it has 1 to {len(groups)}, see {_PAGE} there"
+            f"{folder} has no group {missing[0]}: it has 1 to {len(there)}, see {_PAGE} there"
         )
     people, skipped = folder / _PEOPLE, []
-    for face in (face for number in numbers for face in groups[number]):
+    for name, face in ((name, face) for number, name in named for face in there[number]):
         path = Path(face["path"])
         try:
             data = images.read_bytes(path)

@@ -23,6 +23,7 @@ from PIL import Image as Pillow
 
 from mien import __version__
 from mien.cli import app
+from mien.cli.album import _people
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
 from mien.errors import without_password
 from mien.evaluation import report
@@ -32,6 +33,7 @@ from mien.facebank.rows import Photo
 from mien.images import read
 from mien.recognition.detect import DETECTORS
 from mien.recognition.model import DEFAULT
+from mien.types import Match
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
 GROUPS: dict[str, Any] = {str(one.name): one.typer_instance for one in app.registered_groups}
@@ -235,7 +237,7 @@ def test_identify_prints_a_row_for_each_face(mien: Run, people: Path, tmp_path: 
     save_photo(tmp_path / "in/b.png", BERT, shade=5)
     save_photo(tmp_path / "in/s.png", STRANGER)
     result = mien("identify", "in")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err) == (0, "2 photos, 2 faces: 1 named\n")
     heading, bert, stranger = result.out.splitlines()
     assert heading.split() == ["PERSON", "SCORE", "SIZE", "PHOTO"]
     assert re.fullmatch(r"Bert B   (1.00|0.9\d)   32    in/b.png", bert)
@@ -666,6 +668,42 @@ def test_an_output_that_cannot_be_made_stops_no_other(
     assert (tmp_path / "in/z.png.xmp").is_file()
 
 
+def test_each_group_gets_its_own_name(mien: Run, tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
+    for seed, count in ((ANNA, 3), (BERT, 2)):
+        for photo in range(count):
+            save_photo(tmp_path / f"in/{seed}-{photo}.png", seed, shade=5 * photo)
+    assert mien("cluster", "in", "--min-face", 0).code == 0
+    named = ("--cluster", 1, "--as", "Anna", "--cluster", 2, "--as", "Bert")
+    assert mien("enroll", *named).code == 0
+    people = mien("people", "--json").document["people"]
+    assert people == [{"person": "Anna", "photos": 3}, {"person": "Bert", "photos": 2}]
+
+
+def test_an_album_for_pipes_and_for_people(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/a.png", ANNA, shade=3)
+    save_photo(tmp_path / "in/b\n.png", BERT, shade=3)
+    at = ("in", "--index", "album.db")
+    assert mien("album", *at, "--paths").out == "in/a.png\nin/b\n.png\n"
+    assert mien("album", *at, "--with", "Anna", "--paths").out == "in/a.png\n"
+    assert "in/b\ufffd.png" in mien("album", *at).out
+    failed = mien("album", *at, "--csv", "in/a.png/x.csv")
+    assert failed.code == 3
+    assert "Anna" in failed.out and "cannot be written" in failed.err
+
+
+def test_many_people_leave_room_for_the_photo() -> None:
+    from mien.verbs.album import AlbumFace, AlbumPhoto
+
+    box = (0.0, 0.0, 1.0, 1.0)
+    names = [f"Somebody {number:02}" for number in range(20)]
+    faces = tuple(AlbumFace(box, 1.0, Match(name, 0.9)) for name in names)
+    shown = _people(AlbumPhoto(Path("a.jpg"), 1, 1, 1, faces))
+    assert shown.startswith("Somebody 00, Somebody 01") and shown.endswith("more")
+    assert len(shown) <= 40
+    assert _people(AlbumPhoto(Path("a.jpg"), 1, 1, 1, faces[:1])) == "Somebody 00"
+
+
 def test_strangers_are_grouped_and_named(mien: Run, people: Path, tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
     for photo in range(3):
@@ -677,7 +715,9 @@ def test_strangers_are_grouped_and_named(mien: Run, people: Path, tmp_path: Path
     assert "group-0001.png" in (tmp_path / "mien-clusters/index.html").read_text()
     assert "3 photos added" in mien("enroll", "--cluster", 1, "--as", "Cleo").out
     assert "Cleo" in mien("identify", "in/s2.png").out
-    for wrong in (("--cluster", 2, "--as", "Dan"), ("--cluster", 1), ("--as", "Dan"), ()):
+    wrongs = (("--cluster", 2, "--as", "Dan"), ("--cluster", 1), ("--as", "Dan"), ())
+    three = ("--cluster", 1, "--cluster", 1, "--cluster", 1, "--as", "Dan", "--as", "Eve")
+    for wrong in (*wrongs, three):
         refused = mien("enroll", *wrong)
         assert refused.code == 2
         assert is_a_sentence(refused.err)

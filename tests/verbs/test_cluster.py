@@ -83,10 +83,10 @@ def test_a_run_that_was_stopped_leaves_no_group_to_name(photos: Path, tmp_path: 
     with pytest.raises(CannotWrite):
         save(found, out)
     with pytest.raises(BadInput, match=r"holds no clusters\.json"):
-        cut(out, [1], "Ann")
+        cut(out, [(1, "Ann")])
     (out / "group-0001.png").rmdir()
     save(found, out)
-    assert cut(out, [2], "Ann")[1] == ()
+    assert cut(out, [(2, "Ann")])[1] == ()
 
 
 def test_naming_a_group_makes_a_folder_of_people(photos: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_naming_a_group_makes_a_folder_of_people(photos: Path, tmp_path: Path) -
     save(cluster(walk([photos]), model), out)
     (photos / "b1.png").unlink()
     save_photo(photos / "a2.png", CLEO)
-    people, skipped = cut(out, [1, 2], "Ann")
+    people, skipped = cut(out, [(1, "Ann"), (2, "Ann")])
     assert [path.name for path, _ in skipped] == ["a2.png", "b1.png"]
     assert "has changed" in skipped[0][1]
     with Facebank.create(":memory:", model_id=model.model_id, dim=model.dim) as bank:
@@ -120,4 +120,4 @@ def test_what_cannot_be_named(tmp_path: Path, content: str | None, said: str) ->
     if content is not None:
         (tmp_path / FILE).write_text(content)
     with pytest.raises(BadInput, match=said):
-        cut(tmp_path, [7], "Ann")
+        cut(tmp_path, [(7, "Ann")])

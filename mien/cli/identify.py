@@ -1,11 +1,10 @@
-"""The commands that recognise: enroll, identify, compare."""
+"""The command `identify`: who is in photos and videos?"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console
-from mien.cli.camera import take_photos
 from mien.cli.options import (
-    CLUSTERS,
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
     DetectorName,
     FacebankPath,
-    Fmr,
     Fpir,
     Json,
     ModelName,
@@ -36,122 +32,10 @@ if TYPE_CHECKING:
     from mien.recognition.model import Model
     from mien.recognition.policy import Policy
     from mien.types import Skipped
-    from mien.verbs.enroll import Enrolment
     from mien.verbs.identify import Seen
 
 
-def enroll(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person."),
-    ] = None,
-    *,
-    facebank: FacebankPath,
-    cluster: Annotated[
-        list[int] | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Learn group N of what mien cluster left in FOLDER; may be repeated.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Whose faces the group shows.")
-    ] = None,
-    camera: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="First take photos of NAME, into FOLDER/NAME."),
-    ] = None,
-    lens: Annotated[
-        str,
-        typer.Option(
-            "--source", metavar="SOURCE", help="The number of the camera, or a stream's address."
-        ),
-    ] = "0",
-    photos: Annotated[int, typer.Option(metavar="N", min=1, help="Photos to take.")] = 3,
-    countdown: Annotated[
-        float, typer.Option(metavar="S", min=0, help="Seconds before each of them.")
-    ] = 3,
-    largest: Annotated[
-        bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
-    ] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Look at every photo anew, as for another model.")
-    ] = False,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    as_json: Json = False,
-) -> None:
-    """Learn the people in a folder: FOLDER/NAME/photo.jpg.
-
-    Again on the same folder, it adds what is new, removes what is gone and leaves the rest alone.
-    """
-    from dataclasses import replace
-
-    from mien.facebank.stores import create_store, exists, open_store, own_file
-    from mien.parallel import at_once, threads_each
-    from mien.recognition.model import load
-    from mien.verbs.cluster import cut
-    from mien.verbs.enroll import enroll as add
-    from mien.verbs.enroll import rebuild as anew
-
-    if bool(cluster) != (name is not None):
-        raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
-    if camera is not None and not folder:
-        folder = own_file(facebank).parent / "people"
-    if folder is None and not cluster:
-        raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
-    unusable: tuple[Skipped, ...] = ()
-    source = folder or CLUSTERS
-    if cluster and name is not None:
-        source, unusable = cut(source, cluster, name)
-        largest = True  # a cut-out may show a part of a neighbour
-    many = at_once() if camera is None else 1
-    network = load(model, detector=detector, threads=threads_each(many))
-    if camera is not None and folder:
-        take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
-    there = exists(facebank)
-    with ExitStack() as stack:
-        made: list[Store] = []
-
-        def make() -> Store:
-            bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
-            made.append(stack.enter_context(bank))
-            return bank
-
-        how: Any = {"largest": largest, "at_once": many, "progress": console.progress}
-        if not there:  # nor is it left behind, empty, where nobody can be enrolled
-            done = add(source, make, network, **how)
-        elif not rebuild:
-            done = add(source, make(), network, **how)
-        else:  # whichever model made it
-            made.append(stack.enter_context(open_store(facebank)))
-            done = anew(source, made[0], network, **how)
-        (bank,) = made
-        done = replace(done, skipped=(*unusable, *done.skipped))
-        content = _enrolment(done, bank)
-    skipped = console.note_skipped(done.skipped)
-    if as_json:
-        console.document(content)
-    else:
-        console.say(
-            f"{console.counted(done.added, 'photo')} added, {done.kept} kept, "
-            f"{done.removed} removed: "
-            f"{console.counted(done.people, 'person', 'people')} in {bank.path}"
-        )
-    console.leave(skipped)
-
-
-def _enrolment(done: Enrolment, bank: Store) -> dict[str, Any]:
-    return {
-        "facebank": bank.path,
-        "model_id": bank.model_id,
-        "people": done.people,
-        "added": done.added,
-        "kept": done.kept,
-        "removed": done.removed,
-        "skipped": console.skips(done.skipped),
-    }
+_WIDEST = 32  # of a name's column
 
 
 def identify(
@@ -381,59 +265,22 @@ def _print_lines(entries: Iterable[dict[str, Any]]) -> int:
 
 def _print_table(entries: Iterable[dict[str, Any]], names: Sequence[str]) -> int:
     """A row for each face, as they come: so the columns' widths are known beforehand."""
-    widths = [console.width(["unknown", *names]), 5, 4]
-    skipped = 0
+    widths = [min(_WIDEST, console.width(["unknown", *names])), 5, 4]
+    skipped = photos = named = unknown = 0
     console.row(["PERSON", "SCORE", "SIZE", "PHOTO"], widths, style="bold")
     for entry in entries:
         skipped += "reason" in entry or "broken" in entry
+        photos += "faces" in entry
         for face in [entry] if "box" in entry else entry.get("faces", []):
             x1, y1, x2, y2 = face["box"]
             place = entry["path"] + (f" {span(entry)}" if "box" in entry else "")
             cells = [f"{face['score']:.2f}", f"{max(x2 - x1, y2 - y1):.0f}", place]
             known = face["person"] is not None
+            named, unknown = named + known, unknown + (not known)
             console.row([face["person"] or "unknown", *cells], widths, style="" if known else "dim")
         if entry.get("faces") == [] or entry.get("sightings") == 0:
             console.row(["no face", "", "", entry["path"]], widths, style="dim")
+    if photos:
+        faces = console.counted(named + unknown, "face")
+        console.note(f"{console.counted(photos, 'photo')}, {faces}: {named} named")
     return skipped
-
-
-def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A photo.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
-    *,
-    threshold: Threshold = None,
-    fmr: Fmr = None,
-    tta: Tta = False,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    as_json: Json = False,
-) -> None:
-    """Say whether two photos show one person.
-
-    Of several faces in a photo the largest counts.
-    """
-    from mien import images
-    from mien.recognition.model import load
-    from mien.verbs.compare import compare as judge
-
-    network = load(model, detector=detector)
-    policy = network.policy(threshold=threshold, fmr=fmr)
-    result = judge(images.read(first), images.read(second), network, policy=policy, mirror=tta)
-    for path, faces in zip((first, second), result.faces, strict=True):
-        if faces > 1:
-            console.note(f"{path} shows {faces} faces: the largest was compared")
-    if as_json:
-        console.document(
-            {
-                "same": result.same,
-                "score": round(result.score, 6),
-                "threshold": result.threshold,
-                "model_id": network.model_id,
-                "faces": list(result.faces),
-            }
-        )
-    else:
-        answer = "the same person" if result.same else "different people"
-        console.say(f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}")
-    if not result.same:
-        raise typer.Exit(console.NO)

@@ -1,7 +1,8 @@
-"""The commands that measure: evaluate and calibrate."""
+"""The command `evaluate`: how well do models tell people apart?"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Json, ModelArgument, Threshold
+from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Threshold
+from mien.cli.render import Answer, Column, Table
 
 if TYPE_CHECKING:
     from mien.evaluation.protocol import Evaluation
@@ -68,8 +70,7 @@ def evaluate(
     threshold: Threshold = None,
     fmr: Fmr = None,
     detector: DetectorName = DEFAULT_DETECTOR,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Measure how well models tell people apart: accuracy, error rates, identification.
 
     docs/evaluate.md says what each figure is.
@@ -102,21 +103,19 @@ def evaluate(
     if pictures:
         for picture in drawn or page.draw(found):
             write_atomically(pictures / picture.name, picture.png)
-    skipped = console.note_skipped(found[0].skipped)
-    if as_json:
-        written = {"report": report, "pictures": pictures}
-        paths = {name: str(path) for name, path in written.items() if path}
-        console.document({"evaluations": [one.to_json() for one in found]} | paths)
-    elif len(found) == 1:
-        _say_one(found[0])
-    else:
-        _say_side_by_side(found)
-    console.leave(skipped)
+    written = {"report": report, "pictures": pictures}
+    content = {"evaluations": [one.to_json() for one in found]}
+    return Answer(
+        content | {name: path for name, path in written.items() if path},
+        [_alone(found[0]) if len(found) == 1 else Table(_SIDE_BY_SIDE, found)],
+        [] if len(found) == 1 else [_LEGEND],
+        found[0].skipped,
+    )
 
 
-def _say_one(one: Evaluation) -> None:
+def _alone(one: Evaluation) -> Table:
     told, folds, own, who = one.verification, one.verification.by_fold, one.own, one.identification
-    rows = [("MODEL", one.model_id + (" + mirror" if one.mirror else ""))]
+    rows = []
     if folds:
         count = f"{len(folds.accuracy)} folds{', dealt in turn' if told.dealt else ''}"
         rows.append(("accuracy", f"{folds.mean:.2%} ± {folds.std:.2%} ({count})"))
@@ -137,67 +136,31 @@ def _say_one(one: Evaluation) -> None:
         ]
     missed = f", of them {len(one.missed)} without a detected face" if not who else ""
     rows.append(("photos", f"{one.photos}{missed}"))
-    console.table(rows)
-
-
-def _say_side_by_side(found: list[Evaluation]) -> None:
-    fars = (1e-2, 1e-3, 1e-4)
-    rows: list[tuple[str, ...]] = [
-        (
-            *("SET", "MODEL", "MIRROR", "ACCURACY"),
-            *(f"TAR@{far:g}" for far in fars),
-            *("EER", "RANK 1"),
-        )
-    ]
-    for one in found:
-        told, folds, who = one.verification, one.verification.by_fold, one.identification
-        rates = [*(told.tar[far] for far in fars), told.eer, who.rank[1] if who else None]
-        rows.append(
-            (
-                one.set,
-                one.model_id,
-                "on" if one.mirror else "off",
-                f"{folds.mean:.2%} ± {100 * folds.std:.2f}" if folds else "-",
-                *("-" if rate is None else f"{rate:.2%}" for rate in rates),
-            )
-        )
-    console.table(rows)
-    console.note("TAR@: true-accept rate at this false-accept rate; -: not measured, or too few")
-
-
-def calibrate(
-    model: ModelArgument,
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person.")
-    ],
-    *,
-    fmr: Annotated[
-        float, typer.Option(metavar="RATE", help="Pairs of strangers to take for one person.")
-    ] = 1e-4,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    as_json: Json = False,
-) -> None:
-    """Find the threshold at which so few strangers are taken for one person."""
-    from mien.evaluation.calibrate import calibrate as find
-    from mien.recognition.model import load
-
-    network = load(model, detector=detector)
-    found = find(network, folder, fmr=fmr, progress=console.progress)
-    skipped = console.note_skipped(found.skipped)
-    if as_json:
-        console.document(found.to_json())
-    else:
-        rows = [
-            (f"{point.fmr:g}", f"{point.threshold:.4f}", _percent(point.tmr))
-            for point in dict.fromkeys((found.chosen, *found.table))
-        ]
-        console.table([("FALSE MATCHES", "THRESHOLD", "TRUE MATCHES"), *rows])
-        console.note(
-            f"{found.photos} photos of {found.people} people: "
-            f"{found.impostor_pairs} pairs of strangers, {found.genuine_pairs} of one person"
-        )
-    console.leave(skipped)
+    return Table({"MODEL": "{0}", one.model_id + (" + mirror" if one.mirror else ""): "{1}"}, rows)
 
 
 def _percent(rate: float | None) -> str:
     return "too few pairs to tell" if rate is None else f"{rate:.2%}"
+
+
+def _accuracy(one: Evaluation) -> str:
+    folds = one.verification.by_fold
+    return f"{folds.mean:.2%} ± {100 * folds.std:.2f}" if folds else "-"
+
+
+def _rate(of: Callable[[Evaluation], float | None]) -> Column:
+    return lambda one: "-" if of(one) is None else f"{of(one):.2%}"
+
+
+_SIDE_BY_SIDE: dict[str, Column] = {
+    "SET": "{set}",
+    "MODEL": "{model_id}",
+    "MIRROR": lambda one: "on" if one.mirror else "off",
+    "ACCURACY": _accuracy,
+    "TAR@0.01": _rate(lambda one: one.verification.tar[1e-2]),
+    "TAR@0.001": _rate(lambda one: one.verification.tar[1e-3]),
+    "TAR@0.0001": _rate(lambda one: one.verification.tar[1e-4]),
+    "EER": "{verification.eer:.2%}",
+    "RANK 1": _rate(lambda one: one.identification.rank[1] if one.identification else None),
+}
+_LEGEND = "TAR@: true-accept rate at this false-accept rate; -: not measured, or too few"

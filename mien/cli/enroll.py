@@ -1,0 +1,147 @@
+"""The command `enroll`: learn people."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli import console
+from mien.cli.camera import take_photos
+from mien.cli.options import (
+    CLUSTERS,
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    FacebankPath,
+    ModelName,
+)
+from mien.cli.render import Answer
+from mien.errors import BadInput
+
+if TYPE_CHECKING:
+    from mien.facebank.stores import Store
+    from mien.types import Skipped
+
+
+def enroll(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person."),
+    ] = None,
+    *,
+    facebank: FacebankPath,
+    cluster: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Learn group N of what mien cluster left in FOLDER; may be repeated.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="Whose faces the group shows: one name for all groups, or one for each.",
+        ),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="First take photos of NAME, into FOLDER/NAME."),
+    ] = None,
+    lens: Annotated[
+        str,
+        typer.Option(
+            "--source", metavar="SOURCE", help="The number of the camera, or a stream's address."
+        ),
+    ] = "0",
+    photos: Annotated[int, typer.Option(metavar="N", min=1, help="Photos to take.")] = 3,
+    countdown: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Seconds before each of them.")
+    ] = 3,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+    ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Look at every photo anew, as for another model.")
+    ] = False,
+    model: ModelName = DEFAULT_MODEL,
+    detector: DetectorName = DEFAULT_DETECTOR,
+) -> Answer:
+    """Learn the people in a folder: FOLDER/NAME/photo.jpg.
+
+    Again on the same folder, it adds what is new, removes what is gone and leaves the rest alone.
+    """
+    from mien.facebank.stores import create_store, exists, open_store, own_file
+    from mien.parallel import at_once, threads_each
+    from mien.recognition.model import load
+    from mien.verbs.cluster import cut
+    from mien.verbs.enroll import enroll as add
+    from mien.verbs.enroll import rebuild as anew
+
+    groups = _named_groups(cluster or [], names or [])
+    if camera is not None and not folder:
+        folder = own_file(facebank).parent / "people"
+    if folder is None and not groups:
+        raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
+    unusable: tuple[Skipped, ...] = ()
+    source = folder or CLUSTERS
+    if groups:
+        source, unusable = cut(source, groups)
+        largest = True  # a cut-out may show a part of a neighbour
+    many = at_once() if camera is None else 1
+    network = load(model, detector=detector, threads=threads_each(many))
+    if camera is not None and folder:
+        take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
+    there = exists(facebank)
+    with ExitStack() as stack:
+        made: list[Store] = []
+
+        def make() -> Store:
+            bank = create_store(facebank, model_id=network.model_id, dim=network.dim)
+            made.append(stack.enter_context(bank))
+            return bank
+
+        how: Any = {"largest": largest, "at_once": many, "progress": console.progress}
+        if not there:  # nor is it left behind, empty, where nobody can be enrolled
+            done = add(source, make, network, **how)
+        elif not rebuild:
+            done = add(source, make(), network, **how)
+        else:  # whichever model made it
+            made.append(stack.enter_context(open_store(facebank)))
+            done = anew(source, made[0], network, **how)
+        (bank,) = made
+        return Answer(
+            {
+                "facebank": bank.path,
+                "model_id": bank.model_id,
+                "people": done.people,
+                "added": done.added,
+                "kept": done.kept,
+                "removed": done.removed,
+                "skipped": (*unusable, *done.skipped),
+            },
+            [
+                f"{console.counted(done.added, 'photo')} added, {done.kept} kept, "
+                f"{done.removed} removed: {console.people(done.people)} in {bank.path}"
+            ],
+            skipped=(*unusable, *done.skipped),
+        )
+
+
+def _named_groups(numbers: list[int], names: list[str]) -> list[tuple[int, str]]:
+    """The groups to learn, each with whom it shows."""
+    if bool(numbers) != bool(names):
+        raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
+    if len(names) == 1:
+        names = names * len(numbers)
+    if len(names) != len(numbers):
+        raise BadInput(
+            f"there are {len(numbers)} groups and {len(names)} names: give one --as for each"
+            " --cluster, or one for all"
+        )
+    return list(zip(numbers, names, strict=True))
