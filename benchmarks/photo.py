@@ -26,7 +26,7 @@ from mien.cli.options import DEFAULT_MODEL, ModelName
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.facebank.index.exact import ExactIndex
-from mien.parallel import ahead, at_once
+from mien.parallel import at_once, map_in_order
 from mien.recognition.align import crops
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.embed import OnnxEmbedder
@@ -155,7 +155,7 @@ def _measured(
                 run(path, clocks[name][turn])
         if number > 1:
             start = time.perf_counter()
-            for _, done in ahead(lambda path: several(path, Clock()), folder, number):
+            for _, done in map_in_order(lambda path: several(path, Clock()), folder, number):
                 done()
             together.append(time.perf_counter() - start)
     first = next(iter(runs))

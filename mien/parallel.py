@@ -1,46 +1,62 @@
-"""How many processors there are to use, and several photos worked on at a time, in order."""
+"""How many processors this process may use, and work that several threads share."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-AT_ONCE = 8  # photos; while one of 12 megapixels is looked at, it takes 0.15 GB
+AT_ONCE = 8  # photos; one of 12 megapixels takes 0.15 GB while it is processed
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def processors() -> int:
-    """Processors that this process may use, which in a container are fewer than the machine has."""
+    """Processors that this process may use: no more than its affinity and its container allow."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
+        return max(1, min(len(os.sched_getaffinity(0)), _quota()))
+    return os.cpu_count() or 1
+
+
+@cache
+def _quota() -> int:
+    """Processors' worth of time that Linux's control group leaves this process, rounded up."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # versions 2, 1
+        with suppress(OSError, ValueError):
+            text = " ".join((CGROUPS / file).read_text("ascii") for file in files)
+            quota, period = map(int, text.split())  # "max" where there is none
+            if quota > 0:
+                return math.ceil(quota / period)
     return os.cpu_count() or 1
 
 
 def at_once(photos: int = AT_ONCE) -> int:
-    """How many of so many photos to look at at a time: more would take memory and gain little."""
+    """How many photos to process at a time: more would take memory and gain little."""
     return max(1, min(photos, processors(), AT_ONCE))
 
 
 def threads_each(at_once: int) -> int:
-    """How many threads each of so many photos has for its networks."""
+    """How many threads the networks have for each photo, where so many are processed at a time."""
     return max(1, processors() // at_once)
 
 
-def ahead(
+def map_in_order(
     do: Callable[[T], R], things: Iterable[T], at_once: int
 ) -> Generator[tuple[T, Callable[[], R]], None, None]:
-    """Yield each thing with a function that returns, or raises, what was made of it.
+    """Yield each thing, in order, with a function that returns its result or raises its error.
 
     Args:
-        do: is called in threads; twice as many results as these may wait, and no more.
-        things: what it is given, taken as it comes to them.
-        at_once: how many are worked on at a time; with one, a thing is when it is asked about.
+        do: is called in threads; at most two results for each of these wait to be taken.
+        things: its arguments, taken only when their turn is near.
+        at_once: how many threads; with one, `do` is called when its result is asked for.
     """
     if at_once == 1:
         for thing in things:

@@ -10,14 +10,40 @@ from pathlib import Path
 import pytest
 from fakes import FakeModel, save_photo
 
+from mien import parallel
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
-from mien.parallel import ahead
+from mien.parallel import map_in_order
 from mien.verbs.album import Album
 from mien.verbs.enroll import enroll, rebuild
 from mien.verbs.identify import Seen, identify
 
 MODEL = FakeModel()
+
+
+@pytest.mark.parametrize(
+    ("files", "processors"),
+    [
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ({}, 64),
+    ],
+)
+def test_a_containers_quota_counts(
+    files: dict[str, str], processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(parallel, "CGROUPS", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    parallel._quota.cache_clear()
+    assert parallel.processors() == processors
+    parallel._quota.cache_clear()
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
@@ -26,13 +52,13 @@ def test_what_was_made_comes_in_order(at_once: int) -> None:
         time.sleep(0.002 * (5 - number % 5))
         return number**2
 
-    found = [(number, made()) for number, made in ahead(slow_first, range(20), at_once)]
+    found = [(number, made()) for number, made in map_in_order(slow_first, range(20), at_once)]
     assert found == [(number, number**2) for number in range(20)]
 
 
 def test_so_many_are_worked_on_at_a_time() -> None:
     everyone = threading.Barrier(3)  # nobody passes alone
-    assert [made() >= 0 for _, made in ahead(lambda _: everyone.wait(20), range(6), 3)] == [
+    assert [made() >= 0 for _, made in map_in_order(lambda _: everyone.wait(20), range(6), 3)] == [
         True
     ] * 6
 
@@ -45,7 +71,7 @@ def test_a_fault_is_its_own_things(at_once: int) -> None:
         return number
 
     found: list[int | str] = []
-    for number, made in ahead(odd, range(6), at_once):
+    for number, made in map_in_order(odd, range(6), at_once):
         try:
             found.append(made())
         except BadInput as error:
@@ -63,7 +89,7 @@ def test_only_a_few_wait(at_once: int) -> None:
             taken.append(number)
             yield number
 
-    for number, made in ahead(lambda number: number, things(), at_once):
+    for number, made in map_in_order(lambda number: number, things(), at_once):
         made()
         assert len(taken) <= number + 1 + 2 * at_once
 
@@ -76,7 +102,7 @@ def test_who_stops_does_not_wait_for_the_rest() -> None:
         begun.append(number)
         gate.wait(20)
 
-    coming = ahead(work, range(100), 2)
+    coming = map_in_order(work, range(100), 2)
     threading.Timer(0.2, gate.set).start()
     next(coming)
     coming.close()

@@ -125,7 +125,7 @@ class Facebank:
         Args:
             path: the file, whose folders are made too; or ":memory:", which is never stored.
             model_id: the model that makes its vectors.
-            dim: numbers in a vector.
+            dim: dimensions of a vector.
             key: what it is or will be encrypted with; see `open`.
 
         Raises:
@@ -560,7 +560,7 @@ class Facebank:
         return {"file": file, "photos": list(self.version()), "model_id": self.model_id}
 
     def _settings(self) -> tuple[str, int, int]:
-        """The model, numbers in a vector, entries in the log."""
+        """The model, dimensions of a vector, entries in the log."""
         rows = self._read("SELECT model_id, dim, log_rows, checksum FROM facebank")
         if len(rows) != 1 or not is_right(rows[0]):
             raise bad(self.path, "it does not say which model it is for")

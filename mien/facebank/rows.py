@@ -20,7 +20,7 @@ from mien.types import Embeddings
 
 COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  # of a photo
 LOG_COLUMNS = "id, at, command, action, person, count"
-MAX_DIM = 65536  # numbers in a vector
+MAX_DIM = 65536  # dimensions of a vector
 MAX_NAME = 255  # bytes of UTF-8, as file systems have it
 _NOT_IN_NAMES = ("Cc", "Cf", "Zl", "Zp")  # control, format, separators of lines
 # Letters and marks without ink: of Hangul, Khmer and Mongolian, a joiner, a blank, variants.

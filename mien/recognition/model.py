@@ -1,4 +1,4 @@
-"""A picture to faces to vectors: a detector and a network, and the file that they come from."""
+"""A picture to faces to vectors: a detector and an embedding network, loaded from its file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FPIR = 0.01  # strangers who may get a name, however many people are enrolled
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looked:
-    """What a look at a picture gives."""
+    """The faces found in a picture, with their vectors."""
 
     faces: list[Face]  # best confidence first
-    vectors: Embeddings = field(repr=False)  # (N, D): a row of unit length for each of them
-    found: int  # faces in the picture, those that were left out included
+    vectors: Embeddings = field(repr=False)  # (N, D): one of unit length for each face
+    found: int  # faces in the picture, including those left out
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,7 +34,7 @@ class Model:
 
     detector: Detector
     embedder: Embedder
-    own: Policy | None = None  # what its file was calibrated to; None: it was not
+    own: Policy | None = None  # what its file was calibrated for; None: it was not
 
     def __repr__(self) -> str:
         return f"<Model {self.model_id}, {type(self.detector).__name__}>"
@@ -50,15 +50,15 @@ class Model:
         return self.embedder.dim
 
     def policy(self, *, threshold: float | None = None, fmr: float | None = None) -> Policy:
-        """What decides which of its vectors are one person's; by default what its file says.
+        """The policy for its vectors: by default the one in its file.
 
         Args:
-            threshold: instead a cosine in [-1, 1], for comparisons and facebanks of any size.
-            fmr: instead the share of strangers that may be taken for somebody, in (0, 1): of pairs
-                where two photos are compared, of faces where one is looked up in a facebank.
+            threshold: a cosine in [-1, 1] to use instead, whatever the size of the facebank.
+            fmr: instead, the share of strangers that may be mistaken for somebody, in (0, 1): of
+                pairs when two photos are compared, of faces when they are looked up in a facebank.
 
         Raises:
-            BadInput: one is outside its range, both are given, or the file lacks what it takes.
+            BadInput: a value is out of range, both are given, or the file has no calibration.
         """
         if threshold is not None and fmr is not None:
             raise BadInput(
@@ -84,12 +84,12 @@ class Model:
     def look(
         self, image: Image, *, limit: int | None = None, min_face: float = 0, mirror: bool = False
     ) -> Looked:
-        """The faces in a picture and their vectors.
+        """The faces in a picture, with their vectors.
 
         Args:
             image: (H, W, 3) RGB.
-            limit: how many faces count, the largest; all by default.
-            min_face: pixels that the longer side of a face must have.
+            limit: how many faces to keep, the largest; all by default.
+            min_face: the smallest face to keep: its longer side in pixels.
             mirror: see `embed`.
 
         Raises:
@@ -114,8 +114,8 @@ class Model:
         Args:
             image: the picture that the faces were found in.
             faces: what `detect` returned, or some of it.
-            mirror: average with the mirrored face (test-time augmentation): a little more
-                accurate, in twice the time.
+            mirror: average with the mirrored face (test-time augmentation): slightly more
+                accurate, twice the time.
 
         Raises:
             TypeError, ValueError: the picture is no (H, W, 3) array of uint8.
@@ -160,7 +160,7 @@ def load(
     Args:
         name: a shipped name such as "mien-small", or a file made by `mien export`.
         detector: a name in `mien.recognition.detect.DETECTORS`, or a detector of your own.
-        threads: processors for each photo's networks; by default all that the process may use.
+        threads: processors to use for each photo; by default all that the process may use.
 
     Raises:
         BadModel: no such model, or a damaged one.

@@ -1,4 +1,4 @@
-"""What decides: from which score on two faces are one person's, and a face has a name."""
+"""The score that two faces need to be one person's, and that a face needs to get a name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ ROUNDING = 1e-6  # of a cosine of float32 vectors
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """From which score on faces are taken for one person's.
+    """When two faces are taken for one person.
 
     Raises:
-        BadInput: the threshold is no cosine.
+        BadInput: the threshold is not a cosine.
     """
 
-    threshold: float  # the cosine from which two faces are one person's, in [-1, 1]
-    impostors: Impostors | None = field(default=None, repr=False)  # None: nothing is known of them
-    fpir: float | None = None  # strangers who may get a name; None: the threshold is for all sizes
+    threshold: float  # the cosine that two faces of one person reach, in [-1, 1]
+    impostors: Impostors | None = field(default=None, repr=False)  # None: not known
+    fpir: float | None = None  # share of strangers who may get a name; None: not limited
 
     def __post_init__(self) -> None:
         # One that was measured may be above 1, as rounding makes the scores of like vectors.
@@ -29,14 +29,13 @@ class Policy:
             raise BadInput(f"the threshold is a cosine in [-1, 1], not {self.threshold}")
 
     def threshold_among(self, photos: Iterable[int]) -> float:
-        """The cosine from which a face gets a name in a facebank; never below `threshold`.
+        """The cosine that a face must reach to get a name in a facebank; never below `threshold`.
 
-        The more people a face is compared with, the higher it is: so strangers get a name no more
-        often than `fpir` says.  Where that is None, or nothing is known of strangers, it is
-        `threshold` whatever the size.
+        It rises with the number of people, so that the share of strangers who get a name stays at
+        `fpir`.  Without `fpir` or `impostors` it is `threshold`, whatever the size.
 
         Args:
-            photos: how many each person in the facebank has.
+            photos: the number of photos of each person in the facebank.
         """
         if self.impostors is None or self.fpir is None:
             return self.threshold

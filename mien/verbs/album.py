@@ -25,7 +25,7 @@ import numpy as np
 from mien import files, images, sidecar
 from mien.errors import BadInput, CannotWrite, UnknownPerson
 from mien.facebank.stores import Store
-from mien.parallel import ahead
+from mien.parallel import map_in_order
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.types import Match, Progress, Skipped, silent
@@ -152,7 +152,7 @@ class Album:
 
         Args:
             folder: holds photos, at any depth.
-            at_once: photos that are looked at at a time, in threads.
+            at_once: how many photos to process at a time, in threads.
             progress: is given the photos to look at.
 
         Raises:
@@ -174,7 +174,7 @@ class Album:
         ]
         unnamed = [path for path in new if not _is_text(path)]
         todo = progress([path for path in new if _is_text(path)], "looking")
-        for path, looked in ahead(self._look, todo, at_once):
+        for path, looked in map_in_order(self._look, todo, at_once):
             self._note(path, states[path], looked())
         gone = [number for path, (number, *_) in held.items() if path not in states]
         with self._in_words(), self._db:
@@ -205,7 +205,7 @@ class Album:
             folder: what `update` was given.
             facebank: who has a name; None: nobody.
             people: by name; nobody asks for every photo.
-            policy: from which score on a face gets a name; by default the model's own.
+            policy: the score a face needs to get a name; the model's own by default.
 
         Raises:
             UnknownPerson: somebody is not in the facebank.

@@ -22,7 +22,7 @@ from mien import files, images
 from mien.errors import BadInput, CannotWrite
 from mien.facebank.rows import person_name
 from mien.facebank.stores import Store
-from mien.parallel import ahead
+from mien.parallel import map_in_order
 from mien.recognition import align
 from mien.recognition.grouping import MOST, default_threshold, group
 from mien.recognition.model import Looked, Model
@@ -80,7 +80,7 @@ def cluster(
             strangers reaches by default.
         smallest: how many faces a group must have.
         limit, min_face: see `Model.look`.
-        at_once: photos that are looked at at a time, in threads.
+        at_once: how many photos to process at a time, in threads.
         progress: is given the photos.
 
     Raises:
@@ -106,7 +106,7 @@ def cluster(
         return hashlib.sha256(data).hexdigest(), image, looked
 
     todo = progress([Path(path) for path in files.several(paths)], "looking")
-    for path, looking in ahead(look, todo, at_once):
+    for path, looking in map_in_order(look, todo, at_once):
         try:
             digest, image, looked = looking()
         except BadInput as error:

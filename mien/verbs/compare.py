@@ -17,12 +17,12 @@ class Comparison:
     """How alike the faces in two photos are."""
 
     score: float  # cosine, in [-1, 1]
-    threshold: float  # the score from which they are taken for one person
-    faces: tuple[int, int]  # found in either photo; the largest was compared
+    threshold: float  # the score that makes them one person
+    faces: tuple[int, int]  # number of faces in each photo; the largest was compared
 
     @property
     def same(self) -> bool:
-        """Whether the two are taken for one person."""
+        """Whether they are taken for one person."""
         return self.score >= self.threshold
 
 
@@ -34,13 +34,13 @@ def compare(
     policy: Policy | None = None,
     mirror: bool = False,
 ) -> Comparison:
-    """Whether the largest faces of two photos are of one person.
+    """Whether the largest faces in two photos are of one person.
 
     Args:
-        first: a photo, as `mien.images.read` gives it.
+        first: a photo, as `mien.read` returns it.
         second: another.
         model: finds and embeds the faces.
-        policy: from which score on they are one person's; by default the model's own.
+        policy: the score that they need to be one person's; the model's own by default.
         mirror: see `Model.embed`.
 
     Raises:

@@ -21,7 +21,7 @@ import numpy as np
 
 from mien import files, images
 from mien.errors import BadInput, cannot_write, needs_extra
-from mien.parallel import ahead, at_once, threads_each
+from mien.parallel import at_once, map_in_order, threads_each
 from mien.recognition.model import Model, load
 from mien.types import Progress, Skipped, silent
 
@@ -121,7 +121,7 @@ def _embed(chunk: Sequence[str], work: _Work, model: Model, at_once: int = 1) ->
     import pyarrow.parquet as pq
 
     read = _reader(work.source)
-    looked = ahead(lambda path: _look(path, read, model), chunk, at_once)
+    looked = map_in_order(lambda path: _look(path, read, model), chunk, at_once)
     rows = [{"path": path, **row()} for path, row in looked]
     name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:32]
     new = work.parts / f"{name}.{os.getpid()}.new"

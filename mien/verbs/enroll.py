@@ -19,19 +19,19 @@ from mien import files, images
 from mien.errors import BadInput
 from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
-from mien.parallel import ahead
+from mien.parallel import map_in_order
 from mien.recognition.model import Model
 from mien.types import Embeddings, Face, Progress, Skipped, silent
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What became of the photos in a folder: each was added, kept or skipped."""
+    """What happened to the photos in a folder: each was added, kept or skipped."""
 
     added: int  # new in the facebank
-    kept: int  # there already
+    kept: int  # already there
     removed: int  # gone from the folder, and so from the facebank
-    skipped: tuple[Skipped, ...]  # not to be used, and why
+    skipped: tuple[Skipped, ...]  # could not be used, and why
     people: int  # in the facebank now, wherever they came from
 
 
@@ -58,17 +58,17 @@ def enroll(
     at_once: int = 1,
     progress: Progress = silent,
 ) -> Enrolment:
-    """Make a facebank know the people in a folder, and forget what is gone from it.
+    """Add the people in a folder to a facebank, and remove what is gone from the folder.
 
-    Whoever was renamed in the facebank keeps that name.  Where a photo has changed and cannot be
-    used any more, what the facebank had of it stays.  What came from other folders is left alone.
+    People renamed in the facebank keep their new names.  If a photo has changed and can no longer
+    be used, its earlier vector stays.  Photos from other folders are left alone.
 
     Args:
-        folder: holds a folder for each person, called by their name, with photos at any depth.
-        facebank: is changed; or makes a new one, once there is a photo for it.
-        model: made the facebank's vectors.
-        largest: of several faces in a photo take the largest; else such a photo is skipped.
-        at_once: photos that are looked at at a time, in threads.
+        folder: has a folder for each person, with their name, and photos at any depth.
+        facebank: the one to change; or a function that makes one, called for the first photo.
+        model: the one that made the facebank's vectors.
+        largest: use the largest of several faces; otherwise such a photo is skipped.
+        at_once: how many photos to process at a time, in threads.
         progress: is given the photos.
 
     Raises:
@@ -90,7 +90,7 @@ def enroll(
     def look(path: Path) -> _File:
         return _look(_read(root, path), model, largest, held)
 
-    read = _reading(ahead(look, progress(paths, "enrolling"), at_once), skipped)
+    read = _reading(map_in_order(look, progress(paths, "enrolling"), at_once), skipped)
     for file, name in _named(read, known, str(root)):
         hashes[file.path] = file.sha256
         if file.sha256 in held:
@@ -136,14 +136,14 @@ def rebuild(
     at_once: int = 1,
     progress: Progress = silent,
 ) -> Enrolment:
-    """Fill a facebank anew with the vectors of a model, whichever model made it before.
+    """Refill a facebank with the vectors of a model, whichever model made the old ones.
 
-    Its photos from other folders are looked at again too, and names that were given in it stay.
-    It changes in one step at the end; a photo that is skipped is no longer in it then.  Arguments
-    are those of `enroll`.
+    Photos from other folders are processed again too, and names given in the facebank stay.  It
+    changes in one step at the end, and then no longer has the photos that were skipped.  The
+    arguments are those of `enroll`.
 
     Raises:
-        BadInput: as `enroll`; or another folder, where photos came from, is not there.
+        BadInput: as `enroll`; or another folder that photos came from is missing.
         BadFacebank, CannotWrite: see `Facebank`; nothing has changed.
     """
     known = facebank.photos()
@@ -153,7 +153,7 @@ def rebuild(
     def look(path: Path) -> _File:
         return _look(_read(root, path), model, largest)
 
-    read = _reading(ahead(look, progress(paths, "enrolling"), at_once), skipped)
+    read = _reading(map_in_order(look, progress(paths, "enrolling"), at_once), skipped)
     found = [replace(file, person=name) for file, name in _named(read, known, str(root))]
     here = {file.sha256 for file in found}
     others = {p.path: p for p in known if p.folder != str(root) and p.sha256 not in here}
@@ -170,7 +170,7 @@ def rebuild(
         return _look((file, images.read_bytes(path)), model, largest)
 
     todo = progress(list(others), "enrolling")
-    found += _reading(ahead(look_again, todo, at_once), skipped)
+    found += _reading(map_in_order(look_again, todo, at_once), skipped)
     fresh: dict[str, tuple[Photo, Embeddings]] = {}
     for file in found:
         if file.reason:

@@ -78,7 +78,7 @@ def examine(
     Args:
         facebank: is read only.
         model: made its vectors.
-        policy: from which score on a face gets a name; by default the model's own.
+        policy: the score a face needs to get a name; the model's own by default.
         look: whether to look at the photos again, where they are still there, for blur.
         progress: is given the photos to look at.
 

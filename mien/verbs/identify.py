@@ -13,7 +13,7 @@ from pathlib import Path
 from mien import files, images
 from mien.errors import BadInput
 from mien.facebank.stores import Store
-from mien.parallel import ahead
+from mien.parallel import map_in_order
 from mien.recognition.model import Looked, Model
 from mien.recognition.policy import Policy
 from mien.types import Image, NamedFace, Picture, Skipped
@@ -21,7 +21,7 @@ from mien.types import Image, NamedFace, Picture, Skipped
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """A photo that was looked at, and the faces in it, those that are surest to be faces first."""
+    """A photo and the faces in it, highest confidence first."""
 
     picture: Picture
     faces: tuple[NamedFace, ...]
@@ -38,16 +38,15 @@ def identify(
     min_face: float = 0,
     at_once: int = 1,
 ) -> Iterator[Seen | Skipped]:
-    """Yield who is in each photo, in the order of the photos.
+    """Yield who is in each photo, in order.
 
     Args:
-        paths: one file or several, a photo each; `mien.files.walk` makes them of folders and
-            patterns.
-        model: made the facebank's vectors.
-        facebank: who is known.
-        policy: from which score on a face gets a name; by default the model's own.
+        paths: one photo file or several; `mien.files.walk` finds them in folders and by pattern.
+        model: the one that made the facebank's vectors.
+        facebank: the people to look for.
+        policy: the score a face needs to get a name; the model's own by default.
         mirror, limit, min_face: see `Model.look`.
-        at_once: photos that are looked at at a time, in threads.
+        at_once: how many photos to process at a time, in threads.
 
     Raises:
         FacebankMismatch: the facebank's vectors are another model's.
@@ -61,7 +60,7 @@ def identify(
         image = images.read(path)
         return image, model.look(image, limit=limit, min_face=min_face, mirror=mirror)
 
-    for path, looking in ahead(look, map(Path, files.several(paths)), at_once):
+    for path, looking in map_in_order(look, map(Path, files.several(paths)), at_once):
         try:
             image, looked = looking()
         except BadInput as error:

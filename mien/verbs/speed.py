@@ -11,7 +11,7 @@ from statistics import median
 
 from mien import images
 from mien.errors import BadInput
-from mien.parallel import ahead, threads_each
+from mien.parallel import map_in_order, threads_each
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import Model, load, model_file
 from mien.recognition.onnx.session import RUNTIMES
@@ -79,5 +79,5 @@ def _turn(model: Model, paths: Iterable[Path], at_once: int) -> tuple[int, float
         return model.look(images.read(path)).found
 
     start = time.perf_counter()
-    faces = sum(done() for _, done in ahead(look, paths, at_once))
+    faces = sum(done() for _, done in map_in_order(look, paths, at_once))
     return faces, time.perf_counter() - start

@@ -76,7 +76,7 @@ def watch(
         model: made the facebank's vectors.
         facebank: who is known.
         path: of the video, for the named faces.
-        policy: from which score on a face gets a name; by default the model's own.
+        policy: the score a face needs to get a name; the model's own by default.
         stride: pictures from one look of the detector to the next; by default so many as come in
             a quarter of a second.
         patience: seconds by which pictures are held back, so that a name that is found within them

@@ -1,14 +1,13 @@
-"""Exact search that reads a byte a number: most rows are ruled out by a bound, the rest re-ranked.
+"""Exact search that reads one byte per dimension: a bound excludes most rows.
 
-Rows and queries are rounded to small integers, whose products ONNX Runtime adds up without error as
-fast as memory hands them over.  With x̂ and q̂ what was rounded to, Cauchy and Schwarz bound what the
-rounding can have cost:
+Rows and queries are rounded to small integers, whose products ONNX Runtime sums exactly, at the
+speed of memory.  Where x̂ and q̂ are the rounded vectors, Cauchy and Schwarz bound the error:
 
     |q·x - q̂·x̂|  =  |q·(x - x̂) + (q - q̂)·x̂|  <=  |q| |x - x̂| + |q - q̂| |x̂|
 
-So a row whose q̂·x̂ stays below the k-th best score found by more than that cannot be among the k
-best.  All others are scored anew with their float32 numbers: what is found is what `ExactIndex`
-finds, whatever the rows are; only the time depends on them.
+So a row whose q̂·x̂ lies further than that below the k-th best score found cannot be among the k
+best.  The others are scored again in float32: the result is that of `ExactIndex` whatever the rows,
+and only the time depends on them.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from mien.facebank.index.matmul import multiplier
 from mien.types import Embeddings, Scores
 
 # Rows that are multiplied at a time: their sums fit the processor's cache, where those of many more
-# would go to memory and back with every few numbers of a row.
+# would go to memory and back with every few elements of a row.
 BLOCK = 1 << 15
 # Rows have 7 bits and queries 8: on processors without VNNI two products are added in 16 bits,
 # which 2 * 64 * 255 does not leave.
 ROW_LIMIT, QUERY_LIMIT = 64, 127
 SUMS = 1 << 25  # sums that are held at a time, but for those of one query
-AT_A_TIME = 1 << 14  # rows that are scored anew, so that memory stays bounded
+AT_A_TIME = 1 << 14  # rows that are scored again, so that memory stays bounded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -142,7 +142,7 @@ def digest(store: Store) -> tuple[int, str]:
 def _engine(address: str) -> Callable[[str, str | None, int | None], Store] | None:
     """What opens a facebank at such an address; None where that is a file of ours.
 
-    It takes the address, the model, and the numbers in a vector where one may be made.
+    It takes the address, the model, and the dimensions of a vector where one may be made.
     """
     if address.startswith(("milvus:", "milvus+file:")):
         from mien.facebank.stores.milvus import MilvusStore

@@ -67,7 +67,7 @@ class MilvusStore:
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector."""
+        """The dimensions of a vector."""
         return int(self._about["dim"])
 
     def require(self, model_id: str) -> None:
