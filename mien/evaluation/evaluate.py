@@ -19,6 +19,7 @@ from mien.evaluation import metrics, pairs, protocol, verification_set
 from mien.evaluation.pairs import Pairs
 from mien.evaluation.people import batches, embed_largest
 from mien.evaluation.protocol import BATCH, Evaluation, Identification, Verification
+from mien.evaluation.verification_set import VerificationSet
 from mien.recognition.align import crop
 from mien.recognition.model import Model
 from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, Skipped, silent
@@ -108,6 +109,35 @@ def _on_pairs(
         names = tuple(listed.photos[i] for i in missed)
         found.append(_evaluation(path.name, model, mirror, len(paths), told, missed=names))
     return found
+
+
+def aligned_pairs(
+    path: Path,
+    detector: Detector,
+    *,
+    photos: str | Path | None = None,
+    progress: Progress = silent,
+) -> VerificationSet:
+    """The aligned crops that a list of pairs names, to be measured again and again.
+
+    Args:
+        path, photos, progress: see `evaluate`, which treats the photos alike.
+        detector: finds the faces.
+
+    Raises:
+        BadInput: as `evaluate`.
+    """
+    listed = pairs.read(path)
+    protocol.require_pairs(listed.same, str(path))
+    folder = _photo_folder(path, photos)
+    paths = [pairs.find(folder, photo) for photo in listed.photos]
+    order: list[int] = []
+    crops = [
+        images.encode(crop, ".png") for crop in _subjects(detector, paths, order, [], progress)
+    ]
+    by_photo = dict(zip(order, encoded, strict=True))
+    both = np.stack([listed.first, listed.second], axis=1).ravel().tolist()
+    return VerificationSet(path.stem, [by_photo[photo] for photo in both], listed.same)
 
 
 def _verification(embeddings: Embeddings, listed: Pairs, path: Path) -> Verification:

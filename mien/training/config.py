@@ -245,7 +245,8 @@ class TrainConfig:
     validate: tuple[str, ...] = _set(
         (),
         DATA,
-        "A verification set to measure during the run, a .bin or a folder of them; repeatable.",
+        "What to measure during the run: a .bin, a folder of them, or a list of pairs beside its "
+        "photos (pairs.txt); repeatable.",
         metavar="SET",
         unset="none",
         resume=FREE,

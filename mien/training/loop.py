@@ -17,7 +17,9 @@ from typing import Any
 import torch
 
 from mien.errors import BadInput, RunStopped
+from mien.evaluation.evaluate import aligned_pairs
 from mien.evaluation.verification_set import VerificationSet, find, read
+from mien.recognition.detect import DETECTORS
 from mien.training import distributed, run_folder
 from mien.training.config import TrainConfig
 from mien.training.data.shards import Shards
@@ -62,11 +64,18 @@ def train(
 
 def _sets(config: TrainConfig) -> list[VerificationSet]:
     """What is measured during the run."""
-    found = {path: find(path) for path in config.validate}
-    for path, sets in found.items():
-        if not sets:
-            raise BadInput(f"{path} is no set of pairs: give a .bin of InsightFace's or its folder")
-    return [read(one) for sets in found.values() for one in sets]
+    found = []
+    for path in map(Path, config.validate):
+        if path.suffix == ".txt":
+            found.append(aligned_pairs(path, DETECTORS["mtcnn"](config.threads)))
+        elif sets := find(path):
+            found += [read(one) for one in sets]
+        else:
+            raise BadInput(
+                f"{path} is no set of pairs: give a .bin of InsightFace's, a folder of them, or a "
+                "list of pairs"
+            )
+    return found
 
 
 def _go(

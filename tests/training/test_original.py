@@ -153,7 +153,8 @@ class Original:
 
 
 def photos() -> Tensor:
-    return 2 * torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(2)) - 1
+    x: Tensor = 2 * torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(2)) - 1
+    return x
 
 
 @pytest.mark.parametrize(

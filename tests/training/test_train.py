@@ -305,6 +305,28 @@ def test_sets_are_measured_meanwhile_and_the_best_is_kept(toys: str, tmp_path: P
     assert [event.step for event in board.Images("toys/ROC")] == [5, 10, 15, 20]
 
 
+def test_a_list_of_pairs_is_measured_too(demo_photos: Path, tmp_path: Path) -> None:
+    for name, photo in (("O/O_0001", "obama"), ("O/O_0002", "obama2"), ("B/B_0001", "biden")):
+        path = tmp_path / "images" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo_photos / f"{photo}.jpg", path)
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("2\nO 1 2\nO 2 1\nO 1 B 1\nO 2 B 1\n")
+    log = run(toy.config(steps=5, validate=(str(pairs),)), tmp_path / "run")
+    assert 0 <= log[-1]["validation"]["pairs"] <= 1
+
+
+def test_two_ranks_go_on_as_two(tmp_path: Path) -> None:
+    """What a rank has loaded is what it goes on training."""
+    for out, steps in (("straight", (20,)), ("resumed", (10, 20))):
+        for total in steps:
+            process = start(2, tmp_path / out, **SHARDED | {"steps": total})
+            err = finish(process)
+            assert process.returncode == 0, err
+    straight, resumed = (logged(tmp_path / out) for out in ("straight", "resumed"))
+    assert resumed[-1]["loss"] == pytest.approx(straight[-1]["loss"], rel=1e-5)
+
+
 def test_tensorboard_has_every_figure(tmp_path: Path) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log = run(toy.config(), tmp_path, stop_at=20)  # also of a run that is interrupted
