@@ -135,7 +135,7 @@ def aligned_pairs(
     crops = [
         images.encode(crop, ".png") for crop in _subjects(detector, paths, order, [], progress)
     ]
-    by_photo = dict(zip(order, encoded, strict=True))
+    by_photo = dict(zip(order, crops, strict=True))
     both = np.stack([listed.first, listed.second], axis=1).ravel().tolist()
     return VerificationSet(path.stem, [by_photo[photo] for photo in both], listed.same)
 
