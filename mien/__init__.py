@@ -93,84 +93,36 @@ __all__ = [
 _HOME = {  # where each name is; imported when it is first asked for
     name: module
     for module, names in {
-        "mien.draw": ("annotate",),
-        "mien.errors": (
-            "BadFacebank",
-            "BadInput",
-            "BadModel",
-            "CannotWrite",
-            "FacebankMismatch",
-            "MienError",
-            "MissingExtra",
-            "NoFace",
-            "UnknownPerson",
-        ),
-        "mien.evaluation.calibrate": (
-            "Calibration",
-            "calibrate",
-        ),
-        "mien.evaluation.evaluate": ("evaluate",),
-        "mien.evaluation.protocol": (
-            "Evaluation",
-            "Identification",
-            "Verification",
-            "verify",
-        ),
-        "mien.facebank.bank": ("Facebank",),
-        "mien.files": ("walk",),
-        "mien.images": (
-            "read",
-            "write",
-        ),
-        "mien.recognition.model": (
-            "Looked",
-            "Model",
-            "load",
-        ),
-        "mien.recognition.policy": ("Policy",),
-        "mien.recognition.thresholds": ("Impostors",),
-        "mien.types": (
-            "Face",
-            "Match",
-            "NamedFace",
-            "Picture",
-            "Skipped",
-        ),
-        "mien.verbs.album": ("Album",),
-        "mien.verbs.cluster": (
-            "Clusters",
-            "cluster",
-        ),
-        "mien.verbs.compare": (
-            "Comparison",
-            "compare",
-        ),
-        "mien.verbs.enroll": (
-            "Enrolment",
-            "enroll",
-            "rebuild",
-        ),
-        "mien.verbs.health": (
-            "Health",
-            "examine",
-        ),
-        "mien.verbs.identify": (
-            "Seen",
-            "identify",
-        ),
+        "mien.draw": "annotate",
+        "mien.errors": "BadFacebank BadInput BadModel CannotWrite FacebankMismatch "
+        "MienError MissingExtra NoFace UnknownPerson",
+        "mien.evaluation.calibrate": "Calibration calibrate",
+        "mien.evaluation.evaluate": "evaluate",
+        "mien.evaluation.protocol": "Evaluation Identification Verification verify",
+        "mien.facebank.bank": "Facebank",
+        "mien.files": "walk",
+        "mien.images": "read write",
+        "mien.recognition.model": "Looked Model load",
+        "mien.recognition.policy": "Policy",
+        "mien.recognition.thresholds": "Impostors",
+        "mien.types": "Face Match NamedFace Picture Skipped",
+        "mien.verbs.album": "Album",
+        "mien.verbs.cluster": "Clusters cluster",
+        "mien.verbs.compare": "Comparison compare",
+        "mien.verbs.enroll": "Enrolment enroll rebuild",
+        "mien.verbs.health": "Health examine",
+        "mien.verbs.identify": "Seen identify",
     }.items()
-    for name in names
+    for name in names.split()
 }
 
 
-if not TYPE_CHECKING:  # which would take every name for one that is there
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOME:
-            raise AttributeError(f"module 'mien' has no attribute {name!r}")
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value
-        return value
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mien' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ format, so that a training run can ask in its middle.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,8 +34,8 @@ Embed: TypeAlias = Callable[[Crops], Embeddings]
 class Verification:
     """How well scores tell pairs of one person from pairs of two.  Rates are in [0, 1]."""
 
-    scores: Scores  # (N,) cosine of each pair
-    same: NDArray[np.bool_]  # (N,) true where the pair is one person
+    scores: Scores = field(repr=False)  # (N,) cosine of each pair
+    same: NDArray[np.bool_] = field(repr=False)  # (N,) true where the pair is one person
     by_fold: metrics.FoldAccuracy | None  # None: all pairs of some people, which have no folds
     dealt: bool  # the pairs came without folds and were dealt into some in turn
     tar: dict[float, float | None]  # true-accept rate at a false-accept rate; None: too few pairs
@@ -65,7 +65,8 @@ class Identification:
     seed: int  # of the draw: which photo of a person is enrolled, and who is a stranger
     people: int  # enrolled in the closed set
     searches: int  # photos that were looked up there: all but the enrolled
-    cmc: NDArray[np.float64]  # (people,) share of searches with their person among the 1, 2... best
+    # (people,) share of searches with their person among the 1, 2... best
+    cmc: NDArray[np.float64] = field(repr=False)
     rank: dict[int, float | None]  # the same at `RANKS`; None: no more people than that
     enrolled: int  # people enrolled in the open set: half of them
     enrolled_searches: int  # photos of them that were looked up

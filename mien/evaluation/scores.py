@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,15 +40,31 @@ def genuine_scores(embeddings: Embeddings, people: ArrayLike) -> Scores:
 def score_blocks(embeddings: Embeddings, people: ArrayLike, *, same: bool) -> Iterator[Scores]:
     """The cosines of all pairs of one person, or of two, each pair once, some at a time."""
     person = np.asarray(people)
-    for top in range(0, len(person), TILE):
+    return _tiles(embeddings, person, embeddings, person, same=same, once=True)
+
+
+def _tiles(
+    first: Embeddings,
+    whose: NDArray[Any],
+    second: Embeddings,
+    others: NDArray[Any],
+    *,
+    same: bool = False,
+    once: bool = False,
+) -> Iterator[Scores]:
+    """The cosines of the rows of two matrices that are the same person's, or are not.
+
+    With `once`, both are one matrix, each of whose pairs counts once.
+    """
+    for top in range(0, len(whose), TILE):
         rows = slice(top, top + TILE)
-        for left in range(top, len(person), TILE):
+        for left in range(top if once else 0, len(others), TILE):
             columns = slice(left, left + TILE)
-            wanted = (person[rows, None] == person[None, columns]) == same
-            if left == top:
+            wanted = (whose[rows, None] == others[None, columns]) == same
+            if once and left == top:
                 wanted = np.triu(wanted, k=1)
             if wanted.any():
-                yield (embeddings[rows] @ embeddings[columns].T)[wanted]
+                yield (first[rows] @ second[columns].T)[wanted]
 
 
 def _all(blocks: Iterable[Scores]) -> Scores:
@@ -135,17 +153,7 @@ def template_gains(embeddings: Embeddings, people: ArrayLike, least: int) -> dic
             break
         sums = embeddings[np.array(chunks)].sum(axis=1)  # (T, D)
         templates = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-
-        def blocks(
-            templates: Embeddings = templates, owner: NDArray[np.intp] = owner
-        ) -> Iterator[Scores]:
-            for top in range(0, len(owner), TILE):
-                rows = slice(top, top + TILE)
-                for left in range(0, len(person), TILE):
-                    columns = slice(left, left + TILE)
-                    strange = owner[rows, None] != person[None, columns]
-                    yield (templates[rows] @ embeddings[columns].T)[strange]
-
-        thresholds |= {size: thresholds_at_fmrs(blocks, [GAIN_AT])[GAIN_AT]}
+        strange = partial(_tiles, templates, owner, embeddings, person)
+        thresholds[size] = thresholds_at_fmrs(strange, [GAIN_AT])[GAIN_AT]
     one = thresholds.get(1, 0)
     return {size: round(at / one, 4) for size, at in thresholds.items()} if one > 0 else {1: 1.0}

@@ -32,7 +32,7 @@ GAINS = {1: 1.0, 2: 1.0388, 4: 1.0702, 8: 1.0894, 16: 1.0961}
 _NORMAL = NormalDist()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Impostors:
     """The distribution of the scores of strangers.
 
@@ -43,6 +43,9 @@ class Impostors:
     rates: tuple[float, ...]  # false-match rates in (0, 1), falling; two at least
     scores: tuple[float, ...]  # the threshold of each, rising
     gains: Mapping[int, float]  # photos in a template: factor on strangers' scores, 1 for one photo
+
+    def __repr__(self) -> str:
+        return f"<Impostors: {self.scores[-1]:.3f} at a false-match rate of {self.rates[-1]:g}>"
 
     @classmethod
     def from_calibration(cls, calibration: Mapping[str, Any]) -> Self | None:

@@ -142,8 +142,9 @@ def cluster(
     )
 
 
-def require_own(out: Path) -> None:
+def require_own(out: str | Path) -> None:
     """Raise BadInput where a folder holds anything but groups of an earlier run."""
+    out = Path(out)
     if out.exists() and not (out.is_dir() and all(map(_is_own, out.iterdir()))):
         raise BadInput(f"{out} holds something else: choose an empty folder or a new one")
 
@@ -152,7 +153,7 @@ def _is_own(path: Path) -> bool:
     return path.name in (FILE, _PAGE, _PEOPLE) or path.match("group-*.png") or path.match(".*.part")
 
 
-def save(clusters: Clusters, out: Path) -> None:
+def save(clusters: Clusters, out: str | Path) -> None:
     """Leave groups in a folder: contact sheets, the page, then the file that `cut` reads.
 
     If it is stopped there is no such file: no group can be named by another run's sheet.
@@ -161,6 +162,7 @@ def save(clusters: Clusters, out: Path) -> None:
         BadInput: there is something else in the folder.
         CannotWrite: see `mien.files.write_atomically`, or an older file cannot be removed.
     """
+    out = Path(out)
     require_own(out)
     try:
         for old in (out / FILE, *out.glob("group-*.png")):
@@ -200,7 +202,7 @@ def to_json(clusters: Clusters) -> dict[str, Any]:
     }
 
 
-def cut(folder: Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tuple[Skipped, ...]]:
+def cut(folder: str | Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tuple[Skipped, ...]]:
     """Cut the faces of groups out of their photos, into a folder of people.
 
     Args:
@@ -214,6 +216,7 @@ def cut(folder: Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tuple[Sk
         BadInput: no such folder or group, or the name cannot be one.
         CannotWrite: see `mien.files.write_atomically`.
     """
+    folder = Path(folder)
     named = [(number, person_name(name)) for number, name in groups]
     there = _read(folder)
     if missing := [number for number, _ in named if number not in there]:

@@ -51,7 +51,7 @@ class _Work:
 
 def embed_photos(
     source: str,
-    out: Path,
+    out: str | Path,
     load_model: Callable[[int], Model],
     *,
     workers: int = 1,
@@ -76,6 +76,7 @@ def embed_photos(
         BadInput: there are no photos, or the file is something else or another model's.
         CannotWrite: the disk is full or read-only.
     """
+    out = Path(out)
     pq = _parquet()
     together = at_once() if workers == 1 else 1
     model = load_model(threads_each(together) if workers == 1 else 1)

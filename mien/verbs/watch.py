@@ -61,7 +61,7 @@ def watch(
     model: Model,
     facebank: Store,
     *,
-    path: Path,
+    path: str | Path,
     policy: Policy | None = None,
     stride: int | None = None,
     patience: float = 2 * EVERY,
@@ -101,7 +101,7 @@ def watch(
     def moment() -> Moment:
         frame, shown = waiting.popleft()
         named = [
-            NamedFace(path, face, track.match)
+            NamedFace(Path(path), face, track.match)
             for track, face in shown
             if track.confirmed and track.match
         ]
