@@ -123,8 +123,8 @@ def _cell(lines: list[str], row: str, column: str) -> str:
     place = re.compile(rf"(?:^|  ){re.escape(column)}(?:  |$)")
     starts = [found.start() for line in lines if (found := place.search(line))]
     words = re.compile(r".*\s".join(re.escape(word) for word in row.split()) + r"\b")
-    (found, *_) = (line for line in lines if words.match(line))
-    return re.split(r"[ %]", found[starts[0] :].strip())[0]
+    line = next(line for line in lines if words.match(line))
+    return re.split(r"[ %]", line[starts[0] :].strip())[0]
 
 
 def prepare(folder: Path) -> None:

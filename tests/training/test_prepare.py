@@ -427,7 +427,9 @@ def test_killed_within_any_write_it_goes_on(
         if killed.exitcode == 0:
             break
         assert killed.exitcode == -signal.SIGKILL
-        with pytest.raises(BadInput, match="run mien prepare again"):
+        with pytest.raises(
+            BadInput, match="holds no finished data set: give the command of mien prepare"
+        ):
             Shards(out)
         assert prepare([source], out).digest == whole.digest
         left_behind = {k: v for k, v in files_of(out).items() if not k.endswith(".part")}
@@ -513,13 +515,13 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path, out: Path) ->
     alive = tmp_path / "alive"
     alive.mkdir()
     code = (
-        "import sys, functools; from pathlib import Path; from mien import prepare as verb\n"
+        "import sys, functools; from pathlib import Path; from mien.training import prepare as verb\n"
         "import test_prepare\n"
         "verb._DETECTED = 4\n"
         f"slow = functools.partial(test_prepare.Slow, Path({str(alive)!r}))\n"
         f"verb.prepare([{str(tmp_path / 'in')!r}], Path({str(out)!r}), detector=slow, workers=2)\n"
     )
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    path = os.pathsep.join(str(folder) for folder in (TESTS / "training", TESTS, TESTS.parent))
     main = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
     wait_for(lambda: (out / "shard-00002.arrow").exists() and len(list(alive.iterdir())) == 2)
     main.kill()
