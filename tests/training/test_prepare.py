@@ -515,8 +515,8 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path, out: Path) ->
     alive = tmp_path / "alive"
     alive.mkdir()
     code = (
-        "import sys, functools; from pathlib import Path; from mien.training import prepare as verb\n"
-        "import test_prepare\n"
+        "import sys, functools; from pathlib import Path\n"
+        "import test_prepare; from mien.training import prepare as verb\n"
         "verb._DETECTED = 4\n"
         f"slow = functools.partial(test_prepare.Slow, Path({str(alive)!r}))\n"
         f"verb.prepare([{str(tmp_path / 'in')!r}], Path({str(out)!r}), detector=slow, workers=2)\n"
