@@ -149,7 +149,7 @@ def main(
         "threshold": score,
         "photos": len(faces.vectors),
         "groups": found,
-        "skipped": console.skips(faces.skipped),
+        "skipped": faces.skipped,
     }
     note = f"pairs of two photos of one group, at the threshold {score:.3f}"
     return Answer(content, [Table(_COLUMNS, found)], [note], faces.skipped)

@@ -150,7 +150,7 @@ def main(
         "faces": found.faces,
         "seconds": found.seconds,
         "missed": found.missed,
-        "skipped": console.skips(found.skipped),
+        "skipped": found.skipped,
     }
     return Answer(
         content | ({"beside": timing} if timing else {}),

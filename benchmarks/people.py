@@ -11,7 +11,6 @@ import typer
 from numpy.typing import NDArray
 
 from mien import files
-from mien.cli import console
 from mien.errors import BadInput
 from mien.evaluation.people import embed_largest
 from mien.recognition.model import Model
@@ -60,5 +59,5 @@ def about(model: Model, faces: Embedded, seeds: int) -> dict[str, Any]:
         "people": faces.people,
         "photos": len(faces.vectors),
         "seeds": seeds,
-        "skipped": console.skips(faces.skipped),
+        "skipped": faces.skipped,
     }

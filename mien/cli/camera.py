@@ -27,6 +27,7 @@ from mien.cli.options import (
     ModelName,
     Threshold,
 )
+from mien.cli.render import plain
 from mien.cli.video import appearance_entry, clock
 from mien.errors import BadInput, needs_extra, without_password
 
@@ -99,14 +100,14 @@ def camera(
             elif as_json:
                 entries.append(appearance_entry(seen))
             elif json_lines:
-                console.document({"path": name, **appearance_entry(seen)}, indent=None)
+                console.document(plain({"path": name, **appearance_entry(seen)}), indent=None)
             else:
                 console.say(_sentence(seen))
     if as_json:
         rate = round(pictures / last, 1) if last else None
         about: dict[str, Any] = {"path": name, "stills": pictures, "fps": rate}
         broken = {"broken": watched.broken} if watched.broken else {}
-        console.document({**about, "sightings": entries, **broken})
+        console.document(plain({**about, "sightings": entries, **broken}))
     if watched.broken:
         console.note(watched.broken)
         raise typer.Exit(console.SKIPPED)

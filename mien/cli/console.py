@@ -89,11 +89,6 @@ def note_skipped(skipped: Sequence[Skipped]) -> int:
     return len(skipped)
 
 
-def skips(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
-    """The same, as documents have it."""
-    return [{"path": str(path), "reason": reason} for path, reason in skipped]
-
-
 def leave(skipped: int, one: str = "photo", many: str = "") -> None:
     """End the command, which skipped so many photos."""
     if skipped:

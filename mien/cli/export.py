@@ -82,8 +82,9 @@ def export(
 ) -> Answer:
     """Make a model's file of a checkpoint.
 
-    For onnx-int8 a model's own file will do in place of a checkpoint.  With --scaling, another
-    project's face recogniser in ONNX becomes a model: 112 x 112 in, vectors out.
+    For onnx-int8, and for a new threshold by --calibration, a model's own file or the name of one
+    that ships will do in place of a checkpoint.  With --scaling, another project's face recogniser
+    in ONNX becomes a model: 112 x 112 in, vectors out.
     """
     if (to == "onnx-int8") != bool(calibrate):
         raise BadInput("--to onnx-int8 and --calibrate PHOTOS go together: give both or neither")
@@ -94,7 +95,7 @@ def export(
         raise BadInput(f"--scaling makes a model of a network, and not for {to}: give one of them")
     with needs_extra("exporting", "train"):
         from mien.training import original
-        from mien.training.export import adopt, to_int8
+        from mien.training.export import adopt, recalibrate, to_int8
         from mien.training.export import export as write
         from mien.training.export.elsewhere import to as write_for
 
@@ -119,6 +120,10 @@ def export(
                 threshold=threshold,
                 calibration=origin,
             )
+        elif origin and to == "onnx" and (file := _model(checkpoint)):
+            if name:
+                raise BadInput("a model keeps its name with another threshold: leave out --name")
+            card = recalibrate(file, out, calibration=origin)
         elif to == "onnx" or checkpoint.suffix != ".onnx":
             plain = out if to == "onnx" else Path(folder) / "float.onnx"
             card = write(
@@ -129,12 +134,22 @@ def export(
                 calibration=origin if to == "onnx" else None,
             )
         else:
-            plain = checkpoint
+            plain = _model(checkpoint) or checkpoint
         if to == "onnx-int8":
             card = to_int8(plain, out, _faces(calibrate or []), calibration=origin)
     return Answer(
         {"path": out, "model_id": card.model_id, "dim": card.dim}, [f"{out} is {card.model_id}"]
     )
+
+
+def _model(checkpoint: Path) -> Path | None:
+    """The file of a model that stands where a checkpoint may."""
+    from mien.recognition.model import WEIGHTS
+
+    if checkpoint.suffix == ".onnx":
+        return checkpoint
+    inside = WEIGHTS / f"{checkpoint}.onnx"
+    return inside if inside.is_file() else None
 
 
 def _faces(photos: list[str]) -> Crops:

@@ -23,6 +23,7 @@ from mien.cli.options import (
     Threshold,
     Tta,
 )
+from mien.cli.render import plain
 from mien.cli.video import VIDEOS, End, Part, Start, as_videos, clip_entries, face_entry, span
 from mien.errors import BadInput, CannotWrite
 from mien.video import EXTENSIONS, copy_name, is_video
@@ -251,14 +252,14 @@ def _print_document(entries: Iterable[dict[str, Any]], **about: object) -> int:
     content = {**about, "photos": photos, "skipped": skipped}
     if videos := as_videos(everything):
         content["videos"] = videos
-    console.document(content)
+    console.document(plain(content))
     return len(skipped) + sum("broken" in video for video in videos)
 
 
 def _print_lines(entries: Iterable[dict[str, Any]]) -> int:
     skipped = 0
     for entry in entries:
-        console.document(entry, indent=None)
+        console.document(plain(entry), indent=None)
         skipped += "reason" in entry or "broken" in entry
     return skipped
 

@@ -24,6 +24,7 @@ from mien.cli.options import (
     ModelName,
     Threshold,
 )
+from mien.cli.render import Answer, show
 from mien.errors import BadInput, needs_extra, without_password
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
@@ -147,12 +148,8 @@ def serve(
             hosts=frozenset({"localhost", "127.0.0.1", "::1", host}) if local else None,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        if as_json:
-            console.document(
-                {"url": url, "facebank": without_password(facebank), "model_id": network.model_id}
-            )
-        else:
-            console.say(f"mien answers on {url}; Ctrl-C ends it")
+        about = {"url": url, "facebank": without_password(facebank), "model_id": network.model_id}
+        show(Answer(about, [f"mien answers on {url}; Ctrl-C ends it"]), as_json=as_json)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
         server(app, seconds=seconds, proxy=proxy).run(sockets=[listening])
 

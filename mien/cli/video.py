@@ -169,10 +169,10 @@ def appearance_entry(one: Sighting) -> dict[str, Any]:
     """What is printed of somebody who was in sight."""
     return {
         "number": one.number,
-        "start": round(one.start, 3),
-        "end": round(one.end, 3),
+        "start": one.start,
+        "end": one.end,
         "stills": one.frames,
-        "time": round(one.time, 3),
+        "time": one.time,
         **face_entry(one.face, one.match),
     }
 
@@ -181,10 +181,10 @@ def face_entry(face: Face, match: Match) -> dict[str, Any]:
     """What is printed of a face and who it is."""
     return {
         "person": match.person,
-        "score": round(match.score, 6),
-        "confidence": round(face.confidence, 6),
-        "box": face.box.astype(float).round(1).tolist(),
-        "points": face.points.astype(float).round(1).tolist(),
+        "score": match.score,
+        "confidence": face.confidence,
+        "box": face.box,
+        "points": face.points,
     }
 
 

@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
-from mien.recognition.embed import Card, canary_crop
+from mien.recognition.embed import Card, OnnxEmbedder, canary_crop
 from mien.recognition.onnx.session import session
 from mien.training.backbones import BACKBONES
 from mien.training.checkpoint import Checkpoint
@@ -98,6 +98,29 @@ def export(
             "use another version of torch or onnxscript"
         )
     write_atomically(path, content)
+    return card
+
+
+def recalibrate(model: Path, path: Path, *, calibration: dict[str, Any]) -> Card:
+    """Writes a model's file again with another threshold, and returns what it says of itself.
+
+    Args:
+        model: its file; may be that of a model that ships.
+        path: where to write; ends with .onnx.
+        calibration: where the threshold comes from, as `Calibration.to_json` gives it.
+
+    Raises:
+        BadModel: it is no model of ours, or a damaged one.
+        BadInput: the calibration is another model's.
+        CannotWrite: the disk is full, read-only or forbidden.
+    """
+    card = OnnxEmbedder(model).card
+    require_its_own(calibration, card.model_id)
+    card = replace(card, threshold=calibration["chosen"]["threshold"], calibration=calibration)
+    proto = onnx.load(model)
+    (entry,) = (entry for entry in proto.metadata_props if entry.key == "mien")
+    entry.value = json.dumps(asdict(card))
+    write_atomically(path, proto.SerializeToString())
     return card
 
 
