@@ -67,6 +67,20 @@ def evaluate(
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Draws who of the people are enrolled.")
     ] = 0,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="ON are photos of strangers: false matches by their labels in this CSV file "
+            "(file, age, sex, ...).",
+        ),
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="With --labels: true matches of these people at the same rates."
+        ),
+    ] = None,
     threshold: Threshold = None,
     fmr: Fmr = None,
     detector: DetectorName = DEFAULT_DETECTOR,
@@ -77,8 +91,10 @@ def evaluate(
     """
     from dataclasses import replace
 
+    from mien.cli import groups
     from mien.evaluation import report as page
     from mien.evaluation.evaluate import evaluate as measure
+    from mien.evaluation.groups import differentials
     from mien.files import write_atomically
     from mien.recognition.model import load
 
@@ -86,6 +102,9 @@ def evaluate(
         page.require(report)
     first = load(models[0], detector=detector)
     networks = [first, *(load(name, detector=first.detector) for name in models[1:])]
+    if labels:
+        by_group = differentials(networks, on, labels, people=people, progress=console.progress)
+        return groups.answer(by_group)
     if threshold is not None or fmr is not None:
         networks = [
             replace(network, own=network.policy(threshold=threshold, fmr=fmr))
