@@ -35,6 +35,7 @@ from mien.cli import (
     prepare,
     serve,
     speed,
+    targets,
     train,
 )
 from mien.cli.options import Group, bare_flags
@@ -149,6 +150,13 @@ _add(app, "calibrate", calibrate.calibrate, "mien calibrate mien-small people", 
 _add(app, "speed", speed.speed, "mien speed photos", _MEASURE)
 _add(app, "models", models.models, "mien models --json", _MEASURE)
 _add(app, "prepare", prepare.prepare, "mien prepare people --out data", _MAKE)
+_add(
+    app,
+    "targets",
+    shown(targets.targets),
+    "mien targets data --teacher a.onnx:imagenet --teacher b.onnx:bgr",
+    _MAKE,
+)
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
 _add(app, "export", export.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(

@@ -1,7 +1,7 @@
 """A training checkpoint: weights in safetensors, everything else in JSON, written atomically.
 
 `NAME.safetensors` holds the tensors, and under the metadata key `mien` one JSON object: format,
-backbone {name, args}, trained {...}.  Nothing in it is code, and nothing in it is executed.
+backbone {name, args, folded}, trained {...}.  Nothing in it is code, and nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mien.errors import BadModel
 from mien.files import write_atomically
 from mien.training.backbones import BACKBONES
+from mien.training.fold import fold_batch_norm
 
 FORMAT = 1
 
@@ -31,6 +32,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     trained: dict[str, Any] = field(default_factory=dict)  # configuration, data, steps, results
     state: dict[str, Tensor] = field(default_factory=dict)  # optimiser's, to go on training
+    folded: bool = False  # whether its batch norms were folded, see mien.training.fold
 
     def build(self) -> nn.Module:
         """The network with these weights, ready to embed.
@@ -38,7 +40,9 @@ class Checkpoint:
         Raises:
             BadModel: the weights do not fit the network.
         """
-        network = BACKBONES[self.backbone](**self.args)
+        network: nn.Module = BACKBONES[self.backbone](**self.args)
+        if self.folded:
+            network = fold_batch_norm(network.eval())
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
@@ -57,7 +61,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """
     about = {
         "format": FORMAT,
-        "backbone": {"name": checkpoint.backbone, "args": checkpoint.args},
+        "backbone": {
+            "name": checkpoint.backbone,
+            "args": checkpoint.args,
+            "folded": checkpoint.folded,
+        },
         "trained": checkpoint.trained,
     }
     tensors = {
@@ -95,4 +103,5 @@ def load(path: Path) -> Checkpoint:
         part("weights."),
         about["trained"],
         part("state."),
+        about["backbone"].get("folded", False),
     )

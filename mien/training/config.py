@@ -160,7 +160,7 @@ class TrainConfig:
         TEACHER,
         "How the teacher wants its pixels scaled.",
         metavar="NAME",
-        choices=("imagenet", "half"),
+        choices=("imagenet", "half", "bgr"),
     )
     teacher_weight: float = _set(
         1.0, TEACHER, "Weight of distillation beside the loss.", metavar="W", at_least=0
@@ -173,6 +173,10 @@ class TrainConfig:
     )
     block_lr: float = _set(
         3e-3, TEACHER, "Learning rate of those steps (AdamW).", metavar="LR", above=0
+    )
+
+    targets: bool = _set(
+        False, TEACHER, "Learn the targets that mien targets has made of the data set."
     )
 
     lr: float = _set(
@@ -227,6 +231,14 @@ class TrainConfig:
         metavar="DECAY",
         at_least=0,
         below=1,
+    )
+
+    fold_after: int | None = _set(
+        None,
+        OPTIMISATION,
+        "Steps after which batch norm is folded into the layers before it: faster from there on.",
+        at_least=0,
+        unset="never",
     )
 
     batch: int = _set(
@@ -304,8 +316,10 @@ class TrainConfig:
         _ = self.keeps_checkpoints
         for each, kind, _ in settings():
             _check(each.name, each.metadata["setting"], kind, getattr(self, each.name))
-        if self.loss == "none" and self.teacher is None:
-            raise BadInput("--loss none needs something else to learn from: give --teacher too")
+        if self.loss == "none" and self.teacher is None and not self.targets:
+            raise BadInput(
+                "--loss none needs something else to learn from: give --teacher or --targets too"
+            )
         if self.keeps_best and not self.validate:
             raise BadInput("--keep best needs something to measure: give --validate too")
         if self.block_steps and self.teacher is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from mien.errors import BadInput, BadModel, RunStopped
 from mien.evaluation.protocol import Verification, verify
 from mien.evaluation.verification_set import VerificationSet
 from mien.recognition.model import model_file, shipped
-from mien.training import distributed, original
+from mien.training import distributed, original, targets
 from mien.training.backbones import BACKBONES
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import TrainConfig
 from mien.training.data.augment import parse
 from mien.training.data.batches import Batch, Batches
 from mien.training.data.shards import Shards
+from mien.training.fold import fold_batch_norm, is_folded, recalibrate
 from mien.training.from_onnx import from_onnx
 from mien.training.optim import (
     EMA,
@@ -34,20 +36,25 @@ from mien.training.optim import (
     network_optimizer,
 )
 from mien.training.precision import DTYPES, Precision, fastest, hold_memory, precisions
+from mien.training.refit import refit_head
 from mien.training.run_folder import Saved
 from mien.training.student import (
     Distiller,
     Student,
     block_losses,
+    embedding_losses,
+    feature_losses,
     margin_and_scale,
     margin_head,
     normalize,
     sample,
-    teacher_losses,
+    spread,
+    target_losses,
 )
 from mien.types import Crops, Embeddings
 
 CALIBRATING = 256  # crops that batch norm is recalibrated by
+REFITTING = 3072  # crops that the last layer is fitted to, where targets are learned
 
 
 class Run:
@@ -91,12 +98,13 @@ class Run:
         self.distiller = None
         if config.teacher is not None:
             self.distiller = Distiller.of(config, self.network, sample(pictures, 128), device)
+        self.targets = _targets(config).to(device) if config.targets else None
         self.steps_done, self.seconds = 0, 0.0
         self.precision = _precision(config, self.network, device, saved)
-        if self.precision.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if distributed.world_size() > 1:  # makes new parameters: before anything holds the old
             distributed.share_batch_norm(self.network)
+        if saved and saved.checkpoint.folded:
+            fold_batch_norm(self.network)
         self.head = self.head_optimizer = None
         if config.loss != "none":
             self.head = margin_head(config, len(pictures.names)).to(device)
@@ -108,11 +116,38 @@ class Run:
         self.ema = EMA(self.network) if config.ema else None
         if saved:
             self._load(saved)
+        self.student = self._student()
+
+    def _student(self) -> Any:
+        """The network as it is trained."""
+        self.precision.apply(self.network)
         student: nn.Module = Student(self.network)
         if distributed.world_size() > 1:
             student = DistributedDataParallel(student)
         student.train()
-        self.student: Any = torch.compile(student) if config.compile else student
+        return torch.compile(student) if self.config.compile else student
+
+    def _refit(self, targets: Tensor) -> None:
+        """Begins to learn targets, with the last layer that fits them best."""
+        count = min(REFITTING, len(self.pictures))
+        memory = self.precision.memory_format
+        x = normalize(sample(self.pictures, count), self.device, memory)
+        if self.config.block_steps:  # whose statistics are of the teacher's features
+            recalibrate(self.network, list(torch.split(x, 64)))
+        refit_head(self.network, x, targets[spread(self.pictures, count)])
+        self.network.train()
+        if self.ema:
+            self.ema = EMA(self.network)
+
+    def _fold(self) -> None:
+        """Goes on without batch norm, from what the network computes in evaluation."""
+        if self.ema:
+            average = deepcopy(self.network)
+            average.load_state_dict(self.ema.weights)
+            self.ema = EMA(fold_batch_norm(average))
+        fold_batch_norm(self.network)
+        self.network_optimizer = network_optimizer(self.config, self.network, self.steps_done)
+        self.student = self._student()
 
     def _load(self, saved: Saved) -> None:
         before = saved.checkpoint
@@ -171,8 +206,12 @@ class Run:
             RunStopped: a loss is not finite; the network is as it was before.
         """
         config = self.config
+        if self.targets is not None and self.steps_done == config.block_steps:
+            self._refit(self.targets)
         if self.steps_done == config.block_steps:  # another objective: the old momentum misleads
             self.network_optimizer = network_optimizer(config, self.network, self.steps_done)
+        if self.steps_done == config.fold_after and not is_folded(self.network):
+            self._fold()
         optimizers = [self.network_optimizer, *filter(None, [self.head_optimizer])]
         torch.manual_seed(config.seed + (self.steps_done << 16) + distributed.rank())  # of dropout
         for optimizer in optimizers:
@@ -214,8 +253,13 @@ class Run:
         if self.head:
             labels = torch.from_numpy(part.labels).to(self.device)
             found[config.loss] = self.head(outputs[-1], labels, self.steps_done)
+        *features, embeddings = outputs
+        if self.targets is not None:
+            found |= target_losses(config, self.targets[part.indices], embeddings)
+        elif self.distiller and taught:
+            found |= embedding_losses(config, self.distiller, taught.embeddings, embeddings)
         if self.distiller and taught:
-            found |= teacher_losses(config, self.distiller, taught, outputs)
+            found |= feature_losses(config, self.distiller, taught, features)
         return found
 
     def _require_finite(self, losses: dict[str, Tensor]) -> None:
@@ -318,7 +362,14 @@ class Run:
         }
         recipe |= margin_and_scale(config)
         trained = {**self.facts(), "recipe": recipe, "mien": __version__}
-        return Checkpoint(config.backbone, {"dim": config.dim}, dict(weights), trained, state)
+        return Checkpoint(
+            config.backbone,
+            {"dim": config.dim},
+            dict(weights),
+            trained,
+            state,
+            is_folded(self.network),
+        )
 
     def classes(self) -> dict[str, Tensor]:
         """This rank's class weights and their optimizer's state; empty without a loss."""
@@ -343,6 +394,17 @@ def _digest(path: str | None) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _targets(config: TrainConfig) -> Tensor:
+    """(N, D) of unit length."""
+    vectors = torch.from_numpy(targets.load(config.data).vectors)
+    if vectors.shape[1] != config.dim:
+        raise BadInput(
+            f"the targets have {vectors.shape[1]} dimensions and the network {config.dim}: give "
+            f"--dim {vectors.shape[1]}, or make others with mien targets --dim {config.dim}"
+        )
+    return vectors
+
+
 def _network(
     config: TrainConfig, pictures: Shards, *, fresh: bool
 ) -> tuple[nn.Module, tuple[int, int] | None]:
@@ -350,7 +412,10 @@ def _network(
     network = BACKBONES[config.backbone](dim=config.dim)
     if config.weights is None or not fresh:
         return network, None
-    before, now = _weights(config, pictures), network.state_dict()
+    before, folded = _weights(config, pictures)
+    if folded:
+        fold_batch_norm(network)
+    now = network.state_dict()
     fitting = {
         name: value
         for name, value in before.items()
@@ -366,13 +431,14 @@ def _network(
     return network, (len(fitting), len(now))
 
 
-def _weights(config: TrainConfig, pictures: Shards) -> dict[str, Tensor]:
-    """Those of a checkpoint, of a file of the original's, or of a model that recognises."""
+def _weights(config: TrainConfig, pictures: Shards) -> tuple[dict[str, Tensor], bool]:
+    """Those of a checkpoint, of the original's file or of a model, and whether they are folded."""
     name = str(config.weights)
     if name not in shipped() and Path(name).suffix != ".onnx":
-        return original.load(Path(name), config.backbone).weights
+        given = original.load(Path(name), config.backbone)
+        return given.weights, given.folded
     x = normalize(sample(pictures, CALIBRATING), torch.device("cpu"), torch.contiguous_format)
-    return from_onnx(model_file(name), x).state_dict()
+    return from_onnx(model_file(name), x).state_dict(), False
 
 
 def _precision(

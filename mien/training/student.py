@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import BadInput
@@ -188,36 +189,55 @@ def block_losses(
     }
 
 
-def teacher_losses(
-    config: TrainConfig, distiller: Distiller, taught: TeacherOutput, outputs: list[Tensor]
+def embedding_losses(
+    config: TrainConfig, distiller: Distiller, goal: Tensor, embeddings: Tensor
 ) -> dict[str, Tensor]:
-    """The distances of the network from the teacher, weighted, by name."""
-    *features, embeddings = outputs
-    weight, goal = config.teacher_weight, taught.embeddings
-    relations = relational_distance(
-        distributed.all_gather(embeddings), distributed.all_gather(goal)
-    )
-    found = {"relations": 10 * weight * relations}
-    if distiller.same_dim:
-        found |= {
-            "embedding": weight * feature_distance(embeddings, goal, distiller.variances[-1]),
-            "cosine": weight * cosine_distance(embeddings, goal),
-        }
-    if distiller.matches and config.feature_weight:
-        distances = [
-            feature_distance(ours, theirs, variance)
-            for ours, theirs, variance in zip(
-                features, taught.features, distiller.variances[:-1], strict=True
-            )
-        ]
-        found["features"] = weight * config.feature_weight * torch.stack(distances).mean()
-    return found
+    """The distances of the embeddings from the teacher's, weighted, by name."""
+    weight = config.teacher_weight
+    if not distiller.same_dim:
+        return {"relations": 10 * weight * _relations(embeddings, goal)}
+    distance = feature_distance(embeddings, goal, distiller.variances[-1])
+    return {"embedding": weight * distance} | target_losses(config, goal, embeddings)
+
+
+def target_losses(config: TrainConfig, goal: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
+    """The distances of the embeddings from targets of the same shape, weighted, by name."""
+    weight = config.teacher_weight
+    return {
+        "relations": 10 * weight * _relations(embeddings, goal),
+        "cosine": weight * cosine_distance(embeddings, goal),
+    }
+
+
+def _relations(embeddings: Tensor, goal: Tensor) -> Tensor:
+    return relational_distance(distributed.all_gather(embeddings), distributed.all_gather(goal))
+
+
+def feature_losses(
+    config: TrainConfig, distiller: Distiller, taught: TeacherOutput, features: list[Tensor]
+) -> dict[str, Tensor]:
+    """The distance of the blocks' features from the teacher's, weighted, where they match."""
+    if not (distiller.matches and config.feature_weight):
+        return {}
+    distances = [
+        feature_distance(ours, theirs, variance)
+        for ours, theirs, variance in zip(
+            features, taught.features, distiller.variances[:-1], strict=True
+        )
+    ]
+    weight = config.teacher_weight * config.feature_weight
+    return {"features": weight * torch.stack(distances).mean()}
 
 
 def sample(pictures: Shards, count: int) -> Crops:
     """Crops from all over a data set, without augmentation, (count, 112, 112, 3) uint8."""
-    places = np.linspace(0, len(pictures) - 1, count).astype(int)
+    places = spread(pictures, count)
     return np.stack([middle(decode(content)) for content in pictures.images(places)])
+
+
+def spread(pictures: Shards, count: int) -> NDArray[np.int64]:
+    """Numbers of pictures from all over a data set, (count,)."""
+    return np.linspace(0, len(pictures) - 1, count).astype(np.int64)
 
 
 def normalize(crops: Crops, device: torch.device, memory: torch.memory_format) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor
 
@@ -18,10 +19,25 @@ from mien.errors import BadModel
 from mien.recognition.onnx.session import session
 from mien.types import Crops
 
-# (mean, deviation) of RGB in [0, 255] that a teacher was trained with.
-INPUTS: dict[str, tuple[list[float], list[float]]] = {
-    "imagenet": ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
-    "half": ([127.5] * 3, [127.5] * 3),
+
+@dataclass(frozen=True, slots=True)
+class InputForm:
+    """What a teacher was trained to take of a crop: (value - mean) / deviation of 0 to 255."""
+
+    mean: tuple[float, float, float]  # of red, green and blue
+    deviation: tuple[float, float, float]
+    bgr: bool = False  # whether blue comes first
+
+    def __call__(self, crops: Crops) -> NDArray[np.float32]:
+        """(N, 112, 112, 3) uint8 RGB -> (N, 3, 112, 112)."""
+        x = (crops - np.array(self.mean, np.float32)) / np.array(self.deviation, np.float32)
+        return np.ascontiguousarray((x[..., ::-1] if self.bgr else x).transpose(0, 3, 1, 2))
+
+
+INPUTS = {
+    "imagenet": InputForm((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "half": InputForm((127.5,) * 3, (127.5,) * 3),
+    "bgr": InputForm((127.0,) * 3, (128.0,) * 3, bgr=True),
 }
 
 
@@ -41,14 +57,17 @@ class Teacher:
             the embedding.
         scaling: a key of `INPUTS`.
         threads: processors to use.
+        blocks: whether to show the residual stream too.
 
     Raises:
-        BadModel: not an ONNX file, or one without a residual stream.
+        BadModel: not an ONNX file, or one without a residual stream that is to be shown.
     """
 
-    def __init__(self, path: Path, *, scaling: str = "imagenet", threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, scaling: str = "imagenet", threads: int = 1, blocks: bool = True
+    ) -> None:
         try:
-            proto = onnx.load(path)
+            proto = onnx.load_model_from_string(path.read_bytes())
         except (OSError, DecodeError) as error:
             raise BadModel(f"{path} is not an ONNX file; give a teacher's") from error
         graph = proto.graph
@@ -57,10 +76,11 @@ class Teacher:
         stream = [
             node.output[0]
             for node in graph.node
-            if node.op_type == "Add" or (node.op_type == "Conv" and used[node.output[0]] > 1)
+            if blocks
+            and (node.op_type == "Add" or (node.op_type == "Conv" and used[node.output[0]] > 1))
         ]
         last = [node.output[0] for node in graph.node if node.op_type in ("Conv", "Gemm")]
-        if not (stream and last):
+        if not last or (blocks and not stream):
             raise BadModel(f"{path} has no residual blocks to learn from; give another teacher")
         graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
         del graph.output[:], graph.value_info[:]
@@ -72,10 +92,9 @@ class Teacher:
             proto.SerializeToString(), threads=threads, otherwise=f"{path} cannot be run"
         )
         self._input = graph.input[0].name
-        self._mean, self._deviation = (np.array(value, np.float32) for value in INPUTS[scaling])
+        self._form = INPUTS[scaling]
 
     def __call__(self, crops: Crops) -> TeacherOutput:
-        x = ((crops - self._mean) / self._deviation).transpose(0, 3, 1, 2)
-        outputs: list[Any] = self._session.run(None, {self._input: np.ascontiguousarray(x)})
+        outputs: list[Any] = self._session.run(None, {self._input: self._form(crops)})
         *features, embeddings = (torch.from_numpy(output) for output in outputs)
         return TeacherOutput(features, embeddings.flatten(1))

@@ -62,6 +62,7 @@ NETWORKS = {
         f"{SEESAW}, batch 224; the network here is a guess",
     ),
     "seesaw_fast": Entry(700_672, 898_048, 145_099_264),
+    "seesaw_dense": Entry(1_294_688, 1_492_064, 218_506_752),
     "seesaw_tiny": Entry(507_360, 704_736, 66_115_968),
     "seesaw_dw_v1": Entry(
         4_049_568,

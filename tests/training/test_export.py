@@ -295,9 +295,7 @@ def test_a_network_of_others_becomes_a_model(tmp_path: Path, last: str, scaling:
     crops = np.random.default_rng(7).integers(0, 256, (3, 112, 112, 3), np.uint8)
     alone = session(network, otherwise="")
     for crop, vector in zip(crops, OnnxEmbedder(tmp_path / "ours.onnx")(crops), strict=True):
-        mean, deviation = (np.array(value) for value in INPUTS[scaling])
-        x = ((crop - mean) / deviation).transpose(2, 0, 1)[None].astype(np.float32)
-        expected = alone.run(None, {"x": x})[0][0]
+        expected = alone.run(None, {"x": INPUTS[scaling](crop[None])})[0][0]
         np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
     assert (card.dim, card.threshold) == (5, 0.3)
     other = adopt(theirs(network, "Relu"), tmp_path / "o.onnx", scaling=scaling, name="ours")
@@ -310,6 +308,6 @@ def test_what_is_no_recogniser_is_not_adopted(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(BadModel, match="no network from faces of 112 x 112 to vectors"):
             adopt(path, tmp_path / "ours.onnx", scaling="half", name="ours")
-    with pytest.raises(BadInput, match="no scaling 'whole': use one of imagenet, half"):
+    with pytest.raises(BadInput, match="no scaling 'whole': use one of imagenet, half, bgr"):
         adopt(theirs(path), tmp_path / "ours.onnx", scaling="whole", name="ours")
     assert list(tmp_path.iterdir()) == [path]

@@ -10,7 +10,15 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from torch import Tensor, nn  # noqa: E402
 
-from mien.training.precision import Precision, fastest, precisions, step_seconds  # noqa: E402
+from mien.training import precision as module  # noqa: E402
+from mien.training.precision import (  # noqa: E402
+    Precision,
+    fastest,
+    kind,
+    precisions,
+    slow_kinds,
+    step_seconds,
+)
 
 CPU = torch.device("cpu")
 
@@ -64,3 +72,33 @@ def test_a_step_gives_gradients_in_its_layout() -> None:
     step_seconds(network, torch.randn(2, 3, 8, 8), Precision(channels_last=True))
     assert network.weight.is_contiguous(memory_format=torch.channels_last)
     assert network.weight.grad is not None
+
+
+def test_kinds_of_convolution_have_names() -> None:
+    assert kind(nn.Conv2d(8, 16, 1)) == "1x1"
+    assert kind(nn.Conv2d(8, 8, 3, stride=2, groups=8)) == "depthwise 3x3 of stride 2"
+
+
+def test_a_kind_stays_in_float32_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8), nn.Conv2d(8, 4, 1)
+    )
+    bf16, x = Precision(torch.bfloat16, channels_last=True), torch.randn(2, 3, 8, 8)
+
+    def seconds(layer: nn.Conv2d, x: Tensor, precision: Precision) -> float:
+        return 2.0 if layer.groups > 1 and precision.dtype == torch.bfloat16 else 1.0
+
+    monkeypatch.setattr(module, "_seconds", seconds)
+    kinds = slow_kinds(network, x, bf16)
+    assert kinds == ("depthwise 3x3 of stride 2",)
+    assert slow_kinds(network, x, Precision()) == ()
+    chosen = Precision(torch.bfloat16, True, kinds)
+    assert str(chosen).endswith("channels last, but float32 in depthwise 3x3 of stride 2")
+    assert Precision.from_json(chosen.to_json()) == chosen
+    chosen.apply(network)
+    with chosen.autocast(CPU):
+        assert network[:2](x).dtype == torch.float32
+        assert network(x).dtype == torch.bfloat16
+    bf16.apply(network)
+    with bf16.autocast(CPU):
+        assert network[:2](x).dtype == torch.bfloat16

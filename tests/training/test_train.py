@@ -103,7 +103,15 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"precision": "fp16"}, EVERYTHING], ids=["usual", "fp16", "everything"]
+    "settings",
+    [
+        {},
+        {"precision": "fp16"},
+        EVERYTHING,
+        {"fold_after": 4, "ema": 0.9},
+        {"fold_after": 8, "ema": 0.9},
+    ],
+    ids=["usual", "fp16", "everything", "folded before the save", "folded after the save"],
 )
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     settings: dict[str, Any], tmp_path: Path

@@ -9,6 +9,7 @@ from mien.training.backbones.ir import IR, ir_50, ir_100, ir_152, ir_se_50, ir_s
 from mien.training.backbones.mobileface import MobileFaceNet, mobileface
 from mien.training.backbones.seesaw import (
     SeesawFaceNet,
+    seesaw_dense,
     seesaw_dw_v1,
     seesaw_dw_v2,
     seesaw_fast,
@@ -35,6 +36,7 @@ _KNOWN: dict[str, Callable[..., Network]] = {
         seesaw_shuffle,
         seesaw_shuffle_mobi,
         seesaw_fast,
+        seesaw_dense,
         seesaw_tiny,
         seesaw_dw_v1,
         seesaw_dw_v2,

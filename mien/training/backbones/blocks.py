@@ -68,6 +68,17 @@ class SplitConv(nn.Module):
         if shuffled:
             order = order.view(2, out_channels // 2).T.reshape(-1)
         self.register_buffer("order", order, persistent=False)
+        self.register_parameter("bias", None)  # of a folded batch norm, in the output's order
+
+    @torch.no_grad()
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Multiplies each channel of the output and adds to it, (out_channels,) each, in place."""
+        unshuffled = torch.empty_like(scale)
+        unshuffled[self.order] = scale
+        first, second = self.parts
+        first.mul_(unshuffled[: len(first), None])
+        second.mul_(unshuffled[len(first) :, None])
+        self.bias = nn.Parameter(shift.clone())
 
     @property
     def parts(self) -> tuple[nn.Parameter, nn.Parameter]:
@@ -80,7 +91,7 @@ class SplitConv(nn.Module):
         return whole[self.order]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.dense()[:, :, None, None])
+        return F.conv2d(x, self.dense()[:, :, None, None], self.bias)
 
 
 class DepthwiseBranches(nn.Module):
@@ -152,24 +163,33 @@ def mobile_stem(channels: int, activation: str) -> nn.Sequential:
 def mobile_stages(
     block: Callable[[int, int, int, int], nn.Module],
     *,
+    stem: int | None = None,
     widths: tuple[int, int] = (64, 128),
     repeats: tuple[int, int, int] = (4, 6, 2),
+    expanded: tuple[int, int, int, int, int, int] | None = None,
 ) -> nn.Sequential:
-    """MobileFaceNet's middle: (N, widths[0], 56, 56) -> (N, widths[1], 7, 7).
+    """MobileFaceNet's middle: (N, stem, 56, 56) -> (N, widths[1], 7, 7).
 
     Args:
         block: makes one of (in_channels, out_channels, expanded, stride).
+        stem: channels of the input; widths[0] by default.
         widths: channels at 28 x 28, and at 14 x 14 and 7 x 7.
         repeats: blocks of stride 1 at 28, at 14 and at 7, after one of stride 2 each.
+        expanded: channels of the depthwise convolutions: of the block to 28, of those at 28, and
+            so on for 14 and 7; by default twice those of the block, and four times to 7.
     """
     narrow, wide = widths
+    to_28, at_28, to_14, at_14, to_7, at_7 = expanded or (
+        *(2 * narrow, 2 * narrow, 2 * wide),
+        *(2 * wide, 4 * wide, 2 * wide),
+    )
     return nn.Sequential(
-        block(narrow, narrow, 2 * narrow, 2),
-        *(block(narrow, narrow, 2 * narrow, 1) for _ in range(repeats[0])),
-        block(narrow, wide, 2 * wide, 2),
-        *(block(wide, wide, 2 * wide, 1) for _ in range(repeats[1])),
-        block(wide, wide, 4 * wide, 2),
-        *(block(wide, wide, 2 * wide, 1) for _ in range(repeats[2])),
+        block(stem or narrow, narrow, to_28, 2),
+        *(block(narrow, narrow, at_28, 1) for _ in range(repeats[0])),
+        block(narrow, wide, to_14, 2),
+        *(block(wide, wide, at_14, 1) for _ in range(repeats[1])),
+        block(wide, wide, to_7, 2),
+        *(block(wide, wide, at_7, 1) for _ in range(repeats[2])),
     )
 
 

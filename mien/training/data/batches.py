@@ -45,6 +45,7 @@ class Batch:
     clean: Crops  # for a teacher, (N, 112, 112, 3)
     seen: Crops  # for the student, (N, 112, 112, 3)
     labels: NDArray[np.int64]  # (N,), -1 where a picture has none
+    indices: NDArray[np.int64]  # (N,) of the pictures in the data set
 
 
 class Batches(Dataset[Batch]):
@@ -75,7 +76,7 @@ class Batches(Dataset[Batch]):
             for place, data in zip(places, self.pictures.images(picked), strict=True)
         ]
         clean, seen = (np.stack(images) for images in zip(*pairs, strict=True))
-        return Batch(clean, seen, self.pictures.labels[picked])
+        return Batch(clean, seen, self.pictures.labels[picked], picked)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:  # of a step, at most two

@@ -120,6 +120,11 @@ class Shards:
             for shard, place in zip(shards.tolist(), places.tolist(), strict=True)
         ]
 
+    def sources(self) -> list[str]:
+        """Where each row's picture comes from, as it was found."""
+        found = [self._rows(file)["source"].to_pylist() for file, *_ in self._shards]
+        return [source for part in found for source in part]
+
     def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
         """Every row once, (N,), shuffled for an epoch; the same for the same numbers.
 

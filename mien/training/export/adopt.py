@@ -88,14 +88,19 @@ def _surround(proto: onnx.ModelProto, scaling: str) -> None:
     for node in graph.node:  # some reshape to the one vector that they were exported with
         if node.output[0] == graph.output[0].name and node.op_type == "Reshape":
             node.CopyFrom(helper.make_node("Flatten", node.input[:1], node.output))
-    mean, deviation = (np.array(value, np.float32) for value in INPUTS[scaling])
-    graph.initializer.append(numpy_helper.from_array(mean, "mien.mean"))
-    graph.initializer.append(numpy_helper.from_array(deviation, "mien.deviation"))
+    form = INPUTS[scaling]
+    for name, constant in (
+        ("mien.mean", np.array(form.mean, np.float32)),
+        ("mien.deviation", np.array(form.deviation, np.float32)),
+        ("mien.colours", np.array([2, 1, 0] if form.bgr else [0, 1, 2])),
+    ):
+        graph.initializer.append(numpy_helper.from_array(constant, name))
     before = [
         helper.make_node("Cast", ["crops"], ["mien.floats"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["mien.floats", "mien.mean"], ["mien.centred"]),
         helper.make_node("Div", ["mien.centred", "mien.deviation"], ["mien.scaled"]),
-        helper.make_node("Transpose", ["mien.scaled"], [entry.name], perm=[0, 3, 1, 2]),
+        helper.make_node("Gather", ["mien.scaled", "mien.colours"], ["mien.ordered"], axis=3),
+        helper.make_node("Transpose", ["mien.ordered"], [entry.name], perm=[0, 3, 1, 2]),
     ]
     after = [
         helper.make_node("Flatten", [graph.output[0].name], ["mien.vectors"]),

@@ -35,11 +35,13 @@ class PublishedSplit(nn.Module):
         self.parts = nn.ModuleList(_conv(part) for part in split.parts)
         self.widths = [part.shape[1] for part in split.parts]
         self.shuffled = not bool((split.order.diff() == 1).all())
+        self.bias = split.bias
 
     def forward(self, x: Tensor) -> Tensor:
         slices = torch.split(x, self.widths, 1)
         y = torch.cat([part(piece) for part, piece in zip(self.parts, slices, strict=True)], 1)
-        return F.channel_shuffle(y, 2) if self.shuffled else y
+        y = F.channel_shuffle(y, 2) if self.shuffled else y
+        return y if self.bias is None else y + self.bias[:, None, None]
 
 
 def as_published(module: nn.Module) -> nn.Module:
@@ -57,7 +59,7 @@ def fold(module: nn.Module) -> nn.Module:
     for name, child in module.named_children():
         setattr(module, name, fold(child))
     if isinstance(module, SplitConv):
-        return _conv(module.dense())
+        return _conv(module.dense(), module.bias)
     if isinstance(module, nn.PReLU):
         return QuickPReLU(module)
     if isinstance(module, nn.Sequential):
@@ -74,8 +76,9 @@ def fold(module: nn.Module) -> nn.Module:
     return module
 
 
-def _conv(matrix: Tensor) -> nn.Conv2d:
+def _conv(matrix: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
     """A matrix as a 1x1 convolution."""
-    conv = nn.Conv2d(matrix.shape[1], matrix.shape[0], 1, bias=False)
+    conv = nn.Conv2d(matrix.shape[1], matrix.shape[0], 1, bias=bias is not None)
     conv.weight = nn.Parameter(matrix.detach()[:, :, None, None])
+    conv.bias = None if bias is None else nn.Parameter(bias.detach())
     return conv.eval()

@@ -1,0 +1,84 @@
+"""The command that asks teachers about a data set.  It needs the extra `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import console
+from mien.cli.render import Answer, Table
+from mien.errors import BadInput, needs_extra
+
+
+def targets(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="What mien prepare has made.")],
+    teacher: Annotated[
+        list[str],
+        typer.Option(
+            "--teacher",
+            metavar="FILE[:FORM]",
+            help="A teacher in ONNX and its input form: imagenet, half, bgr. Repeat for several.",
+        ),
+    ],
+    *,
+    dim: Annotated[int, typer.Option(metavar="N", min=2, help="Numbers in a target.")] = 128,
+    balance: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take out what classes of faces have in common: a CSV file with a column `file`.",
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(metavar="COLUMNS", help="Columns that make a class together.")
+    ] = "age,group",
+    share: Annotated[
+        float, typer.Option(metavar="X", min=0, max=1, help="How much of it is taken out.")
+    ] = 1.0,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processors that a teacher may use.")
+    ] = 1,
+) -> Answer:
+    """Ask teachers about every picture once, for mien train --targets."""
+    with needs_extra("training", "train"):
+        from mien.evaluation.groups import read_labels
+        from mien.training import targets as verb
+        from mien.training.balance import Balance
+        from mien.training.teacher import INPUTS
+
+    asked = []
+    for given in teacher:
+        path, _, form = given.rpartition(":")
+        if form not in INPUTS:
+            path, form = given, "half"
+        if not Path(path).is_file():
+            raise BadInput(f"there is no teacher {path}; forms are {', '.join(INPUTS)}")
+        asked.append((Path(path), form))
+    made = verb.make(
+        data,
+        asked,
+        dim=dim,
+        balance=Balance(read_labels(balance), tuple(by.split(",")), share) if balance else None,
+        threads=threads,
+        progress=console.progress,
+    )
+    content = {
+        "out": data / verb.FOLDER,
+        "pictures": len(made.vectors),
+        "dim": dim,
+        "teachers": made.teachers,
+        "energy": round(made.energy, 6),
+        "balance": made.balance,
+    }
+    text: list[str | Table] = [
+        f"{console.counted(len(made.vectors), 'target')} of {dim} numbers in {data / verb.FOLDER}",
+        f"{made.energy:.1%} of the teachers' energy is kept",
+    ]
+    if made.balance:
+        text.append(
+            "balanced: {share:.0%} of the means of {classes} classes, which are guessed right in "
+            "{accuracy:.1%}".format(**made.balance)
+        )
+    return Answer(content, text)
