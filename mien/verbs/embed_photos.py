@@ -86,7 +86,7 @@ def embed_photos(
     todo = [path for path in paths if path not in done]
     chunks = [todo[i : i + PART] for i in range(0, len(todo), PART)]
     try:
-        parts.mkdir(parents=True, exist_ok=True)
+        files.make_folder(parts, private=True)  # vectors tell who somebody is
         work = _Work(source, parts.absolute(), lambda: load_model(1))
         if workers == 1 and cluster is None:
             for chunk in progress(chunks, "embedding"):
@@ -126,6 +126,7 @@ def _embed(chunk: Sequence[str], work: _Work, model: Model, at_once: int = 1) ->
     rows = [{"path": path, **row()} for path, row in looked]
     name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:32]
     new = work.parts / f"{name}.{os.getpid()}.new"
+    new.touch(0o600)
     pq.write_table(pa.Table.from_pylist(rows, columns(model.dim, model.model_id)), new)
     with new.open("rb") as file:
         os.fsync(file.fileno())
@@ -203,6 +204,7 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
     faces = 0
     named: list[Skipped] = []
     target = out.with_name(out.name + ".new")
+    target.touch(0o600)
     with pq.ParquetWriter(target, columns(model.dim, model.model_id)) as writer:
         for path in [out, *_there(parts)]:
             if path.is_file():

@@ -897,7 +897,7 @@ def test_a_damaged_facebank_is_checked_and_repaired(mien: Run, people: Path) -> 
     refused = mien("people")
     assert refused.code == 2
     assert is_a_sentence(refused.err)
-    assert "Bert B" in refused.err
+    assert "photo 3 is damaged" in refused.err
     found = mien("people", "check", "--json")
     assert found.code == 1
     assert [one["person"] for one in found.document["damage"]] == ["Bert B"]

@@ -69,6 +69,7 @@ def test_each_photo_has_a_row_with_its_largest_face_or_a_reason(
     assert "broken.jpg" in rows["broken.jpg"]["error"]
     assert rows["7.png"]["error"] is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "photos"]
+    assert out.stat().st_mode & 0o777 == 0o600  # vectors tell who somebody is
 
 
 def test_the_first_without_a_vector_are_told(
