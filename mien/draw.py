@@ -1,7 +1,7 @@
 """Names on faces: boxes and labels on a copy of a picture.
 
-Owns how an annotated picture looks, and in which font a name is set.  No font is shipped: Pillow's
-own knows plain Latin letters, and a name in another script is set in a font of the system.
+It decides how an annotated picture looks, and in which font a name is set.  No font is shipped:
+Pillow's own knows plain Latin letters, and a name in another script is set in a font of the system.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NO_CHARACTER = "\U0010ffff"  # never assigned: what a font draws for want of a 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Label:
-    """What to write at a face."""
+    """The text to write next to a face."""
 
     face: Face
     text: str
@@ -54,7 +54,7 @@ class Label:
 def annotate(image: Image, sightings: Iterable[NamedFace], *, score: bool = False) -> Image:
     """A copy of the picture in which every face has a box and a name.
 
-    A face that matched nobody is called unknown.  With `score`, the cosine follows the name.
+    A face that matches nobody is labelled unknown.  With `score`, the cosine follows the name.
     """
     labels = []
     for sighting in sightings:
@@ -68,8 +68,8 @@ def annotate(image: Image, sightings: Iterable[NamedFace], *, score: bool = Fals
 def draw(image: Image, labels: Sequence[Label]) -> Image:
     """A copy of the picture in which every label's face has a box and a text.
 
-    Lines and letters grow with the picture and its faces.  A text stays inside the picture, on a
-    plate that hides as little as possible of the faces and of the other texts.
+    Lines and letters scale with the picture and its faces.  A text stays inside the picture, on a
+    plate that covers as little as possible of faces and other texts.
     """
     canvas = image.copy()
     if not labels:

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 
 
 class MienError(Exception):
-    """What a user can cause and can mend."""
+    """What a user can cause and can fix."""
 
 
 class BadInput(MienError):
@@ -48,7 +48,7 @@ class FacebankMismatch(BadFacebank):
 
 
 class BadModel(MienError):
-    """Not a model file of ours, or a damaged one."""
+    """Not a mien model file, or a damaged one."""
 
 
 class RunStopped(MienError):
@@ -56,7 +56,7 @@ class RunStopped(MienError):
 
 
 class CannotWrite(MienError):
-    """The disk is full, read-only or forbidden."""
+    """The disk is full or read-only, or writing is forbidden."""
 
 
 class MissingExtra(MienError):

@@ -25,12 +25,12 @@ def several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
 def walk(
     paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = (), required: bool = True
 ) -> list[Path]:
-    """The photos that files, folders and patterns stand for, each once, in a stable order.
+    """The photos in files, folders and patterns, each once, in a stable order.
 
     The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
-    named outright is taken whatever its ending.  Folders are searched to the bottom, through links
-    too, for names that end in `EXTENSIONS`, .heic, .heif, or in what `also` names, and do not start
-    with a dot; patterns are those of `glob`, with ** for any depth.  `read` refuses HEIC in a
+    named explicitly is taken whatever its extension.  Folders are searched recursively, through
+    links too, for names that end in `EXTENSIONS`, .heic, .heif, or in what `also` names, and do not
+    start with a dot; patterns are those of `glob`, with ** for any depth.  `read` refuses HEIC in a
     sentence.
 
     Raises:
@@ -93,7 +93,7 @@ def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], list[Skipped]
         BadInput: it is no folder; otherwise as `walk`.
     """
     if not Path(folder).is_dir():
-        raise BadInput(f"{folder} is no folder: name one that holds a folder for each person")
+        raise BadInput(f"{folder} is not a folder: name one that holds a folder for each person")
     person_of, skipped = {}, []
     for path in walk([folder]):
         person, *rest = path.relative_to(folder).parts

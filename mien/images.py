@@ -1,7 +1,7 @@
 """Pictures in and out: reading and writing them.
 
-Everything past this file is RGB, uint8 and upright.  The only place that knows file formats, EXIF
-rotation and OpenCV's blue-first order.
+Beyond this file, every picture is RGB, uint8 and upright.  It alone knows about file formats, EXIF
+orientation and OpenCV's BGR order.
 """
 
 from __future__ import annotations
@@ -85,15 +85,15 @@ def read_bytes(path: str | Path) -> bytes:
 def decode(data: bytes, name: str = "the picture", *, pixels: int = MAX_PIXELS) -> Image:
     """The picture in the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
 
-    It has the size of the file's picture: nothing is shrunk, so a box found here is a box in the
-    file.  Memory is bounded by `pixels` instead, which is checked before any pixel is decoded:
-    3 bytes a pixel are kept, and decoding takes 6 for a JPEG (9 for a progressive one), 16 for a
-    WebP and up to 10 for the others.  Transparency lies on white, 16-bit samples are scaled to 8,
-    an animation gives its first frame, and colour profiles are ignored.
+    It has the size of the picture in the file: nothing is scaled down, so a box found here is a box
+    in the file.  Memory is bounded by `pixels` instead, which is checked before any pixel is
+    decoded: 3 bytes a pixel are kept, and decoding takes 6 for a JPEG (9 for a progressive one), 16
+    for a WebP and up to 10 for the others.  Transparency lies on white, 16-bit samples are scaled
+    to 8, an animation gives its first frame, and colour profiles are ignored.
 
     Args:
         data: the whole file.
-        name: what an error calls it.
+        name: what error messages call it.
         pixels: how many it may have.
 
     Returns:
@@ -136,7 +136,7 @@ def _too_large(name: str, pixels: int) -> str:
 def _fast_jpeg(picture: Pillow.Image, data: bytes) -> Image | None:
     """The pixels of an ordinary JPEG, equal to Pillow's in half the time; None for any other.
 
-    OpenCV says nothing of truncation, so the file must end with the end-of-image marker.
+    OpenCV does not report truncation, so the file must end with the end-of-image marker.
     """
     whole = data.endswith(b"\xff\xd9")
     if not (picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB") and whole):
@@ -182,7 +182,7 @@ def _upright(image: Image, orientation: int) -> Image:
 
 
 def orientation(data: bytes) -> int:
-    """Which way up the camera was held, 1 to 8, as EXIF counts: 1 where the file does not say."""
+    """EXIF's orientation of the picture, 1 to 8: 1 if the file does not say."""
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # as in `decode`, which has its own limit
@@ -196,10 +196,10 @@ def orientation(data: bytes) -> int:
 def as_stored(
     box: tuple[float, float, float, float], orientation: int
 ) -> tuple[float, float, float, float]:
-    """A box of the upright picture in the file's own rows and columns.
+    """A box of the upright picture in the rows and columns of the file.
 
     Args:
-        box: x1, y1, x2, y2 as shares of the upright picture's width and height, in [0, 1].
+        box: x1, y1, x2, y2 as fractions of the upright picture's width and height, in [0, 1].
         orientation: see `orientation`.
     """
     x1, y1, x2, y2 = box
@@ -212,9 +212,9 @@ def as_stored(
 
 
 def write(path: str | Path, image: Image) -> None:
-    """Leave a picture in a file, as JPEG of quality 92 or PNG by its name; see `write_atomically`.
+    """Write a picture to a file, as JPEG (quality 92) or PNG by its name; see `write_atomically`.
 
-    A new file is for its owner alone: pictures show faces.
+    A new file is readable by its owner only: pictures show faces.
 
     Raises:
         BadInput: the name ends neither in .jpg, .jpeg nor .png, or the format cannot hold so wide

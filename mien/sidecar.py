@@ -1,6 +1,6 @@
 """Names and places of faces in XMP files beside photos, as photo programs read them.
 
-Regions are those of the Metadata Working Group's guidelines, version 2.0 (2010): shares of the
+Regions are those of the Metadata Working Group's guidelines, version 2.0 (2010): fractions of the
 picture as it is stored, before EXIF turns it.  A sidecar may be another program's: all that it
 says stays, and where it has regions that are not ours, or ours that somebody has changed since, it
 is left alone.
@@ -52,9 +52,9 @@ def path_of(photo: Path) -> Path:
 
 
 def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool:
-    """Leave regions in a photo's sidecar; whether it had to be changed.
+    """Write regions to a photo's sidecar; returns whether it changed.
 
-    None are left of a photo in which nobody has a name; a sidecar is made only where somebody has.
+    A photo in which nobody has a name keeps none; a sidecar is created only if somebody has one.
 
     Args:
         photo: is not touched.
@@ -62,7 +62,7 @@ def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool
         size: width and height in pixels, as stored.
 
     Raises:
-        BadInput: a sidecar that is no XMP, or whose regions are not ours to change.
+        BadInput: the sidecar is not XMP, or its regions are not ours to change.
         CannotWrite: see `mien.files.write_atomically`.
     """
     path = path_of(photo)

@@ -69,7 +69,7 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The person a face was taken for."""
+    """The person nearest to a face."""
 
     person: str | None  # None: nobody in the facebank reaches the threshold
     score: float  # cosine with the nearest person, in [-1, 1]
@@ -81,7 +81,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One picture to look at, and where it came from."""
+    """A picture to look at, and where it came from."""
 
     path: Path
     image: Image = field(repr=False)

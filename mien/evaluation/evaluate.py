@@ -38,14 +38,14 @@ def evaluate(
 ) -> list[Evaluation]:
     """How well models tell people apart.
 
-    Each photo is read, looked for faces by the first model's detector, and aligned once only,
+    Each photo is read, searched for faces by the first model's detector, and aligned only once,
     however many models there are.
 
     Photos of a list of pairs count as the face nearest their centre, measured in that face's own
     size: the subject of a portrait is large and central.  A photo without a detected face is not
     left out, which would flatter the model: its face is taken to be where it is in the median of
     the others.  Photos in folders of people count as their largest face, and are skipped and named
-    where they show none.
+    if they show none.
 
     Args:
         models: what is measured.
@@ -222,11 +222,11 @@ def _require_people(whose: Sequence[str], folder: Path) -> None:
     if len(names) < 2 or len(names) == len(whose):
         raise BadInput(
             f"{folder} has {len(whose)} usable photos of {len(names)} people: "
-            "two people and two photos of one are the least"
+            "at least two people and two photos of one are needed"
         )
     if len(whose) > MAX_PHOTOS:
         raise BadInput(
-            f"{folder} has {len(whose)} photos, all of whose pairs are too many to compare: "
+            f"{folder} has {len(whose)} photos, which have too many pairs to compare: "
             f"take a part of at most {MAX_PHOTOS}"
         )
 

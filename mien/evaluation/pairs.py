@@ -66,7 +66,7 @@ def parse(text: str, name: str = "the list") -> Pairs:
             if line is None:
                 raise BadInput(
                     f"{name} ends after {len(pairs)} of {2 * folds * size} pairs: "
-                    "copy it again or mend its first line"
+                    "copy it again or correct its first line"
                 )
             a, b = _pair(line, i < size, name)
             pairs.append(

@@ -42,7 +42,7 @@ class Verification:
     eer: float  # equal error rate
 
     def to_json(self) -> dict[str, Any]:
-        """What can be printed as JSON; the keys of `tar` are text, such as "0.001"."""
+        """The fields as JSON; the keys of `tar` are text, such as "0.001"."""
         folds = self.by_fold
         return {
             "pairs": len(self.scores),
@@ -74,7 +74,7 @@ class Identification:
     tpir: dict[float, float | None]  # true-positive at a false-positive rate; None: too few photos
 
     def to_json(self) -> dict[str, Any]:
-        """What can be printed as JSON: the fields above but `cmc`, with text as keys."""
+        """The fields as JSON, except `cmc`, with text as keys."""
         content = asdict(self)
         del content["cmc"]
         return content | {
@@ -98,7 +98,7 @@ class Evaluation:
     identification: Identification | None  # None: the set is pairs, not people
 
     def to_json(self) -> dict[str, Any]:
-        """What can be printed as JSON, verification's figures on the top level."""
+        """The fields as JSON, with verification's figures at the top level."""
         return {
             "set": self.set,
             "model_id": self.model_id,

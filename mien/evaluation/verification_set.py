@@ -124,7 +124,7 @@ def _read_folder(path: Path) -> tuple[list[bytes], list[bool]]:
     try:
         same = read_array(io.BytesIO(read_bytes(_list(path))), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise BadInput(f"{_list(path)} is not a list of bools, or it is cut off") from error
+        raise BadInput(f"{_list(path)} is not a list of bools, or it is truncated") from error
     if same.ndim != 1 or same.dtype != np.bool_:
         raise BadInput(f"{_list(path)} is {same.dtype} of {same.shape}: it must be a row of bools")
     photos = sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS)
@@ -141,7 +141,7 @@ def _read_pickle(path: Path) -> tuple[list[bytes], list[bool]]:
         raise BadInput(f"{path} is not a verification set: {error}") from error
     except _MALFORMED as error:
         raise BadInput(
-            f"{path} is not a verification set, or it is cut off: copy it again"
+            f"{path} is not a verification set, or it is truncated: copy it again"
         ) from error
 
 
@@ -181,7 +181,9 @@ class _Unpickler(pickle._Unpickler):
         full = f"{module}.{name}"
         modern = full.replace("__builtin__.", "builtins.").replace("numpy._core.", "numpy.core.")
         if modern not in _NAMES:
-            raise BadInput(f"it asks for {full[:80]!r}, which is refused; fetch it from its source")
+            raise BadInput(
+                f"it asks for {full[:80]!r}, which is refused; download it from its source"
+            )
         return _Name(modern)
 
 

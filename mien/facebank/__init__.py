@@ -1,4 +1,4 @@
-"""The people that are known, in one file that nothing is lost from.
+"""The people who are known, in one file that loses nothing.
 
     bank      the facebank: enrol, search, rename, delete
     rows      what it holds of a person and of a photo, with checksums

@@ -1,4 +1,4 @@
-"""People in a text file of one JSON value a line, to take from one facebank into another.
+"""People in a text file of JSON lines, to copy from one facebank to another.
 
 docs/facebank.md describes it.  The last line is a checksum of all before it, so a file that was
 cut short or changed is refused as a whole.
@@ -41,14 +41,14 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of an archive's photos."""
+    """What happened to an archive's photos."""
 
     added: int
     duplicates: tuple[Photo, ...]  # in the facebank already, and left there as they were
 
 
 def save(facebank: Store, path: str | Path) -> int:
-    """Write everyone in a facebank to a new file, for its owner alone to read; how many photos.
+    """Write everyone in a facebank to a new file, for its owner only; returns how many photos.
 
     Raises:
         CannotWrite: the file exists already, or cannot be written.
@@ -71,7 +71,7 @@ def save(facebank: Store, path: str | Path) -> int:
         if not isinstance(error, FileExistsError):
             with suppress(OSError):
                 path.unlink()
-        raise CannotWrite(f"{path} cannot be made ({error.strerror}): choose another") from error
+        raise CannotWrite(f"{path} cannot be created ({error.strerror}): choose another") from error
     return len(photos)
 
 
@@ -98,7 +98,7 @@ def parse(data: bytes, path: str) -> Archive:
     end = data.rfind(b"\n", 0, -1) + 1
     last = _object(data[end:], path, data.count(b"\n"))
     if last != {"sha256": hashlib.sha256(data[:end]).hexdigest()}:
-        raise BadInput(f"{path} was cut short or changed since it was exported: export it again")
+        raise BadInput(f"{path} was truncated or changed since it was exported: export it again")
     head, *rows = (
         (_object(line, path, number) for number, line in enumerate(data[:end].splitlines(), 1))
         if end

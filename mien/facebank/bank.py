@@ -1,4 +1,4 @@
-"""The people that are known: a vector for each of their photos, and whom a face looks like.
+"""The people who are known: a vector for each of their photos, and search among them.
 
 One SQLite file, described to the byte in docs/facebank.md.  What stands for a person is the mean
 of their vectors, computed when the file is read and never stored, so it cannot go stale.  The
@@ -120,7 +120,7 @@ class Facebank:
 
     @classmethod
     def create(cls, path: str | Path, *, model_id: str, dim: int, key: str | None = None) -> Self:
-        """The facebank in a file, made if there is none, for its owner alone to read.
+        """The facebank in a file, created if missing, readable by its owner only.
 
         Args:
             path: the file, whose folders are made too; or ":memory:", which is never stored.
@@ -139,7 +139,7 @@ class Facebank:
                     Path(path).touch(0o600, exist_ok=False)
             except OSError as error:
                 raise CannotWrite(
-                    f"{path} cannot be made ({error.strerror}): choose another place"
+                    f"{path} cannot be created ({error.strerror}): choose another place"
                 ) from error
         return cls(path, model_id, dim, key)
 
@@ -153,7 +153,7 @@ class Facebank:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
     @property
@@ -162,11 +162,11 @@ class Facebank:
         return bool(self._key)
 
     def encrypt(self, key: str) -> None:
-        """Encrypt the file, or give it another key; see `mien.facebank.database.convert`."""
+        """Encrypt the file, or change its key; see `mien.facebank.database.convert`."""
         self._convert(key)
 
     def decrypt(self) -> None:
-        """Let anybody who has the file read it; see `mien.facebank.database.convert`."""
+        """Remove the encryption; see `mien.facebank.database.convert`."""
         self._convert("")
 
     def _convert(self, key: str) -> None:
@@ -187,7 +187,7 @@ class Facebank:
         require_model(self.path, made_by, model_id)
 
     def version(self) -> tuple[int, ...]:
-        """What differs after any change of the photos, by whatever process: three numbers."""
+        """Three numbers that differ after any change of the photos, by whatever process."""
         rows = self._read("SELECT changes, photos, photos_checksum FROM facebank")
         return tuple(rows[0]) if rows else ()
 
@@ -210,7 +210,7 @@ class Facebank:
         return photos
 
     def photo(self, sha256: str) -> Photo | None:
-        """The photo of a file, None where it is not there."""
+        """The photo with this hash, or None."""
         return next(iter(self._photos_with("sha256", sha256)), None)
 
     def contents(self) -> tuple[list[Photo], Embeddings]:
@@ -219,18 +219,18 @@ class Facebank:
         return [Photo(*row[1:-1]) for row in rows], self._as_vectors([row[-1] for row in rows])
 
     def batches(self) -> Iterator[tuple[list[Photo], Embeddings]]:
-        """What `contents` gives, some at a time; nobody can change the facebank until the end."""
+        """What `contents` returns, in batches; nobody can change the facebank until the end."""
         rows = self._rows()
         while batch := list(islice(rows, BATCH)):
             yield [Photo(*row[1:-1]) for row in batch], self._as_vectors([row[-1] for row in batch])
 
     def templates(self) -> tuple[list[str], Embeddings]:
-        """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
+        """Everyone's name, and the mean of their vectors scaled back to unit length, (P, D)."""
         names, _, means = self._means()
         return names, means
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
-        """Whom each face looks like most; what is found is in the log if one is kept.
+        """The nearest person to each face; searches are logged if a log is kept.
 
         Args:
             vectors: (M, D) of unit length, made by the facebank's model.
@@ -251,7 +251,7 @@ class Facebank:
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
-        """Add photos; one that is there already stays as it is, whoever has it.
+        """Add photos; a photo that is there already stays as it is, whoever it belongs to.
 
         Args:
             photos: N of them.
@@ -274,7 +274,7 @@ class Facebank:
         log_rows: int,
         log: Iterable[tuple[Any, ...]],
     ) -> None:
-        """Fill a new facebank with what is left of another, its log included."""
+        """Fill a new facebank with what is left of another, including its log."""
         with self._writing() as db:
             self._insert(db, new_rows(photos, vectors, self.dim))
             db.executemany(_LOG, [(*row, row_checksum(*row)) for row in log])
@@ -282,7 +282,7 @@ class Facebank:
             db.execute("UPDATE facebank SET unerased = 0")
 
     def replace(self, photos: Sequence[Photo], vectors: Embeddings, *, model_id: str) -> None:
-        """Put photos with another model's vectors in the place of all that there is; see `add`."""
+        """Replace everything by photos with another model's vectors; see `add`."""
         dim = vectors.shape[1]
         rows = new_rows(photos, vectors, dim)
         with self._writing() as db:
@@ -298,7 +298,7 @@ class Facebank:
         self._erase()
 
     def move(self, photos: Sequence[Photo]) -> None:
-        """Give photos that are there the person, folder and file that these say."""
+        """Move photos that are there to the person, folder and file given here."""
         rows = [(person_name(new.person), new.folder, new.file, new.sha256) for new in photos]
         with self._writing() as db:
             for new in photos:
@@ -334,7 +334,7 @@ class Facebank:
             self._log(db, "renamed", {new: len(photos)})
 
     def delete_person(self, name: str) -> int:
-        """Remove a person, leaving no trace in the file; how many photos they had.
+        """Delete a person without a trace in the file; returns how many photos they had.
 
         Raises:
             UnknownPerson: nobody has that name.
@@ -342,9 +342,9 @@ class Facebank:
         return self.delete_photos(photo.sha256 for photo in self.photos(name))
 
     def delete_photos(self, sha256s: Iterable[str]) -> int:
-        """Remove photos, leaving no trace in the file or beside it; how many were there.
+        """Delete photos without a trace in the file or next to it; returns how many were there.
 
-        Who has none left is nobody that the facebank knows, and has no name in the log.
+        A person who has none left is unknown to the facebank, and has no name in the log.
         """
         with self._writing() as db:
             doomed = set(sha256s)
@@ -364,7 +364,7 @@ class Facebank:
         return deleted
 
     def keep_log(self, rows: int) -> None:
-        """Keep a log of the newest so many entries from now on, or none and forget what it had."""
+        """Keep a log of this many of the newest entries from now on; 0 ends and erases it."""
         if rows < 0:
             raise ValueError(f"rows must be at least 0, not {rows}")
         with self._writing() as db:
@@ -378,7 +378,7 @@ class Facebank:
         return self._settings()[2]
 
     def log(self) -> list[LogEntry]:
-        """What was done, the oldest first."""
+        """The log's entries, oldest first."""
         rows = self._read(f"SELECT {LOG_COLUMNS}, checksum FROM log NOT INDEXED ORDER BY id")
         for row in rows:
             if not is_right(row):
@@ -386,7 +386,7 @@ class Facebank:
         return [LogEntry(*row[1:-1]) for row in rows]
 
     def note(self, action: str, people: Mapping[Any, int]) -> None:
-        """Write in the log, if one is kept, what was done with how many photos of whom."""
+        """Log what was done with how many photos of whom, if a log is kept."""
         if people and self.log_rows:
             with self._transaction() as db:
                 self.require(self.model_id)
@@ -577,7 +577,7 @@ class Facebank:
         version = self._pragma("user_version")
         if version > len(schema.MIGRATIONS):
             raise BadFacebank(
-                f"{self.path} has format {version}, and this mien reads up to"
+                f"{self.path} has format {version}, and this version of mien reads up to"
                 f" {len(schema.MIGRATIONS)}: upgrade mien"
             )
         if version < len(schema.MIGRATIONS):

@@ -1,4 +1,4 @@
-"""SQLite as the facebank uses it: plain or encrypted, on its guard, with its errors in our words.
+"""SQLite as the facebank uses it: plain or encrypted, defensive, with errors as MienErrors.
 
 Encryption is SQLCipher's, page by page below SQLite: every page, also of the journal, is encrypted
 and authenticated, and transactions work as ever.
@@ -140,7 +140,7 @@ def quoted(text: str) -> str:
 
 
 def convert(path: str, key: str | None, new_key: str | None) -> None:
-    """Encrypt a file, decrypt it, or change its key: all of it or, on any failure, nothing.
+    """Encrypt a file, decrypt it, or change its key; on failure nothing changes.
 
     The new file is made beside the old one and takes its place when it is on the disk, so a kill
     leaves either.  Nobody can write meanwhile; who has the old one open has to open it again.
@@ -170,7 +170,7 @@ def convert(path: str, key: str | None, new_key: str | None) -> None:
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Let one file take the place of another, for good when this returns."""
+    """Replace one file by another, durably when this returns."""
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.chmod(path.stat().st_mode & 0o777)
@@ -183,7 +183,7 @@ def put_in_place(new: Path, path: Path) -> None:
 
 
 def bad(path: str, why: str) -> BadFacebank:
-    """The error that says why a file is no facebank."""
+    """The error that says why a file is not a facebank."""
     return BadFacebank(
         f"{path} is not a facebank or is damaged ({why}): see mien people check, restore a copy,"
         " or move it away and run mien enroll FOLDER"

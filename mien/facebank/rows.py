@@ -33,7 +33,7 @@ _ROUND_OFF = 1e-3  # how far from 1 the length of a unit vector may be
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone in the facebank."""
+    """A person in the facebank."""
 
     name: str
     photos: int  # how many
@@ -191,4 +191,4 @@ def as_embeddings(rows: Sequence[Sequence[float]], dim: int) -> Embeddings:
             vectors = np.array(rows, np.float32).reshape(-1, dim)
         if are_unit(vectors):
             return vectors
-    raise BadInput(f"an embedding is {dim} numbers of length 1: send what the network returns")
+    raise BadInput(f"an embedding has {dim} dimensions and length 1: send what the network returns")

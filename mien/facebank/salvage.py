@@ -50,7 +50,7 @@ class Remains:
 
 
 def check(path: str | Path, *, key: str | None = None) -> Remains:
-    """What is right and what is damaged in a facebank's file, which is left as it is.
+    """What is intact and what is damaged in a facebank's file, which is left as it is.
 
     Args:
         path: the file.
@@ -66,7 +66,7 @@ def check(path: str | Path, *, key: str | None = None) -> Remains:
 
 
 def repair(path: str | Path, *, key: str | None = None, model_id: str | None = None) -> Remains:
-    """Put what is right in a facebank into a new one in its place, in one step.
+    """Put what is intact in a facebank into a new one in its place, in one step.
 
     The damaged file stays beside it, its name followed by .damaged, until something is deleted
     from the facebank.  Where nothing is damaged, nothing is done.
@@ -93,7 +93,7 @@ def repair(path: str | Path, *, key: str | None = None, model_id: str | None = N
             made_by = remains.model_id or model_id
             if made_by is None or not remains.photos:
                 raise BadInput(
-                    f"{path} has lost the name of its model or all photos: give --model-id, as of"
+                    f"{path} has lost the name of its model or all photos: give --model-id, as in"
                     " mien models, or restore a copy"
                 )
             new.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ class Impostors:
     """The distribution of the scores of strangers.
 
     Between its points the score is linear in the normal quantile of the rate, and beyond the last
-    one it goes on so: a Gaussian tail, which is extrapolation and nothing that was seen.
+    one it continues that way: a Gaussian tail, which is extrapolated, not measured.
     """
 
     rates: tuple[float, ...]  # false-match rates in (0, 1), falling; two at least
@@ -49,7 +49,7 @@ class Impostors:
 
     @classmethod
     def from_calibration(cls, calibration: Mapping[str, Any]) -> Self | None:
-        """What a model's card knows; None where it knows too little.
+        """The distribution in a model's card; None if it has too few points.
 
         Raises:
             ValueError, TypeError, KeyError: it is not what `mien calibrate` has written.
@@ -72,7 +72,7 @@ class Impostors:
 
     @property
     def is_usable(self) -> bool:
-        """Whether there are points enough, with scores that rise where rates fall."""
+        """Whether there are enough points, and scores rise as rates fall."""
         falling = all(a > b for a, b in pairwise((1.0, *self.rates, 0.0)))
         rising = all(a < b for a, b in pairwise((-2.0, *self.scores, 2.0)))
         factors = bool(self.gains) and all(
@@ -86,7 +86,7 @@ class Impostors:
         return {"rates": list(self.rates), "scores": list(self.scores), "gains": gains}
 
     def threshold(self, fmr: float) -> float:
-        """The score that so many pairs of strangers reach.
+        """The score that this share of pairs of strangers reaches.
 
         Raises:
             BadInput: the rate does not lie between 0 and 1.
@@ -120,7 +120,7 @@ class Impostors:
         return -math.expm1(nobody)
 
     def threshold_among(self, photos: Iterable[int], fpir: float) -> float:
-        """The score that so many strangers reach in a facebank; arguments as of `fpir`.
+        """The score that this share of strangers reaches in a facebank; arguments as for `fpir`.
 
         Raises:
             BadInput: the rate does not lie between 0 and 1.
@@ -134,7 +134,7 @@ class Impostors:
         return high
 
     def gain(self, photos: int) -> float:
-        """The factor on strangers' scores with the mean of so many photos; linear in doublings."""
+        """The factor on strangers' scores against the mean of so many photos; linear in log2."""
         counts = sorted(self.gains)
         return float(
             np.interp(

@@ -256,7 +256,9 @@ class Turn:
             MissingExtra: SciPy is not installed.
         """
         if len(vectors) > GROUPED:
-            raise BadInput(f"{len(vectors)} faces are over {GROUPED}: send fewer photos at a time")
+            raise BadInput(
+                f"{len(vectors)} faces are more than {GROUPED}: send fewer photos at a time"
+            )
         return await self.work(jobs.grouped, vectors, threshold)
 
 

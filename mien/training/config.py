@@ -330,8 +330,8 @@ class TrainConfig:
         parts = self.accumulate * processes
         if self.batch < 2 * parts or self.batch % parts:
             raise BadInput(
-                f"a batch of {self.batch} cannot be cut into {parts} equal parts of at least 2; "
-                f"give a multiple of {parts}"
+                f"a batch of {self.batch} cannot be divided into {parts} equal parts of at least 2;"
+                f" give a multiple of {parts}"
             )
 
     @property
@@ -419,7 +419,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         if name not in names:
             like = difflib.get_close_matches(name, names, 1)
             hint = f"did you mean {like[0]!r}?" if like else "see mien train --help"
-            raise BadInput(f"{path} sets {name!r}, which is no setting of a run: {hint}")
+            raise BadInput(f"{path} sets {name!r}, which is not a setting of a run: {hint}")
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
     }

@@ -72,8 +72,8 @@ def _sets(config: TrainConfig) -> list[VerificationSet]:
             found += [read(one) for one in sets]
         else:
             raise BadInput(
-                f"{path} is no set of pairs: give a .bin of InsightFace's, a folder of them, or a "
-                "list of pairs"
+                f"{path} is not a set of pairs: give one of InsightFace's .bin files, a folder of "
+                "them, or a list of pairs"
             )
     return found
 

@@ -89,7 +89,7 @@ def sweep(lrs: list[float], losses: list[float]) -> LrSweep:
     if not least or before - smooth[least] < 0.01 * before:
         raise BadInput(
             "the loss did not fall at any learning rate; give other data, or a network that has "
-            "learned something, as --weights"
+            "been trained, as --weights"
         )
     half = (before + smooth[least]) / 2
     above = int(np.flatnonzero(smooth[: least + 1] > half)[-1])  # the last before the half

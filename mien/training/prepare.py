@@ -216,8 +216,8 @@ def _make(out: Path, todo: Sequence[tuple[int, Part]], workers: int, progress: P
             future.result()
     except BrokenProcessPool as error:
         raise BadInput(
-            "a worker has died, perhaps of too little memory: run it again with fewer workers, "
-            "what is done stays"
+            "a worker has died, perhaps for lack of memory: run it again with fewer workers, "
+            "what is done is kept"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -154,13 +154,13 @@ class Run:
         for what, name in (("data", "data"), ("teacher", "teacher_sha256")):
             if before.trained.get(name) != self.facts().get(name):
                 raise BadInput(
-                    f"{saved.folder} holds a run with another {what} than "
+                    f"{saved.folder} holds a run with a different {what} than "
                     f"{getattr(self.config, what)}; choose another folder"
                 )
         self.steps_done, self.seconds = saved.step, before.trained["seconds"]
         if self.steps_done > self.total:
             raise BadInput(
-                f"{saved.folder} has made {self.steps_done} steps already, more than "
+                f"{saved.folder} has already done {self.steps_done} steps, more than "
                 f"{self.total}; give more --steps"
             )
         try:
@@ -170,7 +170,9 @@ class Run:
             else:
                 self.network.load_state_dict(before.weights)
         except (RuntimeError, KeyError) as error:
-            raise BadModel(f"{saved.path} is of another network; choose another folder") from error
+            raise BadModel(
+                f"{saved.path} belongs to another network; choose another folder"
+            ) from error
         if self.steps_done >= self.config.block_steps:
             self.network_optimizer = network_optimizer(self.config, self.network, self.steps_done)
         if self.steps_done != self.config.block_steps:  # else its optimizer begins anew

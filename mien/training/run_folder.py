@@ -98,7 +98,7 @@ class Saved:
             }
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise BadModel(
-                f"the classes of step {self.step} in {self.folder} are missing or damaged "
+                f"the class weights of step {self.step} in {self.folder} are missing or damaged "
                 f"({error}); start again in another folder with --weights from its {LAST}"
             ) from error
 

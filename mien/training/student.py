@@ -100,7 +100,7 @@ class Distiller:
         same_dim = embeddings.shape[1:] == taught.embeddings.shape[1:]
         if config.block_steps and not (matches and same_dim):
             raise BadInput(
-                f"{config.backbone} with {config.dim} dimensions has other blocks than "
+                f"{config.backbone} with {config.dim} dimensions has different blocks from "
                 f"{config.teacher}; give a teacher whose blocks have the same shapes"
             )
         goals = [*(taught.features[block] for block in matches), taught.embeddings]

@@ -69,7 +69,7 @@ class Teacher:
         try:
             proto = onnx.load_model_from_string(path.read_bytes())
         except (OSError, DecodeError) as error:
-            raise BadModel(f"{path} is not an ONNX file; give a teacher's") from error
+            raise BadModel(f"{path} is not an ONNX file; give a teacher's ONNX file") from error
         graph = proto.graph
         used = Counter(name for node in graph.node for name in node.input)
         # A block's output is a sum, or a convolution that the next block both convolves and adds.

@@ -125,7 +125,7 @@ class Album:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise CannotWrite(
-                f"{path} cannot be made ({error.strerror}): choose another --index"
+                f"{path} cannot be created ({error.strerror}): choose another --index"
             ) from error
         with self._in_words():
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -145,7 +145,7 @@ class Album:
     def update(
         self, folder: str | Path, *, at_once: int = 1, progress: Progress = silent
     ) -> Update:
-        """Look at what is new or changed in a folder, and forget what is gone from it.
+        """Index what is new or changed in a folder, and drop what is gone from it.
 
         A photo has changed if its size or its time has.  Each is in the file as soon as those
         before it are.
@@ -246,7 +246,7 @@ class Album:
         facebank.require(self._model.model_id)
         data = b"".join(row[-1] for row in rows)
         if len(data) != len(rows) * self._model.dim * 4:
-            raise BadInput(f"{self.path} is damaged: delete it, and the album is made again")
+            raise BadInput(f"{self.path} is damaged: delete it, and the album will be rebuilt")
         vectors = np.frombuffer(data, "<f4").reshape(len(rows), -1)
         policy = policy or self._model.policy()
         threshold = policy.threshold_among(person.photos for person in facebank.people())
@@ -289,7 +289,9 @@ class Album:
             APPLICATION_ID,
             FORMAT,
         ):
-            raise BadInput(f"{self.path} is not an album of this mien: choose another --index")
+            raise BadInput(
+                f"{self.path} is not an album for this version of mien: choose another --index"
+            )
         own = self._model.model_id
         self._db.execute("INSERT OR IGNORE INTO album VALUES (1, ?)", (own,))
         (made_by,) = self._db.execute("SELECT model_id FROM album").fetchone()
@@ -397,7 +399,7 @@ def _stored(entry: AlbumPhoto, face: AlbumFace) -> tuple[float, float, float, fl
 
 def _root(folder: str | Path) -> Path:
     if not Path(folder).is_dir():
-        raise BadInput(f"{folder} is no folder: name one that holds photos")
+        raise BadInput(f"{folder} is not a folder: name one that holds photos")
     return Path(os.path.realpath(folder))
 
 

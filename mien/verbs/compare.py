@@ -51,7 +51,7 @@ def compare(
     for which, looked in (("first", a), ("second", b)):
         if not looked.found:
             raise NoFace(
-                f"no face was found in the {which} photo: use one that shows it from the front"
+                f"no face was found in the {which} photo: use one that shows a face from the front"
             )
     score = float(np.clip(a.vectors[0] @ b.vectors[0], -1, 1))  # round-off
     return Comparison(score, policy.threshold, (a.found, b.found))

@@ -234,7 +234,9 @@ def _rows(pq: Any, files: Sequence[Path], model_id: str) -> set[str]:
             try:
                 table = pq.read_table(path, columns=["path"])
             except (OSError, ValueError) as error:
-                raise BadInput(f"{path} is no Parquet file of mien: choose another name") from error
+                raise BadInput(
+                    f"{path} is not a Parquet file written by mien: choose another name"
+                ) from error
             made_by = (table.schema.metadata or {}).get(b"model_id", b"").decode()
             if made_by != model_id:
                 raise BadInput(
@@ -270,7 +272,7 @@ def _list(source: str) -> list[str]:
         try:
             path.encode()
         except UnicodeEncodeError as error:
-            raise BadInput(f"{path!r} is no name in UTF-8: rename the file") from error
+            raise BadInput(f"{path!r} is not a name in UTF-8: rename the file") from error
     return sorted(set(paths))
 
 

@@ -160,8 +160,8 @@ def rebuild(
     for photo in others.values():
         if not os.access(photo.folder, os.R_OK):  # such as a disk that is not plugged in
             raise BadInput(
-                f"{photo.folder} is not there, and {photo.person} came from it: bring it back,"
-                " or enroll into another facebank"
+                f"{photo.folder} is missing, and {photo.person} came from it: restore it,"
+                " or enrol into another facebank"
             )
 
     def look_again(path: Path) -> _File:
@@ -275,7 +275,9 @@ def _list(folder: str | Path) -> tuple[Path, list[Path]]:
     """The folder's real path, and the photos in it."""
     root = Path(os.path.realpath(folder))
     if not (os.access(root, os.R_OK) and root.is_dir()):
-        raise BadInput(f"{folder} is no readable folder: name one that holds a folder a person")
+        raise BadInput(
+            f"{folder} is not a readable folder: name one that holds a folder for each person"
+        )
     paths = files.walk([root], required=False)
     if all(path.parent == root for path in paths):
         raise BadInput(f"{folder} has no people: put photos into a folder for each, {folder}/NAME/")

@@ -50,7 +50,7 @@ class Blurred:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What `examine` found; the worst comes first."""
+    """What `examine` found, the worst first."""
 
     people: int
     photos: int

@@ -1,4 +1,4 @@
-"""Moving pictures: reading, writing, and following faces; what their files are called."""
+"""Videos: reading, writing, and following faces; what their files are called."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_video(path: Path) -> bool:
 
 
 def copy_name(path: Path) -> str:
-    """What the drawn copy of a video is called; in Matroska, which holds all, where need be."""
+    """What the drawn copy of a video is called; Matroska, which holds everything, if need be."""
     if path.suffix.lower() in CONTAINERS:
         return f"{path.stem}.mien{path.suffix}"
     return f"{path.name}.mien.mkv"

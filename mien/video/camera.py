@@ -1,4 +1,4 @@
-"""Pictures as they come, from a camera, a stream or a file played at its own speed.
+"""Live frames from a camera, a stream or a file played at its own speed.
 
 A thread reads all the time and keeps the newest picture only: whoever is slower than the camera
 sees fewer pictures, and never old ones.
@@ -27,7 +27,7 @@ LEAVE = 0.5  # seconds to wait for the reading to end
 
 
 class Camera:
-    """A source of pictures that is read at its own speed.
+    """A source of frames that is read at its own speed.
 
     Args:
         source: the number of a camera, such as 0, or its device, such as /dev/video0; the address

@@ -1,4 +1,4 @@
-"""Where faces go from one picture to the next, by the pixels in them: no network is run.
+"""Where faces move from one frame to the next, by optical flow: no network is run.
 
 Points in a face are followed (Lucas and Kanade, 1981, in pyramids after Bouguet, 2001), and the
 face moves, turns and grows as most of them say.
@@ -24,7 +24,7 @@ LEVELS = 2  # of halves, in which a point is looked for first
 
 
 def follow(before: Grey, after: Grey, face: Face) -> Face | None:
-    """The face of one picture in the next, as large; None where it is lost.
+    """The face of one frame in the next, of the same size; None if it is lost.
 
     Args:
         before: the picture that the face is in.

@@ -1,4 +1,4 @@
-"""Pictures out of a video file or a stream, in time and upright."""
+"""Frames of a video file or a stream, with their times, upright."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Grey = NDArray[np.uint8]  # (H, W), row 0 on top
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of a video, converted only when it is asked for."""
+    """One frame of a video, converted only on request."""
 
     number: int  # in the order of reading, from 0
     time: float  # seconds from the start of the video
@@ -34,11 +34,11 @@ class Frame:
     frame: av.VideoFrame
 
     def image(self) -> Image:
-        """The picture in colour, (height, width, 3)."""
+        """The frame in colour, (height, width, 3)."""
         return self._upright("rgb24")
 
     def grey(self) -> Grey:
-        """The picture in grey, (height, width): quick to have, and not to be changed."""
+        """The frame in grey, (height, width): cheap, and not to be changed."""
         turns = quarter_turns(self.frame)
         width, height = (self.width, self.height)[:: -1 if turns % 2 else 1]
         size = self.frame.width, self.frame.height
@@ -56,7 +56,7 @@ class Frame:
 
 
 def quarter_turns(frame: av.VideoFrame) -> int:
-    """How often a picture must be turned by 90 degrees against the clock to stand upright."""
+    """How many times to rotate a frame by 90 degrees counter-clockwise to make it upright."""
     turns: int = round(frame.rotation / 90) % 4
     return turns
 
@@ -151,7 +151,7 @@ def opened(path: Path | str, *, name: str = "", **options: Any) -> Any:
 
 
 def decoded(container: Any, stream: Any) -> Iterator[av.VideoFrame | str]:
-    """All pictures that can be decoded; and where some cannot, why."""
+    """All frames that can be decoded; and if some cannot, why."""
     packets = container.demux(stream)
     while True:
         try:

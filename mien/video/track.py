@@ -1,4 +1,4 @@
-"""Faces of many pictures that are one person's: what a track is, and which face continues which."""
+"""Faces of many frames that are one person's: what a track is, and which face continues which."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ class Track:
 
     @property
     def confirmed(self) -> bool:
-        """Whether it is a face after all: it was found twice, or has not been looked for again."""
+        """Whether it counts as a face: it was detected twice, or has not been looked for again."""
         return self.hits > 1 or not self.misses
 
     def mean(self) -> Vector:
-        """The best vectors' mean by their worth, of unit length."""
+        """The mean of the best vectors, weighted by quality, at unit length."""
         total = np.sum([max(look.worth, TINY) * look.vector for look in self.looks], axis=0)
         return np.asarray(total / max(float(np.linalg.norm(total)), TINY), np.float32)
 
     def add(self, look: Observation) -> None:
-        """Keep a look if it is among the best."""
+        """Keep an observation if it is among the best."""
         self.looked = look.time
         self.looks = sorted([*self.looks, look], key=lambda one: -one.worth)[:BEST]
 
 
 def match_by_iou(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[int, int]]:
-    """Which track goes on with which face: both numbers, the largest common areas first."""
+    """Which track continues with which face, as pairs of indices, highest IoU first."""
     if not (tracks and faces):
         return []
     common = iou(
@@ -77,7 +77,7 @@ def match_by_iou(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[i
 
 
 def iou(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(M, N) common areas of M boxes and N others, as parts of the two together."""
+    """Intersection over union of M boxes with N others, (M, N)."""
     low = np.maximum(some[:, None, :2], others[None, :, :2])
     high = np.minimum(some[:, None, 2:], others[None, :, 2:])
     common = (high - low).clip(0).prod(axis=2)
@@ -87,7 +87,7 @@ def iou(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def nearest(vector: Vector, tracks: Sequence[Track]) -> tuple[Track | None, float]:
-    """The track whose mean is most like a vector, and the cosine; (None, -1) if there is none."""
+    """The track whose mean is nearest to a vector, and the cosine; (None, -1) without tracks."""
     if not tracks:
         return None, -1.0
     means: Embeddings = np.stack([track.mean() for track in tracks])

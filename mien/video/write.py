@@ -1,4 +1,4 @@
-"""Pictures into a video file, with the sound of another."""
+"""Frames into a video file, with the sound of another."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUALITY = {"crf": "20", "preset": "veryfast"}
 
 
 class Writer:
-    """Writes the pictures of a video again, at their times, and copies its sound as it is.
+    """Writes the frames of a video again, at their times, and copies its sound unchanged.
 
     The file takes its name when all is written: nobody sees a part of it.
 
@@ -65,7 +65,7 @@ class Writer:
         return self
 
     def write(self, time: float, image: Image) -> None:
-        """Add the picture that is shown from `time` on, in seconds of the video."""
+        """Add the frame that is shown from `time` on, in seconds of the video."""
         pts = max(self._last + 1, round((time - self._start) / TICK))
         even = image[: image.shape[0] & ~1, : image.shape[1] & ~1]  # what the codec can hold
         frame = av.VideoFrame.from_ndarray(even, format="rgb24")

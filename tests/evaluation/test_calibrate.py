@@ -101,5 +101,5 @@ def test_what_is_no_folder_of_people(tmp_path: Path) -> None:
         calibrate(FakeModel(), tmp_path, fmr=0.1)
     photo = save_photo(tmp_path / "people/Ann/1.png", seed=1)
     for other in (tmp_path / "peo*", photo):
-        with pytest.raises(BadInput, match="is no folder"):
+        with pytest.raises(BadInput, match="is not a folder"):
             calibrate(FakeModel(), other, fmr=0.1)

@@ -134,8 +134,8 @@ def test_dangerous(
         pytest.param(b"cnumpy\nndarray\n(I1\ntR.", "numpy.ndarray for", id="an array's maker"),
         pytest.param(b"cnumpy\nndarray\n}Vname\nVx\nsb.", "not a verification", id="build"),
         pytest.param(b"Pos\n.", "not a verification", id="persistent"),
-        pytest.param(b"", "cut off", id="empty"),
-        pytest.param(b"\xff\xd8\xff\xe0", "cut off", id="a photo"),
+        pytest.param(b"", "truncated", id="empty"),
+        pytest.param(b"\xff\xd8\xff\xe0", "truncated", id="a photo"),
     ],
 )
 def test_refused(lfw: Path, content: bytes, message: str) -> None:
@@ -236,7 +236,9 @@ def test_a_folder_whose_list_is_cut_off(tmp_path: Path) -> None:
     whole = (tmp_path / "lfw_list.npy").read_bytes()
     for size in (0, 5, 20, len(whole) - 1):
         (tmp_path / "lfw_list.npy").write_bytes(whole[:size])
-        with pytest.raises(BadInput, match=r"lfw_list.npy is not a list of bools, or it is cut"):
+        with pytest.raises(
+            BadInput, match=r"lfw_list.npy is not a list of bools, or it is truncated"
+        ):
             verification_set.read(folder)
 
 

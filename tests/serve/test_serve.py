@@ -235,7 +235,7 @@ def test_vectors_from_elsewhere_get_the_names_that_photos_get(service: Running) 
     assert "not of" in problem(match(vectors, "another"), 422)
     assert "64 faces" in problem(match(vectors[:1] * 65), 422)
     for bad in ([1.0], [0.0] * 12, [2.0] * 12, [1e300] * 12, vectors[0] + [0.0]):
-        assert "12 numbers of length 1" in problem(match([vectors[0], bad]), 422)
+        assert "12 dimensions and length 1" in problem(match([vectors[0], bad]), 422)
 
 
 def test_the_networks_that_run_are_given_away(tmp_path: Path, model_file: Path) -> None:

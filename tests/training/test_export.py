@@ -255,7 +255,7 @@ def test_the_name_of_another_target_is_refused(
 
 
 def test_no_such_target(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="'tensorrt' is no target"):
+    with pytest.raises(BadInput, match="'tensorrt' is not a target"):
         to("tensorrt", exported[2], tmp_path / "x")
 
 
@@ -306,7 +306,7 @@ def test_what_is_no_recogniser_is_not_adopted(tmp_path: Path) -> None:
     path = tmp_path / "theirs.onnx"
     for content in (b"no network", b"", theirs(path, side=96).read_bytes()):
         path.write_bytes(content)
-        with pytest.raises(BadModel, match="no network from faces of 112 x 112 to vectors"):
+        with pytest.raises(BadModel, match="does not take faces of 112 x 112"):
             adopt(path, tmp_path / "ours.onnx", scaling="half", name="ours")
     with pytest.raises(BadInput, match="no scaling 'whole': use one of imagenet, half, bgr"):
         adopt(theirs(path), tmp_path / "ours.onnx", scaling="whole", name="ours")

@@ -295,7 +295,7 @@ def test_a_person_without_photos_and_a_photo_without_a_person(tmp_path: Path, ou
     shards = prepare([source], out, aligned=True)
     assert "Empty" not in shards.names
     assert kinds(shards) == {"no person": 1, "empty person": 1}
-    assert reasons(shards)[0].endswith("lies beside the folders of people: put it into one")
+    assert reasons(shards)[0].endswith("is not in a person's folder: move it into one")
 
 
 def test_points_that_fix_no_face(tmp_path: Path, out: Path) -> None:

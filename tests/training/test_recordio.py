@@ -170,7 +170,7 @@ def test_one_broken_place_breaks_no_far_record(tmp_path: Path, data: st.DataObje
         pytest.param(4, b"\x19", "followed at byte .* not a record", id="length too short"),
         pytest.param(7, b"\xe0", "kind 7", id="unknown kind"),
         pytest.param(7, b"\x60", "kind 3", id="begins with its last part"),
-        pytest.param(7, b"\x20", "it is cut off", id="first part alone"),
+        pytest.param(7, b"\x20", "the file is truncated", id="first part alone"),
         pytest.param(8, b"\xff\xff", "65535 labels", id="too many labels"),
         pytest.param(12, struct.pack("<f", 0.5), "label 0.5", id="half a label"),
         pytest.param(12, struct.pack("<f", -1), "label -1.0", id="negative"),

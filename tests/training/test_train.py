@@ -418,11 +418,11 @@ def test_one_rank_tells_the_learning_rate(
         ({"optimizer": "lion"}, "--optimizer must be one of sgd, adamw, not 'lion'"),
         ({"augment": "flip,rain"}, "no augmentation 'rain'"),
         ({"augment": "flip:2"}, "the chance of flip is '2'"),
-        ({"batch": 10, "accumulate": 4}, "a batch of 10 cannot be cut into 4 equal parts"),
+        ({"batch": 10, "accumulate": 4}, "a batch of 10 cannot be divided into 4 equal parts"),
         ({"device": "abacus"}, "there is no device 'abacus'"),
         ({"device": "cuda:99"}, "there is no device 'cuda:99'"),
         ({"weights": "gone.safetensors"}, "gone.safetensors"),
-        ({"validate": ("gone.bin",)}, "gone.bin is no set of pairs"),
+        ({"validate": ("gone.bin",)}, "gone.bin is not a set of pairs"),
         ({"clip": -5.0}, "--clip must be a number above 0, not -5.0"),
         ({"margin": math.nan}, "--margin must be a number at least 0 and below 3.15, not nan"),
         ({"momentum": -1.0}, "--momentum must be a number at least 0 and below 1, not -1.0"),
@@ -460,7 +460,7 @@ def test_a_run_goes_on_with_moved_data_more_steps_and_validation(toys: str, tmp_
     assert losses(log).items() >= losses(straight).items()
     assert log[-1]["validation"].keys() == {"toys"}
     assert TrainConfig(**read_toml(tmp_path / "run" / "config.toml")).data == moved
-    with pytest.raises(BadInput, match="20 steps already, more than 15; give more --steps"):
+    with pytest.raises(BadInput, match="already done 20 steps, more than 15; give more --steps"):
         run(toy.config(steps=15, data=moved), tmp_path / "run")
     other = toy.data(tmp_path / "other", seed=8)
     with pytest.raises(BadInput, match=r"a run with another data than .*other; choose another"):
@@ -485,7 +485,7 @@ def test_a_configuration_is_read_from_a_file(tmp_path: Path) -> None:
     assert found == TrainConfig("b", "ir_50", lr=0.2, milestones=(2.0, 3))
     file.write_text("learning_rate = 1\n")
     with pytest.raises(
-        BadInput, match=r"run\.toml sets 'learning_rate', which is no setting of a run"
+        BadInput, match=r"run\.toml sets 'learning_rate', which is not a setting of a run"
     ):
         parsed(f"--config {file} -d b")
     file.write_text("warmpu = 1\n")
@@ -502,7 +502,7 @@ def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
     run(toy.config(steps=5), tmp_path)
     other = train(toy.config(steps=5, dim=4), tmp_path / "b", lambda entry: None)
     other.replace(tmp_path / "last.safetensors")
-    with pytest.raises(BadModel, match="is of another network"):
+    with pytest.raises(BadModel, match="belongs to another network"):
         run(toy.config(steps=5), tmp_path)
 
 
@@ -510,7 +510,7 @@ def test_classes_that_are_gone_are_named(tmp_path: Path) -> None:
     run(toy.config(), tmp_path, stop_at=10)
     (head,) = tmp_path.glob("head-*")
     head.write_bytes(head.read_bytes()[:50])
-    with pytest.raises(BadModel, match=r"the classes of step 5 .* are missing or damaged"):
+    with pytest.raises(BadModel, match=r"the class weights of step 5 .* are missing or damaged"):
         run(toy.config(), tmp_path)
 
 
@@ -749,7 +749,7 @@ def test_a_teacher_of_other_blocks_still_teaches_who_resembles_whom(
     log = run(toy.config(teacher=teacher, steps=1, teacher_weight=0.5), tmp_path)
     assert log[0].keys() >= {"liarcface", "relations"}
     assert "cosine" not in log[0]
-    with pytest.raises(BadInput, match="toy with 8 dimensions has other blocks than"):
+    with pytest.raises(BadInput, match="toy with 8 dimensions has different blocks from"):
         run(toy.config(teacher=teacher, block_steps=5), tmp_path / "blocks")
 
 

@@ -141,7 +141,7 @@ def test_refuses_another_models_file_and_what_is_none(photos: Path, tmp_path: Pa
     with pytest.raises(BadInput, match="made with the model mean-colours"):
         embed_photos(str(photos), out, lambda _: FakeModel("other"))
     out.write_bytes(b"something else")
-    with pytest.raises(BadInput, match="no Parquet file"):
+    with pytest.raises(BadInput, match="not a Parquet file"):
         embed_photos(str(photos), out, fake)
     with pytest.raises(BadInput):
         embed_photos("s3x://nowhere", out, fake)

@@ -418,7 +418,7 @@ def test_rebuilding_without_a_folder_that_photos_came_from_changes_nothing(
     save_photo(tmp_path / "other" / "Eve" / "1.png", EVE)
     enroll(tmp_path / "other", facebank, model)
     before = facebank.photos()
-    with pytest.raises(BadInput, match="people is not there, and Ann came from it"):
+    with pytest.raises(BadInput, match="people is missing, and Ann came from it"):
         folder.rename(tmp_path / "unplugged")
         rebuild(tmp_path / "other", facebank, FakeModel("other-9"))
     assert facebank.photos() == before

@@ -98,8 +98,8 @@ def own_file(address: str | Path) -> Path:
     """
     if _engine(str(address)):
         raise BadInput(
-            f"{without_password(str(address))} is not in a file of mien's, which this needs: use"
-            " the database's own means, or mien people move to make a file of it"
+            f"{without_password(str(address))} is not a file, which this needs: use"
+            " the database's own tools, or mien people move to make a file of it"
         )
     return Path(address)
 

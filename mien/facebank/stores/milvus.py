@@ -92,7 +92,7 @@ class MilvusStore:
         return found
 
     def photo(self, sha256: str) -> Photo | None:
-        """The photo of a file, None where it is not there."""
+        """The photo with this hash, or None."""
         return next(map(_photo, self._get([sha256], _PHOTO)), None)
 
     def contents(self) -> tuple[list[Photo], Embeddings]:
@@ -108,7 +108,7 @@ class MilvusStore:
             yield [_photo(row) for row in rows], np.array([row["vector"] for row in rows], "<f4")
 
     def templates(self) -> tuple[list[str], Embeddings]:
-        """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
+        """Everyone's name, and the mean of their vectors scaled back to unit length, (P, D)."""
         rows = sorted(self._rows("person", ["person", "vector"]), key=lambda row: row["person"])
         vectors = np.array([row["vector"] for row in rows], "<f4").reshape(-1, self.dim)
         return [row["person"] for row in rows], vectors
@@ -135,7 +135,7 @@ class MilvusStore:
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
-        """Add photos; one that is there already stays as it is, whoever has it."""
+        """Add photos; a photo that is there already stays as it is, whoever it belongs to."""
         rows = self._numbered(named(photos, vectors, self.dim), vectors)
         with self._writing():
             there = {row["sha256"] for row in self._get(list(rows), ["sha256"])}
@@ -164,7 +164,7 @@ class MilvusStore:
                 self._client.drop_collection(f"{self._prefix}{kind}_{old['generation']}")
 
     def move(self, photos: Sequence[Photo]) -> None:
-        """Give photos that are there the person, folder and file that these say."""
+        """Move photos that are there to the person, folder and file given here."""
         new = {photo.sha256: photo for photo in photos}
         names = {sha256: person_name(photo.person) for sha256, photo in new.items()}
         with self._writing():

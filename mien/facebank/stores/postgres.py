@@ -87,7 +87,7 @@ class PostgresStore:
         return [Photo(*row) for row in rows]
 
     def photo(self, sha256: str) -> Photo | None:
-        """The photo of a file, None where it is not there."""
+        """The photo with this hash, or None."""
         rows = self._read(f"SELECT {_PHOTO} FROM mien_photo WHERE sha256 = %s", (sha256,))
         return Photo(*rows[0]) if rows else None
 
@@ -106,7 +106,7 @@ class PostgresStore:
             yield [Photo(*row[2:]) for row in rows], _matrix([row[1] for row in rows])
 
     def templates(self) -> tuple[list[str], Embeddings]:
-        """Everyone's name, and the mean of their vectors brought back to unit length, (P, D)."""
+        """Everyone's name, and the mean of their vectors scaled back to unit length, (P, D)."""
         rows = sorted(
             self._read("SELECT person, vector FROM mien_person"), key=lambda row: str(row[0])
         )
@@ -126,7 +126,7 @@ class PostgresStore:
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
-        """Add photos; one that is there already stays as it is, whoever has it."""
+        """Add photos; a photo that is there already stays as it is, whoever it belongs to."""
         rows = _rows(photos, vectors, self.dim)
         with self._writing():
             added = self._insert(rows)
@@ -146,7 +146,7 @@ class PostgresStore:
         self.model_id, self.dim = model_id, dim
 
     def move(self, photos: Sequence[Photo]) -> None:
-        """Give photos that are there the person, folder and file that these say."""
+        """Move photos that are there to the person, folder and file given here."""
         new = [(person_name(photo.person), photo) for photo in photos]
         with self._writing():
             people = set()
@@ -206,7 +206,7 @@ class PostgresStore:
     def _made_for(self) -> tuple[str, int]:
         rows = self._read("SELECT model_id, dim FROM mien_facebank")
         if not rows:
-            raise BadFacebank(f"{self.path} does not say which model it is for: give another")
+            raise BadFacebank(f"{self.path} does not say which model it belongs to: give another")
         return rows[0][0], rows[0][1]
 
     def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -36,7 +36,7 @@ async def match(made: schema.Vectors, service: TheService) -> schema.Matched:
     if made.model_id != model.model_id:
         raise BadInput(f"these vectors are not of {model.model_id}: see GET /device")
     if len(made.vectors) > faces:
-        raise BadInput(f"these are over {faces} faces: send the largest")
+        raise BadInput(f"there are more than {faces} faces: send the largest")
     async with service.turn() as turn:
         matches, known = await turn.search(as_embeddings(made.vectors, model.dim))
     return schema.Matched(

@@ -91,7 +91,9 @@ class Records:
         self._ends = np.minimum(ends, len(self._data))
         self.images, self.identities = self._layout()
         if not len(self.images):
-            raise BadInput(f"{rec} holds no photo; its record 0 or its index is of another file")
+            raise BadInput(
+                f"{rec} holds no photo; its record 0 or its index belongs to another file"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -156,7 +158,7 @@ def _map(path: Path) -> mmap.mmap:
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BadInput(f"{path} is empty; fetch it again") from error
+        raise BadInput(f"{path} is empty; download it again") from error
 
 
 def _index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -173,7 +175,7 @@ def _index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         raise BadInput(f"{path} is not an index of records: its lines must be number and place")
     numbers, starts = table[table[:, 0].argsort(kind="stable")].T
     if len(twice := numbers[1:][numbers[1:] == numbers[:-1]]):
-        raise BadInput(f"{path} has record {twice[0]} twice; make the index again")
+        raise BadInput(f"{path} lists record {twice[0]} twice; rebuild the index")
     return np.ascontiguousarray(numbers), np.ascontiguousarray(starts)
 
 
@@ -224,7 +226,7 @@ def _parts(data: mmap.mmap, at: int, limit: int) -> list[tuple[int, int]]:
     allowed = (WHOLE, FIRST)
     while True:
         if at + _PART.size > limit:
-            raise BadInput(f"byte {at} is at or past the end, {limit}: it is cut off")
+            raise BadInput(f"byte {at} is at or past the end, {limit}: the file is truncated")
         magic, word = _PART.unpack_from(data, at)
         kind, length = word >> 29, word & _LENGTH
         if magic != MAGIC:
@@ -263,7 +265,7 @@ def _decode(number: int, data: mmap.mmap | bytes, start: int, end: int) -> Entry
     start += _IMAGE.size
     image = start + 4 * more
     if image > end:
-        raise BadInput(f"its header tells of {more} labels, more than {end - start} bytes hold")
+        raise BadInput(f"its header announces {more} labels, more than {end - start} bytes hold")
     if more:
         label = _LABEL.unpack_from(data, start)[0]
     if image < end:

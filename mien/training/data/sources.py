@@ -125,7 +125,7 @@ def _people(path: Path, chosen: frozenset[str] | None) -> Source:
     if missing := (chosen or frozenset()) - {folder.name for folder in folders}:
         raise BadInput(f"{path} has no folder {min(missing)!r}: correct the list of people")
     skipped = [
-        Skip(str(file), "no person", f"{file} lies beside the folders of people: put it into one")
+        Skip(str(file), "no person", f"{file} is not in a person's folder: move it into one")
         for file in sorted(path.iterdir())
         if file.is_file() and not file.name.startswith(".")
     ]

@@ -50,7 +50,7 @@ def adopt(
     """
     if scaling not in INPUTS:
         raise BadInput(f"there is no scaling {scaling!r}: use one of {', '.join(INPUTS)}")
-    strange = f"{network} is no network from faces of 112 x 112 to vectors: give another"
+    strange = f"{network} does not take faces of 112 x 112 and return vectors: give another"
     try:
         content = network.read_bytes()
         proto = onnx.load_from_string(content)
@@ -64,7 +64,7 @@ def adopt(
     except runtime_errors() as error:
         raise BadModel(strange) from error
     if together.shape != alone.shape or not np.abs(together - alone).max() < TOLERANCE:
-        raise BadModel(f"{network} can look at one face at a time only: give another")
+        raise BadModel(f"{network} takes only one face at a time: give another")
     digest = hashlib.sha256(content + scaling.encode()).hexdigest()
     trained = {"network": network.name, "scaling": scaling}
     card = make_card(name, digest, alone[0], trained, threshold, calibration)

@@ -52,7 +52,7 @@ def to(target: str, checkpoint: Checkpoint, path: Path) -> Written:
         MissingExtra: the converter is not installed.
     """
     if target not in TARGETS:
-        raise BadInput(f"{target!r} is no target: give one of {', '.join(sorted(TARGETS))}")
+        raise BadInput(f"{target!r} is not a target: use one of {', '.join(sorted(TARGETS))}")
     suffix, write = TARGETS[target]
     if path.suffix != suffix:
         raise BadInput(f"a file for {target} ends in {suffix}, unlike {path}")
@@ -67,7 +67,7 @@ def to(target: str, checkpoint: Checkpoint, path: Path) -> Written:
     found = np.concatenate([run(crop[None]) for crop in crops])
     like = float((found * expected).sum(axis=1).min())
     if not like > LIKE:
-        raise BadModel(f"{path} would be too unlike its network: cosine {like:.5f}, under {LIKE}")
+        raise BadModel(f"{path} differs too much from its network: cosine {like:.5f}, under {LIKE}")
     return Written(path, target, like)
 
 

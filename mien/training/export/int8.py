@@ -50,7 +50,7 @@ def to_int8(
         CannotWrite: the disk is full, read-only or forbidden.
     """
     if len(crops) < FEWEST:
-        raise BadInput(f"{len(crops)} faces are too few to set scales by: give {FEWEST} or more")
+        raise BadInput(f"{len(crops)} faces are too few to set the scales: give at least {FEWEST}")
     card, content = OnnxEmbedder(model).card, model.read_bytes()
     model_id = f"{card.model_id}-int8"
     require_its_own(calibration, model_id)
@@ -70,7 +70,9 @@ def to_int8(
     before = load_network(content, runtime="onnxruntime", otherwise=f"{model} is no model")
     like = float((before(crops[:BATCH]) * run(crops[:BATCH])).sum(axis=1).mean())
     if not like > LIKE:
-        raise BadModel(f"{out} would be too unlike its model: mean cosine {like:.3f}, under {LIKE}")
+        raise BadModel(
+            f"{out} differs too much from its model: mean cosine {like:.3f}, under {LIKE}"
+        )
     del proto.metadata_props[:]
     proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
     write_atomically(out, proto.SerializeToString())
