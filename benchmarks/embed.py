@@ -306,11 +306,11 @@ def main(
 def _random(text: str, folder: Path) -> Path:
     """A file of the network that a text such as mobileface:silu names."""
     with needs_extra("timing a network", "train"):
-        from mien.training.export import export_by_chance
+        from mien.training.export import export_random
     name, _, form = text.partition(":")
     path = folder / f"{text.replace(':', '-')}.onnx"
     try:
-        export_by_chance(
+        export_random(
             name,
             path,
             activation=None if form == "published" else form or None,

@@ -129,7 +129,7 @@ def fastest(
 ) -> Precision:
     """What a network trains fastest in, by a few steps of each in turn.
 
-    The network, its gradients and the state of chance are left as they were.
+    The network, its gradients and the random state are left as they were.
 
     Args:
         network: takes (N, 3, H, W).

@@ -165,10 +165,10 @@ def require_its_own(calibration: dict[str, Any] | None, model_id: str) -> None:
         )
 
 
-def export_by_chance(
+def export_random(
     name: str, path: Path, *, activation: str | None = None, published: bool = False
 ) -> Card:
-    """Writes a network that has learnt nothing, to be timed.
+    """Writes a network with random weights, to be timed.
 
     Args:
         name: of the network in `mien.training.backbones`.

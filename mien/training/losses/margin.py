@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from mien.training import distributed
 from mien.training.losses.stateful import StatefulLoss
 
-ROWS = 4096  # classes whose first directions are drawn together
+ROWS = 4096  # classes whose initial weights are drawn together
 
 
 class MarginHead(nn.Module):
     """Embeddings and labels to cross-entropy, over cosines to the weights of each class.
 
     Every rank keeps a part of the classes and sees the embeddings of all ranks, so that ten
-    million people fit where one machine's memory ends; a step may look at only some of the classes
-    that nobody in the batch is of (An et al., Partial FC, arXiv 2203.15565).  The loss and its
+    million people fit where one machine's memory ends; a step may sample some of the classes that
+    nobody in the batch is of (An et al., Partial FC, arXiv 2203.15565).  The loss and its
     gradients are the same for any number of ranks.
 
     All of it is float32, also under autocast: the step of bfloat16 below 1 is as much as 5 degrees.
@@ -68,7 +68,7 @@ class MarginHead(nn.Module):
             classes * rank // distributed.world_size()
             for rank in (distributed.rank(), distributed.rank() + 1)
         )
-        self.weight = nn.Parameter(_directions(self.first, self.end, classes, dim, seed))
+        self.weight = nn.Parameter(_initial_weights(self.first, self.end, classes, dim, seed))
         self.stateful = loss if isinstance(loss, StatefulLoss) else None
         if self.stateful:
             if self.stateful.binary and label_smoothing:
@@ -100,10 +100,10 @@ class MarginHead(nn.Module):
                 distributed.all_gather(embeddings.float()),
                 distributed.all_gather(labels),
             )
-            looked_at = self._choose(labels, step)
-            directions = self.weight if looked_at is None else self.weight[looked_at]
-            cosine = F.linear(F.normalize(embeddings), F.normalize(directions.float()))
-            columns, here = self._columns(labels, looked_at)
+            sampled = self._sample(labels, step)
+            weights = self.weight if sampled is None else self.weight[sampled]
+            cosine = F.linear(F.normalize(embeddings), F.normalize(weights.float()))
+            columns, here = self._columns(labels, sampled)
             known, norms = labels >= 0, embeddings.norm(dim=1)
             logits = self._logits(cosine.clamp(-1, 1), columns, here, known=known, norms=norms)
             binary = self.stateful and self.stateful.binary
@@ -125,24 +125,24 @@ class MarginHead(nn.Module):
         if len(wrong):
             raise ValueError(f"label {wrong[0].item()} is not in [0, {self.classes})")
 
-    def _choose(self, labels: Tensor, step: int) -> Tensor | None:
-        """The classes of this rank that the step looks at, sorted and counted from its first."""
+    def _sample(self, labels: Tensor, step: int) -> Tensor | None:
+        """The classes of this rank that the step samples, sorted and counted from its first."""
         if self.negative_sample_rate == 1:
             return None
         count = self.end - self.first
         random = np.random.default_rng([self.seed, step, self.first])
-        chance = torch.from_numpy(random.random(count, np.float32)).to(labels.device)
+        priority = torch.from_numpy(random.random(count, np.float32)).to(labels.device)
         mine = labels[(labels >= self.first) & (labels < self.end)] - self.first
-        chance[mine] = 2.0
-        wanted = max(math.ceil(self.negative_sample_rate * count), int((chance == 2).sum()))
-        return chance.topk(wanted).indices.sort().values
+        priority[mine] = 2.0
+        wanted = max(math.ceil(self.negative_sample_rate * count), int((priority == 2).sum()))
+        return priority.topk(wanted).indices.sort().values
 
-    def _columns(self, labels: Tensor, looked_at: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _columns(self, labels: Tensor, sampled: Tensor | None) -> tuple[Tensor, Tensor]:
         """The column of each label, and whether it is here; where it is not, the column is 0."""
         here = (labels >= self.first) & (labels < self.end)
         columns = (labels - self.first).where(here, torch.zeros_like(labels))
-        if looked_at is not None:
-            columns = torch.searchsorted(looked_at, columns).where(here, columns)
+        if sampled is not None:
+            columns = torch.searchsorted(sampled, columns).where(here, columns)
         return columns, here
 
     def _logits(self, cosine: Tensor, columns: Tensor, here: Tensor, **offered: Tensor) -> Tensor:
@@ -184,8 +184,8 @@ def _mean_of_sum(gradient: Tensor) -> Tensor:
     return distributed.all_reduce(gradient) / distributed.world_size()
 
 
-def _directions(first: int, end: int, classes: int, dim: int, seed: int) -> Tensor:
-    """First directions of some of the classes, the same for any number of ranks; Xavier's normal.
+def _initial_weights(first: int, end: int, classes: int, dim: int, seed: int) -> Tensor:
+    """Initial weights of some of the classes, the same for any number of ranks; Xavier's normal.
 
     (end - first, dim)
     """
