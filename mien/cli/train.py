@@ -207,7 +207,7 @@ def _find_lr(config: TrainConfig, out: Path) -> Answer | None:
     draw_lrs(sweep, picture)
     return Answer(
         {**asdict(sweep), "picture": picture},
-        [f"-lr {sweep.suggested:.2g}: there half of the loss's fall is behind; see {picture}"],
+        [f"-lr {sweep.suggested:.2g}: a tenth of where the loss climbs; see {picture}"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,8 @@ from mien.training.loop import device_of
 from mien.training.run import Run
 
 LOWEST, HIGHEST = 1e-6, 10.0  # learning rates that are tried
-SMOOTHING = 0.25  # decades: deviation of the Gaussian that the losses are smoothed with
+SMOOTHING = 0.35  # decades: deviation of the Gaussian that the losses are smoothed with
+CLIMB = 0.1  # share of the first losses that is a rise, and not noise
 TOO_MUCH = 3.0  # times the least loss: the sweep ends
 
 
@@ -27,7 +29,7 @@ class LrSweep:
 
     lrs: tuple[float, ...]
     losses: tuple[float, ...]  # smoothed
-    suggested: float  # where half of the fall is behind
+    suggested: float  # a tenth of where the loss climbs
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def find_lr(config: TrainConfig, *, steps: int = 100) -> LrSweep:
         batches = run.batches()
         lrs: list[float] = []
         losses: list[float] = []
+        lowest = math.inf
         for step in range(steps):
             lr = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
             try:
@@ -66,7 +69,9 @@ def find_lr(config: TrainConfig, *, steps: int = 100) -> LrSweep:
                 break
             lrs.append(lr)
             losses.append(run.entry(found)["loss"])
-            if losses[-1] > TOO_MUCH * min(losses):
+            recent = float(np.mean(losses[-5:]))  # of one batch, it may be chance
+            lowest = min(lowest, recent)
+            if recent > TOO_MUCH * lowest:
                 break
     return sweep(lrs, losses)
 
@@ -74,9 +79,9 @@ def find_lr(config: TrainConfig, *, steps: int = 100) -> LrSweep:
 def sweep(lrs: list[float], losses: list[float]) -> LrSweep:
     """What the losses of one batch each, at rising learning rates, say.
 
-    The steepest single step is mostly noise.  So the losses are smoothed, and the suggestion is
-    the learning rate at which half of the fall, from the first losses to the least, is behind:
-    where the smoothed curve is about steepest.
+    Where the loss falls fastest is mostly noise; where it climbs again is not.  So the losses are
+    smoothed, and the suggestion is a tenth of the learning rate in the middle of their largest
+    rise, or of the highest one tried if there is none.
 
     Raises:
         BadInput: the loss did not fall.
@@ -84,18 +89,22 @@ def sweep(lrs: list[float], losses: list[float]) -> LrSweep:
     places = np.log10(lrs)
     kernel = np.exp(-(((places[:, None] - places) / SMOOTHING) ** 2) / 2)
     smooth = kernel @ np.array(losses) / kernel.sum(1)
-    least = int(smooth.argmin())
+    rises = smooth - np.minimum.accumulate(smooth)
+    top = int(rises.argmax())
+    climbs = bool(rises[top] > CLIMB * smooth[0])
+    least = int(smooth[: top + 1].argmin() if climbs else smooth.argmin())
     before = float(np.median(losses[: max(1, least // 2)]))
-    if not least or before - smooth[least] < 0.01 * before:
+    if before - smooth[least] < 0.01 * before:
         raise BadInput(
             "the loss did not fall at any learning rate; give other data, or a network that has "
             "been trained, as --weights"
         )
-    half = (before + smooth[least]) / 2
-    above = int(np.flatnonzero(smooth[: least + 1] > half)[-1])  # the last before the half
-    share = (smooth[above] - half) / (smooth[above] - smooth[above + 1])
-    suggested = 10 ** (places[above] + share * (places[above + 1] - places[above]))
-    return LrSweep(tuple(lrs), tuple(smooth.tolist()), float(suggested))
+    middle = places[-1]
+    if climbs:
+        part = slice(least, top + 1)
+        half = (smooth[least] + smooth[top]) / 2
+        middle = np.interp(half, np.maximum.accumulate(smooth[part]), places[part])
+    return LrSweep(tuple(lrs), tuple(smooth.tolist()), float(10**middle / 10))
 
 
 def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:

@@ -579,13 +579,18 @@ def test_the_search_for_a_learning_rate() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_learning_rate_is_found_under_noise(seed: int) -> None:
-    """The loss falls by a sigmoid whose middle is at 1e-2, and rises steeply from 1 on."""
+    """The loss falls by 1.5 around 1e-4 and climbs by 6 around 1e-2, as a small batch's does."""
     lrs = np.geomspace(1e-6, 10, 100)
     places = np.log10(lrs)
-    losses = 10 - 4 / (1 + np.exp(-4 * (places + 2))) + 20 * np.maximum(0, places)
-    noise = np.random.default_rng(seed).normal(0, 0.4, 100)
+    losses = 25 - 1.5 / (1 + np.exp(-4 * (places + 4))) + 6 / (1 + np.exp(-4 * (places + 2)))
+    noise = np.random.default_rng(seed).normal(0, 1.2, 100)
     found = sweep(lrs.tolist(), (losses + noise).tolist())
-    assert 1e-2 / 1.5 < found.suggested < 1e-2 * 1.5
+    assert 1e-3 / 1.5 < found.suggested < 1e-3 * 1.5
+
+
+def test_where_no_loss_climbs_the_highest_learning_rate_counts() -> None:
+    lrs = np.geomspace(1e-6, 10, 50).tolist()
+    assert sweep(lrs, np.linspace(9, 5, 50).tolist()).suggested == pytest.approx(1)
 
 
 def test_a_loss_that_only_rises_suggests_nothing() -> None:
