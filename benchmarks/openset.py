@@ -220,7 +220,7 @@ def main(
     folder: Folder,
     *,
     seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often to draw who is enrolled.")
+        int, typer.Option(metavar="N", min=1, help="How many random draws of who is enrolled.")
     ] = 10,
     photos: Annotated[
         int | None,

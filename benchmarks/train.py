@@ -195,7 +195,7 @@ def main(
         ),
     ] = None,
     *,
-    batch: Annotated[int, typer.Option(metavar="N", min=2, help="Photos in a step.")] = 64,
+    batch: Annotated[int, typer.Option(metavar="N", min=2, help="Photos per step.")] = 64,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Processors to use.")] = 1,
     turns: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of each.")] = 5,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, or cuda.")] = "cpu",

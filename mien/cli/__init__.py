@@ -87,7 +87,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _mien(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which mien.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     key_file: Annotated[
         Path | None,
@@ -95,7 +95,7 @@ def _mien(
             "--key-file",
             metavar="FILE",
             envvar=FILE_VARIABLE,
-            help="Holds the key of an encrypted facebank.",
+            help="File with the key of an encrypted facebank.",
         ),
     ] = None,
 ) -> None:

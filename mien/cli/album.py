@@ -40,16 +40,16 @@ def album(
         ),
     ] = None,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Print nothing but the photos' paths, one a line.")
+        bool, typer.Option("--paths", help="Print only the photos' paths, one per line.")
     ] = False,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a table of all faces there.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page to look at there.")
+        Path | None, typer.Option(metavar="FILE", help="Write a page of the photos there.")
     ] = None,
     xmp: Annotated[
-        bool, typer.Option("--xmp", help="Write the names into a photo.jpg.xmp beside each photo.")
+        bool, typer.Option("--xmp", help="Write the names to photo.jpg.xmp next to each photo.")
     ] = False,
     facebank: FacebankPath,
     index: Annotated[

@@ -25,7 +25,10 @@ def calibrate(
     ],
     *,
     fmr: Annotated[
-        float, typer.Option(metavar="RATE", help="Pairs of strangers to take for one person.")
+        float,
+        typer.Option(
+            metavar="RATE", help="Share of pairs of strangers that may pass for one person."
+        ),
     ] = 1e-4,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:

@@ -50,10 +50,11 @@ def camera(
     facebank: FacebankPath,
     seconds: Annotated[
         float | None,
-        typer.Option(metavar="S", min=0, help="Stop after so many; else at Ctrl-C, or q."),
+        typer.Option(metavar="S", min=0, help="Stop after S seconds; otherwise at Ctrl-C or q."),
     ] = None,
     window: Annotated[
-        bool, typer.Option("--window/--no-window", help="Show the pictures, or say who was there.")
+        bool,
+        typer.Option("--window/--no-window", help="Show the frames, or only report who was there."),
     ] = True,
     threshold: Threshold = None,
     fpir: Fpir = None,
@@ -179,7 +180,7 @@ def _in_window(found: Iterable[Moment | Sighting], name: str) -> Iterator[Moment
             times.append(time.monotonic())
             rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
             image = draw.annotate(seen.frame.image(), seen.faces)
-            _show(image, f"{name}: {rate:.0f} pictures a second")
+            _show(image, f"{name}: {rate:.0f} frames per second")
         yield seen
 
 

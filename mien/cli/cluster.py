@@ -25,7 +25,7 @@ def cluster(
     ],
     *,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the groups are left, with a page to look at.")
+        Path, typer.Option(metavar="DIR", help="Where to write the groups, with a page to look at.")
     ] = CLUSTERS,
     facebank: FacebankPath,
     threshold: Annotated[
@@ -35,14 +35,14 @@ def cluster(
             min=-1,
             max=1,
             show_default="the model's at FMR 0.0025",
-            help="The mean score that makes one group of two.",
+            help="Merge two groups from this mean score on.",
         ),
     ] = None,
     smallest: Annotated[
         int, typer.Option(metavar="N", min=1, help="Faces that a group must have.")
     ] = 2,
     min_face: Annotated[
-        int, typer.Option(metavar="PIXELS", min=0, help="The smallest face to group.")
+        int, typer.Option(metavar="PIXELS", min=0, help="Smallest face to group.")
     ] = 40,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,

@@ -38,7 +38,7 @@ def enroll(
         typer.Option(
             metavar="N",
             min=1,
-            help="Learn group N of what mien cluster left in FOLDER; may be repeated.",
+            help="Learn group N of those that mien cluster wrote to FOLDER; may be repeated.",
         ),
     ] = None,
     names: Annotated[
@@ -46,7 +46,7 @@ def enroll(
         typer.Option(
             "--as",
             metavar="NAME",
-            help="Whose faces the group shows: one name for all groups, or one for each.",
+            help="Who the group is: one name for all groups, or one for each.",
         ),
     ] = None,
     camera: Annotated[
@@ -64,10 +64,11 @@ def enroll(
         float, typer.Option(metavar="S", min=0, help="Seconds before each of them.")
     ] = 3,
     largest: Annotated[
-        bool, typer.Option("--largest", help="Of several faces in a photo take the largest.")
+        bool, typer.Option("--largest", help="If a photo shows several faces, take the largest.")
     ] = False,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Look at every photo anew, as for another model.")
+        bool,
+        typer.Option("--rebuild", help="Look at every photo again, as after a change of model."),
     ] = False,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,

@@ -53,16 +53,16 @@ def evaluate(
     mirror: Annotated[
         Mirror,
         typer.Option(
-            help="Average with the mirrored face: a little more accurate, twice the time."
+            help="Average with the mirrored face: slightly more accurate, twice the time."
         ),
     ] = Mirror.off,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a page with pictures there: .html or .md."),
+        typer.Option(metavar="FILE", help="Write a report there, with plots: .html or .md."),
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Draw ROC, DET, scores and CMC there, as PNG."),
+        typer.Option(metavar="DIR", help="Plot ROC, DET, scores and CMC there, as PNG."),
     ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Draws who of the people are enrolled.")

@@ -23,7 +23,7 @@ def export(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="What mien train has left, or a .pth of the original's code; or, with --scaling, "
+            help="A checkpoint of mien train, or a .pth of the original code; or, with --scaling, "
             "a network.",
         ),
     ],
@@ -48,7 +48,7 @@ def export(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="Make a model of another project's ONNX network, which wants pixels scaled so: "
+            help="Make a model of another project's ONNX network that expects pixels scaled as: "
             "half (about -1 to 1, as most), or imagenet.",
         ),
     ] = None,
@@ -64,12 +64,12 @@ def export(
     ] = None,
     rgb: Annotated[
         bool,
-        typer.Option("--rgb", help="A .pth was trained on RGB, not on BGR as by its own code."),
+        typer.Option("--rgb", help="The .pth was trained on RGB, not on BGR as its own code does."),
     ] = False,
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="What mien calibrate --json has printed: the threshold to store."
+            metavar="FILE", help="The output of mien calibrate --json: the threshold to store."
         ),
     ] = None,
     calibrate: Annotated[

@@ -49,14 +49,14 @@ def identify(
     save: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Leave a copy of each there, with faces and names drawn in."
+            metavar="DIR", help="Write a copy of each there, with faces and names drawn in."
         ),
     ] = None,
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Draw the score after the name.")
     ] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="First enroll again the folders of the facebank.")
+        bool, typer.Option("--update", help="First enrol the facebank's folders again.")
     ] = False,
     threshold: Threshold = None,
     fpir: Fpir = None,
@@ -64,7 +64,10 @@ def identify(
     limit: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, show_default="all", help="Faces of a photo that count, the largest."
+            metavar="N",
+            min=1,
+            show_default="all",
+            help="Keep only the N largest faces of each photo.",
         ),
     ] = None,
     min_face: Annotated[
@@ -89,7 +92,7 @@ def identify(
             metavar="N",
             min=1,
             show_default="four times a second",
-            help="Videos: look for faces in every Nth picture, and follow them in between.",
+            help="Videos: detect faces in every Nth frame, and follow them in between.",
             rich_help_panel=VIDEOS,
         ),
     ] = None,
@@ -100,7 +103,7 @@ def identify(
         typer.Option(
             metavar="PIXELS",
             min=64,
-            help="Videos: shrink pictures whose longer side has more.",
+            help="Videos: scale down frames whose longer side is larger.",
             rich_help_panel=VIDEOS,
         ),
     ] = None,

@@ -53,7 +53,7 @@ Threshold: TypeAlias = Annotated[
         min=-1,
         max=1,
         show_default="the model's",
-        help="The score from which two faces are taken for one person.",
+        help="The score from which two faces count as one person.",
     ),
 ]
 Fmr: TypeAlias = Annotated[
@@ -61,7 +61,7 @@ Fmr: TypeAlias = Annotated[
     typer.Option(
         "--fmr",
         metavar="RATE",
-        help="Instead of a score: pairs of strangers that may be taken for one person, as 1e-4.",
+        help="Instead of a score: pairs of strangers that may pass for one person, such as 1e-4.",
     ),
 ]
 Fpir: TypeAlias = Annotated[
@@ -77,7 +77,7 @@ Fpir: TypeAlias = Annotated[
 Tta: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--tta", help="Look at the mirrored face too: a little more accurate, twice the time."
+        "--tta", help="Embed the mirrored face too: slightly more accurate, twice the time."
     ),
 ]
 Json: TypeAlias = Annotated[

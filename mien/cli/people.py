@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ID = 12  # hex digits of a photo's SHA-256, by which people can name it
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Someone in the facebank.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A person in the facebank.")]
 
 
 class ListByDefault(Group):
@@ -69,7 +69,7 @@ def rename(
     *,
     facebank: FacebankPath,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Make one person of both if NEW is there already.")
+        bool, typer.Option("--merge", help="If NEW exists already, merge the two people.")
     ] = False,
 ) -> Answer:
     """Give someone another name."""
@@ -91,7 +91,7 @@ def delete(
     facebank: FacebankPath,
     photo: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Delete this photo alone: its path, or its ID."),
+        typer.Option(metavar="FILE", help="Delete only this photo: its path or its ID."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> Answer:
@@ -123,7 +123,7 @@ def delete(
 
 def move(
     source: Annotated[str, typer.Argument(metavar="FROM", help="Where the facebank is.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="Where nobody is yet.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="A facebank that is still empty.")],
 ) -> Answer:
     """Copy the facebank to another database, and check that all has arrived.
 

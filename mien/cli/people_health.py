@@ -30,7 +30,9 @@ def health(
     facebank: FacebankPath,
     look: Annotated[
         bool,
-        typer.Option("--look/--no-look", help="Look at the photos again, for blur; takes longest."),
+        typer.Option(
+            "--look/--no-look", help="Look at the photos again for blur, which takes longest."
+        ),
     ] = True,
     threshold: Threshold = None,
     fpir: Fpir = None,

@@ -78,7 +78,9 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export has written.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file that mien people export wrote.")
+    ],
     *,
     facebank: FacebankPath,
 ) -> Answer:
@@ -106,7 +108,7 @@ def encrypt(
     ] = False,
     new_key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Use the key in this file, also in place of another."),
+        typer.Option(metavar="FILE", help="Use the key in this file; it replaces any other."),
     ] = None,
 ) -> Answer:
     """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost."""
@@ -149,7 +151,9 @@ def log(
     facebank: FacebankPath,
     keep: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Keep the newest N entries from now on; 0: no log."),
+        typer.Option(
+            metavar="N", min=0, help="Keep the newest N entries from now on; 0 ends the log."
+        ),
     ] = None,
 ) -> Answer:
     """List who was enrolled, renamed, deleted and searched, when and by which command.

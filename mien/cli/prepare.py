@@ -25,7 +25,7 @@ def prepare(
     *,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The data set; one that was begun there goes on."),
+        typer.Option(metavar="DIR", help="The data set; one that was started there continues."),
     ] = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The photos are aligned crops already: keep them.")
@@ -36,7 +36,7 @@ def prepare(
     ] = False,
     people: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Take only these people: a folder's name on each line."),
+        typer.Option(metavar="FILE", help="Use only these people: one folder name per line."),
     ] = None,
     workers: Annotated[
         int | None,

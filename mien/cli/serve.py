@@ -34,10 +34,10 @@ SHORTEST = 16  # characters of a token
 def serve(
     *,
     host: Annotated[
-        str, typer.Option(metavar="HOST", help="Where to listen; others need a token.")
+        str, typer.Option(metavar="HOST", help="Address to listen on; others need a token.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes any that is free.")
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="0 picks a free one.")
     ] = 8000,
     facebank: FacebankPath,
     token_file: Annotated[
@@ -49,7 +49,7 @@ def serve(
         ),
     ] = None,
     new_token: Annotated[
-        bool, typer.Option("--new-token", help="Print a token that nobody can guess, and exit.")
+        bool, typer.Option("--new-token", help="Print a random token, and exit.")
     ] = False,
     proxy: Annotated[
         str | None,
@@ -63,26 +63,28 @@ def serve(
         typer.Option(
             "--keep/--no-keep",
             show_default="where the facebank is a file that is not encrypted",
-            help="Keep the faces that are enrolled, cut out, in a folder beside the facebank.",
+            help="Keep crops of the faces that are enrolled, in a folder next to the facebank.",
         ),
     ] = None,
     megabytes: Annotated[int, typer.Option(metavar="N", min=1, help="Largest request.")] = 25,
     megapixels: Annotated[int, typer.Option(metavar="N", min=1, help="Largest photo.")] = 50,
     faces: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Faces of a photo that count, the largest.")
+        int, typer.Option(metavar="N", min=1, help="Keep only the N largest faces of each photo.")
     ] = 64,
     seconds: Annotated[
         float,
-        typer.Option(metavar="S", min=1, help="Time for a request to arrive, and for its answer."),
+        typer.Option(
+            metavar="S", min=1, help="Time for a request to arrive, and again for its answer."
+        ),
     ] = 30,
     rate: Annotated[
         float | None,
         typer.Option(
-            metavar="N", min=0.1, show_default="20, or any on loopback", help="Requests a second."
+            metavar="N", min=0.1, show_default="20, or any on loopback", help="Requests per second."
         ),
     ] = None,
     at_once: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Requests in hand at a time.")
+        int, typer.Option(metavar="N", min=1, help="Requests answered at a time.")
     ] = 8,
     threshold: Threshold = None,
     fpir: Fpir = None,

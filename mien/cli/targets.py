@@ -13,7 +13,9 @@ from mien.errors import BadInput, needs_extra
 
 
 def targets(
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="What mien prepare has made.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The data set that mien prepare made.")
+    ],
     teacher: Annotated[
         list[str],
         typer.Option(

@@ -79,14 +79,16 @@ def train(
     *,
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="The run's folder; a run that was begun there goes on."),
+        typer.Option(
+            metavar="DIR", help="The run's folder; a run that was started there continues."
+        ),
     ] = Path("run"),
     config: Annotated[
         Path | None,
         typer.Option(
             "--config",
             metavar="FILE",
-            help="Settings in TOML, as a run's own config.toml; flags come before it.",
+            help="Settings in TOML, like a run's config.toml; flags override it.",
         ),
     ] = None,
     depth: Annotated[
@@ -102,7 +104,7 @@ def train(
     find_lr: Annotated[
         bool,
         typer.Option(
-            "--find-lr", rich_help_panel=_SEARCH, help="Find a good learning rate, and draw why."
+            "--find-lr", rich_help_panel=_SEARCH, help="Find a good learning rate, and plot why."
         ),
     ] = False,
     find_batch: Annotated[

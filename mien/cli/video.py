@@ -43,7 +43,7 @@ Start: TypeAlias = Annotated[
         metavar="TIME",
         parser=_moment,
         show_default="0",
-        help="Videos: where to begin, as 90 or 1:30.",
+        help="Videos: where to start, such as 90 or 1:30.",
         rich_help_panel=VIDEOS,
     ),
 ]

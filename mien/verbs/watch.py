@@ -1,6 +1,6 @@
 """Moving pictures to names: who is in sight, from when to when.
 
-The detector looks at a few pictures a second; in between, faces are followed by their pixels.  A
+The detector looks at a few frames per second; in between, faces are followed by their pixels.  A
 name rests on the best few vectors of all the time that somebody is in sight, so it is steady, and
 few faces are embedded.  Pictures come and go one by one: an hour takes the memory of a second.
 """

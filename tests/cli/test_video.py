@@ -145,7 +145,7 @@ def test_a_window_shows_the_camera(mien: Run, clip: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(camera_command, "_wanted", lambda: len(titles) < 3)
     closed = mien("camera", clip)
     assert (closed.code, len(titles)) == (0, 3)
-    assert "pictures a second" in titles[-1]
+    assert "frames per second" in titles[-1]
     assert len(closed.out.splitlines()) == 2  # who was there when it was closed
     monkeypatch.setattr(camera_command, "no_window", lambda: "there is no display")
     refused = mien("camera", clip)

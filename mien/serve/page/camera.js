@@ -148,7 +148,7 @@ export function show(main) {
         .join(", ") || "nobody";
     if (who !== said) status.textContent = `In the picture: ${who}.`;
     said = who;
-    speed.textContent = `${(1000 / Math.max(milliseconds, 80)).toFixed(1)} pictures a second`;
+    speed.textContent = `${(1000 / Math.max(milliseconds, 80)).toFixed(1)} frames per second`;
   }
 
   const speed = h("span", { className: "soft" });
