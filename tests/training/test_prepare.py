@@ -114,6 +114,17 @@ def test_people_without_a_property_are_counted_by_record_0(tmp_path: Path, out: 
     assert prepare([source], out).names == ("0", "1", "2")
 
 
+def test_flipped_bytes_in_a_jpeg_are_named(tmp_path: Path, out: Path) -> None:
+    good = picture(0)
+    flipped = bytearray(good)
+    for place in range(len(good) // 2, len(good) - 2, 7):
+        flipped[place] ^= 0x55
+    records = [record(content(0, image)) for image in (good, bytes(flipped))]
+    shards = prepare([emore(tmp_path / "a", records, people=1)], out)
+    assert shards.images(range(1)) == [good]
+    assert "record 1 is damaged (Corrupt JPEG data" in reasons(shards)[0]
+
+
 def test_people_of_im2rec_are_counted_by_their_labels(tmp_path: Path, out: Path) -> None:
     records = [record(content(label, picture(label))) for label in (0, 1, 1)]
     shards = prepare([emore(tmp_path / "a", records, people=None)], out)
