@@ -103,6 +103,7 @@ def loaded(code: str) -> set[str]:
     [
         ("import mien", {"numpy", "cv2", "PIL", "onnxruntime", "typer"}),
         ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime", "av"}),
+        ("import mien.training.prepare", {"torch", "onnx", "matplotlib"}),
         ("import mien.facebank.bank", {"cv2", "PIL", "onnxruntime"}),
         ("import mien.verbs.identify", {"onnxruntime", "torch", "matplotlib", "typer", "av"}),
         (

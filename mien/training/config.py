@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
@@ -16,6 +17,8 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from mien.errors import BadInput
+
+_KEEP = re.compile(r"|best|[0-9]{1,6}|best,[0-9]{1,6}")
 
 FIXED = "fixed"  # another value is another run
 CONTENT = "content"  # the path may change, what it holds may not
@@ -313,9 +316,10 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raises BadInput, in one sentence, where a setting cannot be used."""
-        _ = self.keeps_checkpoints
         for each, kind, _ in settings():
             _check(each.name, each.metadata["setting"], kind, getattr(self, each.name))
+        if not _KEEP.fullmatch(self.keep):
+            raise BadInput(f"--keep takes best and a number, as best,3, not {self.keep!r}")
         if self.loss == "none" and self.teacher is None and not self.targets:
             raise BadInput(
                 "--loss none needs something else to learn from: give --teacher or --targets too"
@@ -342,12 +346,7 @@ class TrainConfig:
     @property
     def keeps_checkpoints(self) -> int:
         """How many checkpoints' weights are kept, the last among them."""
-        try:
-            return sum(int(part) for part in self.keep.split(",") if part not in ("", "best"))
-        except ValueError as error:
-            raise BadInput(
-                f"--keep takes best and a number, as best,3, not {self.keep!r}"
-            ) from error
+        return sum(int(part) for part in re.findall("[0-9]+", self.keep))
 
     def loss_settings(self) -> dict[str, float]:
         """The margin and scale that were given; the others are the loss's own."""

@@ -433,6 +433,7 @@ def test_one_rank_tells_the_learning_rate(
         ({"lr": math.inf}, "--lr must be a number above 0, not inf"),
         ({"steps": 1.5}, "--steps must be a whole number at least 1, not 1.5"),
         ({"keep": "worst"}, "--keep takes best and a number, as best,3, not 'worst'"),
+        ({"keep": "best,-3"}, "--keep takes best and a number, as best,3, not 'best,-3'"),
         ({"keep": "best"}, "--keep best needs something to measure: give --validate too"),
         ({"compile": "yes"}, "--compile must be true or false, not 'yes'"),
     ],
