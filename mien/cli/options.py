@@ -85,7 +85,7 @@ Json: TypeAlias = Annotated[
 ]
 CLUSTERS = Path("mien-clusters")  # where mien cluster leaves its groups
 DEFAULT_MODEL = "mien-small"
-DEFAULT_DETECTOR = "mtcnn"
+DEFAULT_DETECTOR = "mtcnn"  # detect.DEFAULT, whose import takes time
 
 
 def bare_flags(parameters: list[Any]) -> list[Any]:

@@ -79,7 +79,21 @@ def crop(image: Image, points: ArrayLike, *, margin: int = 0) -> Image:
     """
     matrix = similarity(points)
     matrix[:, 2] += margin
-    side = SIZE + 2 * margin
+    return warp(image, matrix, SIZE + 2 * margin)
+
+
+def warp(image: Image, matrix: NDArray[np.float64], side: int) -> Image:
+    """A square view of a picture, black where it ends; averaged down as `crop` says.
+
+    Args:
+        image: the picture, RGB.
+        matrix: (2, 3), a similarity: from (x, y, 1) in the picture to the view.
+        side: of the view, in pixels.
+
+    Returns:
+        (side, side, 3) RGB.
+    """
+    matrix = matrix.copy()
     factor = max(1, int(1 / np.hypot(*matrix[:, 0])))
     left, top, right, bottom = _region(image, matrix, side, spare=2 * factor)
     columns, rows = (right - left) // factor, (bottom - top) // factor

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.errors import BadInput, BadModel
+from mien.recognition import detect
 from mien.recognition.align import crops
-from mien.recognition.detect import DETECTORS
 from mien.recognition.embed import Card, OnnxEmbedder, embed_mirrored
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest
@@ -152,14 +152,15 @@ def model_file(name: str | Path) -> Path:
 def load(
     name: str | Path = DEFAULT,
     *,
-    detector: str | Detector = "mtcnn",
+    detector: str | Detector = detect.DEFAULT,
     threads: int | None = None,
 ) -> Model:
     """A model ready to use.
 
     Args:
         name: a shipped name such as "mien-small", or a file made by `mien export`.
-        detector: a name in `mien.recognition.detect.DETECTORS`, or a detector of your own.
+        detector: a name in `mien.recognition.detect.DETECTORS`, the file of a YuNet, or a detector
+            of your own.
         threads: processors to use for each photo; by default all that the process may use.
 
     Raises:
@@ -167,11 +168,8 @@ def load(
         BadInput: no such detector.
     """
     embedder = OnnxEmbedder(model_file(name), threads=threads)
-    if isinstance(detector, str):
-        if detector not in DETECTORS:
-            raise BadInput(f"there is no detector {detector!r}; use one of: {', '.join(DETECTORS)}")
-        detector = DETECTORS[detector](threads)
-    return Model(detector, embedder, _own_policy(embedder.card))
+    finder = detect.named(detector, threads=threads) if isinstance(detector, str) else detector
+    return Model(finder, embedder, _own_policy(embedder.card))
 
 
 def _own_policy(card: Card) -> Policy | None:

@@ -10,7 +10,10 @@ from fakes import save_photo
 
 from benchmarks.__main__ import PARTS, main
 from benchmarks.embed import SIDE
+from mien import images
 from mien.cli.options import DEFAULT_MODEL
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -64,8 +67,30 @@ def test_train(benchmark: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_detect(benchmark: Run, demo_photos: Path) -> None:
     result = benchmark("detect", demo_photos / "t1.jpg", "--json")
     assert result.code == 0
-    assert result.document["faces"] == 6
-    assert result.document["missed"] == []
+    assert result.document["counts"]["mtcnn"] == {"photos": 1, "faces": 6, "missed": []}
+    assert "mien" in result.document["counts"]
+    nothing = benchmark("detect")
+    assert nothing.code == 2
+    assert "nothing to look at" in nothing.err
+
+
+def test_detect_on_data_sets(benchmark: Run, tmp_path: Path) -> None:
+    astronaut = images.read(ROOT / "docs" / "astronaut.jpg")[30:210, 130:310]
+    folder = tmp_path / "fairface"
+    (folder / "val").mkdir(parents=True)
+    for i in (1, 2):
+        images.write(folder / "val" / f"{i}.png", astronaut)
+    lines = "\n".join(f"val/{i}.png,30-39,Female,White" for i in (1, 2))
+    (folder / "labels.csv").write_text(f"file,age,sex,group\n{lines}\n")
+    parts = ("--part", "everyday", "--part", "false", "--part", "scenes", "--limit", "2")
+    result = benchmark("detect", "--data", tmp_path, *parts, "--json")
+    assert result.code == 0
+    rows = {row["what"]: row for row in result.document["rows"]}
+    assert rows["no face in 2 of FairFace val"]["mien"] == "0.00 %"
+    assert rows["found, turned by 180 degrees"]["mien"] == "100.0 %"
+    assert rows["found, turned by 180 degrees"]["mtcnn"] != "100.0 %"
+    assert "found, 16 pixels in 2 scenes" in rows
+    assert "is no part" in benchmark("detect", "--data", tmp_path, "--part", "x").err
 
 
 def test_embed(benchmark: Run, model_file: Path) -> None:

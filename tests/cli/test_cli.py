@@ -31,7 +31,7 @@ from mien.facebank import stores
 from mien.facebank.bank import Facebank
 from mien.facebank.rows import Photo
 from mien.images import read
-from mien.recognition.detect import DETECTORS
+from mien.recognition import detect
 from mien.recognition.model import DEFAULT
 from mien.types import Match
 
@@ -86,7 +86,7 @@ def test_help_may_be_asked_for_in_short(bare: Run) -> None:
 
 def test_the_defaults_that_help_shows_are_the_packages() -> None:
     assert DEFAULT_MODEL == DEFAULT
-    assert DEFAULT_DETECTOR in DETECTORS
+    assert DEFAULT_DETECTOR == detect.DEFAULT
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -27,7 +27,7 @@ ANNA, BERT = 1, 2
 @pytest.fixture
 def mien(bare: Run, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command that takes patches for faces and knows Anna."""
-    monkeypatch.setitem(DETECTORS, "blobs", lambda _: clips.Blobs())
+    monkeypatch.setitem(DETECTORS, "blobs", lambda *_: clips.Blobs())
     fake = ("--model", model_file, "--detector", "blobs")
 
     def run(*arguments: object) -> Result:
@@ -131,7 +131,7 @@ def test_a_camera_says_who_was_there(
     assert {one["person"] for one in result.document["sightings"]} == {"Anna", None}
     lines = mien("camera", clip, "--no-window", "--seconds", "1").out.splitlines()
     assert len(lines) == 2
-    monkeypatch.setitem(DETECTORS, "blobs", lambda _: _Interrupted())
+    monkeypatch.setitem(DETECTORS, "blobs", lambda *_: _Interrupted())
     stopped = mien("camera", clip, "--json")
     assert stopped.code == 0
     assert all(one["end"] < 1.9 for one in stopped.document["sightings"])

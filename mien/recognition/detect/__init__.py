@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+from mien.errors import BadInput
+from mien.recognition.detect.mien import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.detect.whole import WholeImage
+from mien.recognition.detect.yunet import YuNet
 from mien.types import Detector
 
-DETECTORS: dict[str, Callable[[int | None], Detector]] = {  # of so many threads; None: of all
-    "mtcnn": lambda threads: MTCNN(threads=threads),
-    "whole": lambda _: WholeImage(),
+DEFAULT = "mtcnn"
+DETECTORS: dict[str, Callable[[int | None, float], Detector]] = {  # threads, and the smallest face
+    "mien": lambda threads, min_face: MienDetector(threads=threads, min_face=min_face),
+    "mtcnn": lambda threads, min_face: MTCNN(threads=threads, min_face=min_face),
+    "whole": lambda *_: WholeImage(),
 }
+MIN_FACE = 40  # pixels of the smallest face that is looked for where nobody says another
+
+
+def named(name: str, *, threads: int | None = None, min_face: float = MIN_FACE) -> Detector:
+    """A detector of the table, or of a YuNet's file.
+
+    Args:
+        name: of either.
+        threads: that work on one picture; by default as many as there are processors to use.
+        min_face: side in pixels of the smallest face, where the detector heeds it.
+
+    Raises:
+        BadInput: there is neither such a detector nor such a file; or the face is too small for it.
+        BadModel: the file is none of YuNet, or weights are missing or damaged.
+    """
+    if name in DETECTORS:
+        return DETECTORS[name](threads, min_face)
+    if Path(name).is_file():
+        return YuNet(Path(name), threads=threads)
+    raise BadInput(
+        f"there is no detector {name!r}; use one of {', '.join(DETECTORS)}, or a file of YuNet"
+    )

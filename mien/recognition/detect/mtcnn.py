@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -29,10 +29,9 @@ from numpy.typing import ArrayLike, NDArray
 from mien.errors import BadInput, BadModel
 from mien.parallel import processors
 from mien.recognition.detect.cascade import PIXELS, SHAPES, rebuilt
+from mien.recognition.detect.nms import Floats, nms
 from mien.recognition.onnx.session import session
 from mien.types import Face, Image
-
-Floats = NDArray[np.float32]
 
 LONGEST = 4096  # pixels: pictures with a longer side are shrunk to this, which bounds the memory
 CELL, STRIDE = 12, 2  # pixels of a pyramid level: what one output of the first network sees
@@ -41,7 +40,6 @@ GRID = 8  # places in a pixel where a candidate may begin
 CELLS = 16_384  # that the first network is asked about together, which bounds the memory too
 CUTS = 16  # that the others are: of more, what they compute would not stay in the cache
 WORTH = 48 * 48  # pixels to cut out: fewer are not worth waking a thread
-BATCH = 256  # candidates that are compared with all others together, which bounds the memory
 FILES = {"propose": "pnet.onnx", "refine": "rnet.onnx", "confirm": "onet.onnx"}
 
 
@@ -213,42 +211,6 @@ def _bands(level: Image) -> Iterator[Image]:
     band = max(1, CELLS * STRIDE // level.shape[1])  # rows of cells
     for first in range(0, rows, band):
         yield level[STRIDE * first : STRIDE * (first + band - 1) + CELL]
-
-
-def nms(
-    boxes: Floats, confidence: Floats, *, limit: float, of: Literal["union", "smaller"] = "union"
-) -> NDArray[np.intp]:
-    """Non-maximum suppression (NMS): the rows of the boxes that stay, best first.
-
-    Args:
-        boxes: (N, 4) x1, y1, x2, y2.
-        confidence: (N,); of two boxes that overlap the surer one stays.
-        limit: of the common area, as a part of what `of` names.
-        of: both boxes' union, or the smaller of the two.
-    """
-    order = np.argsort(-confidence, kind="stable")
-    kept = [order[:0]]
-    while len(order):
-        best, rest = order[:BATCH], order[BATCH:]
-        clash = _overlap(boxes[best], boxes[order], of) > limit
-        alive = np.ones(len(order), bool)
-        for i in range(len(best)):
-            if alive[i]:
-                alive[i + 1 :] &= ~clash[i, i + 1 :]
-        kept.append(best[alive[: len(best)]])
-        order = rest[alive[len(best) :]]
-    return np.concatenate(kept)
-
-
-def _overlap(some: Floats, others: Floats, of: Literal["union", "smaller"]) -> Floats:
-    """(M, N) common areas of M boxes and N others, as a part of the union or of the smaller."""
-    width = np.minimum.outer(some[:, 2], others[:, 2]) - np.maximum.outer(some[:, 0], others[:, 0])
-    height = np.minimum.outer(some[:, 3], others[:, 3]) - np.maximum.outer(some[:, 1], others[:, 1])
-    common = width.clip(0) * height.clip(0)
-    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (some, others)]
-    whole = np.minimum.outer(*areas) if of == "smaller" else np.add.outer(*areas) - common
-    part: Floats = common / np.maximum(whole, 1e-12)  # an empty box has no part in any
-    return part
 
 
 def _calibrate(boxes: Floats, offsets: Floats) -> Floats:
