@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -22,7 +22,14 @@ from mien.errors import BadInput
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import SplitConv
 from mien.training.backbones.seesaw import SeesawBlock
-from mien.training.precision import Precision, hold_memory, precisions, step_seconds
+from mien.training.fold import fold_batch_norm
+from mien.training.precision import (
+    Precision,
+    hold_memory,
+    precisions,
+    slow_kinds,
+    step_seconds,
+)
 
 PEER = "published seesaw_shuffle"
 
@@ -32,7 +39,7 @@ class Rate:
     """A network in one precision."""
 
     network: str
-    dtype: str
+    dtype: str  # mixed: but for those kinds of convolution that it makes slower
     channels_last: bool
     photos_per_second: float  # the median over the turns
     slowest: float  # turn, in photos a second
@@ -49,7 +56,7 @@ def rates(
     device: str = "cpu",
     hold: bool = False,
 ) -> list[Rate]:
-    """How fast networks train, and the peer, in every precision that the device has.
+    """How fast networks train, folded too, and the peer, in every precision that the device has.
 
     Args:
         networks: names in `BACKBONES`.
@@ -71,13 +78,16 @@ def rates(
     torch.manual_seed(0)
     place = torch.device(device)
     built: dict[str, nn.Module] = {PEER: published(BACKBONES["seesaw_shuffle"]())}
-    built |= {name: BACKBONES[name]() for name in networks}
+    for name in networks:
+        built[name] = BACKBONES[name]()
+        built[f"{name}, folded"] = fold_batch_norm(BACKBONES[name]()).train()
+    photos = torch.randn(batch, 3, 112, 112, device=place)
     runs = [
-        (name, precision, deepcopy(network).to(place))
+        (name, each, deepcopy(network).to(place))
         for precision in precisions(place)
         for name, network in built.items()
+        for each in _mixed(precision, network.to(place), photos)
     ]
-    photos = torch.randn(batch, 3, 112, 112, device=place)
     taken = np.array(
         [
             [batch / step_seconds(network, photos, precision) for _, precision, network in runs]
@@ -87,7 +97,7 @@ def rates(
     peers = {
         precision.dtype: taken[:, k]
         for k, (name, precision, _) in enumerate(runs)
-        if name == PEER and not precision.channels_last
+        if name == PEER and not precision.channels_last and not precision.float32
     }
     return [
         _rate(name, precision, taken[:, k], peers[precision.dtype])
@@ -95,10 +105,16 @@ def rates(
     ]
 
 
+def _mixed(precision: Precision, network: nn.Module, photos: Tensor) -> list[Precision]:
+    """The precision, and where some layers are slower in it, the one that leaves those out."""
+    kinds = slow_kinds(network, photos, precision)
+    return [precision, *([replace(precision, float32=kinds)] if kinds else [])]
+
+
 def _rate(name: str, precision: Precision, taken: np.ndarray, peer: np.ndarray) -> Rate:
     return Rate(
         name,
-        str(precision.dtype).removeprefix("torch."),
+        str(precision.dtype).removeprefix("torch.") + (" mixed" if precision.float32 else ""),
         precision.channels_last,
         float(np.median(taken)),
         float(taken.min()),
