@@ -167,9 +167,9 @@ def _numbers(text: str) -> Iterator[float]:
 
 def _train(config: TrainConfig, out: Path) -> Answer | None:
     with needs_extra("training", "train"):
-        from mien.training import distributed, loop
+        from mien.training import distributed, loop, run
 
-    if config.precision == "fp16" and loop.device_of(config).type == "cpu":
+    if config.precision == "fp16" and run.device_of(config).type == "cpu":
         raise BadInput("no processor computes in fp16 quickly: give --precision bf16 or float32")
 
     def report(entry: dict[str, Any]) -> None:

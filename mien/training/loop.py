@@ -14,17 +14,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-
 from mien.errors import BadInput, RunStopped
 from mien.evaluation.evaluate import aligned_pairs
 from mien.evaluation.verification_set import VerificationSet, find, read
-from mien.recognition.detect import DETECTORS
+from mien.recognition import detect
 from mien.training import distributed, run_folder
 from mien.training.config import TrainConfig
 from mien.training.data.shards import Shards
 from mien.training.plots import draw_training
-from mien.training.run import Run
+from mien.training.run import Run, device_of
 from mien.training.run_folder import LAST
 
 Report = Callable[[dict[str, Any]], None]
@@ -67,7 +65,7 @@ def _sets(config: TrainConfig) -> list[VerificationSet]:
     found = []
     for path in map(Path, config.validate):
         if path.suffix == ".txt":
-            found.append(aligned_pairs(path, DETECTORS["mtcnn"](config.threads)))
+            found.append(aligned_pairs(path, detect.named(detect.DEFAULT, threads=config.threads)))
         elif sets := find(path):
             found += [read(one) for one in sets]
         else:
@@ -137,27 +135,6 @@ class Speed:
         self._marks.append((step, seconds))
         first, then = self._marks[0]
         return (step - first) / (seconds - then)
-
-
-def device_of(config: TrainConfig) -> torch.device:
-    """Where the run computes: what it names, else a GPU, else the processor.
-
-    Raises:
-        BadInput: there is no such device.
-    """
-    name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("this torch is built without CUDA, or the machine has no GPU")
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", distributed.local_rank())
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"there is no device {name!r} here; use cpu, or leave it out") from error
-    return device
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from mien.errors import BadInput, RunStopped
 from mien.training import distributed
 from mien.training.config import TrainConfig
 from mien.training.data.shards import Shards
-from mien.training.loop import device_of
-from mien.training.run import Run
+from mien.training.run import Run, device_of
 
 LOWEST, HIGHEST = 1e-6, 10.0  # learning rates that are tried
 SMOOTHING = 0.35  # decades: deviation of the Gaussian that the losses are smoothed with

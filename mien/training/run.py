@@ -154,7 +154,7 @@ class Run:
         for what, name in (("data", "data"), ("teacher", "teacher_sha256")):
             if before.trained.get(name) != self.facts().get(name):
                 raise BadInput(
-                    f"{saved.folder} holds a run with a different {what} than "
+                    f"{saved.folder} holds a run with different {what} than "
                     f"{getattr(self.config, what)}; choose another folder"
                 )
         self.steps_done, self.seconds = saved.step, before.trained["seconds"]
@@ -378,6 +378,27 @@ class Run:
         if not (self.head and self.head_optimizer):
             return {}
         return {"weight": self.head.weight.detach(), **flat_state(self.head_optimizer)}
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """Where the run computes: what it names, else a GPU, else the processor.
+
+    Raises:
+        BadInput: there is no such device.
+    """
+    name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("this torch is built without CUDA, or the machine has no GPU")
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", distributed.local_rank())
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"there is no device {name!r} here; use cpu, or leave it out") from error
+    return device
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -464,7 +464,7 @@ def test_a_run_goes_on_with_moved_data_more_steps_and_validation(toys: str, tmp_
     with pytest.raises(BadInput, match="already done 20 steps, more than 15; give more --steps"):
         run(toy.config(steps=15, data=moved), tmp_path / "run")
     other = toy.data(tmp_path / "other", seed=8)
-    with pytest.raises(BadInput, match=r"a run with another data than .*other; choose another"):
+    with pytest.raises(BadInput, match=r"a run with different data than .*other; choose another"):
         run(toy.config(steps=30, data=str(other)), tmp_path / "run")
 
 
