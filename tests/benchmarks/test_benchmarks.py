@@ -189,10 +189,11 @@ def test_demographics(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
 def test_the_slim_options(benchmark: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     from benchmarks import networks
+    from mien.training.backbones.slim import OPTIONS
 
     time = networks.FaceTime(1, 1, 1, 1)  # to export a network and time it takes many seconds
     monkeypatch.setattr(networks, "face_times", lambda some, turns: dict.fromkeys(some, time))
-    monkeypatch.setattr(networks, "OPTIONS", {"A1": networks.OPTIONS["A1"]})
+    monkeypatch.setattr(networks, "OPTIONS", {"A1": OPTIONS["A1"]})
     first, option = benchmark("networks", "--slim", "--json").document["networks"]
     assert (first["name"], option["name"]) == ("seesaw_shuffle", "A1")
     assert option["arguments"] == {"filters": 32, "downsample": "conv"}

@@ -114,7 +114,7 @@ def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
 def test_what_is_not_finished_is_refused(tmp_path: Path) -> None:
     write_shard(tmp_path, 0, RECORDS, [])
     for folder in (tmp_path, tmp_path / "gone", tmp_path.as_uri()):
-        with pytest.raises(BadInput, match="holds no finished data set|there is no folder"):
+        with pytest.raises(BadInput, match=r"holds no finished data set|there is no folder"):
             Shards(folder)
 
 
