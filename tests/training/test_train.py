@@ -655,7 +655,8 @@ def finish(process: subprocess.Popen[str]) -> str:
     return err
 
 
-SHARDED = {"negative_sample_rate": 1.0, "clip": 5.0, "steps": 10, "lr": 0.02, "loss": "adaface"}
+# At a higher learning rate ten steps amplify rounding to more than the tests allow.
+SHARDED = {"negative_sample_rate": 1.0, "clip": 5.0, "steps": 10, "lr": 2e-3, "loss": "adaface"}
 
 
 @pytest.fixture(scope="module")
