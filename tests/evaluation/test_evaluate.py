@@ -287,7 +287,7 @@ def test_people(tmp_path: Path) -> None:
 def test_too_few_people(tmp_path: Path) -> None:
     save_photo(tmp_path / "people" / "Ann" / "1.png", 1)
     save_photo(tmp_path / "people" / "Bob" / "1.png", 2)
-    with pytest.raises(BadInput, match="2 usable photos of 2 people: two people and two photos"):
+    with pytest.raises(BadInput, match="2 usable photos of 2 people: at least two people"):
         evaluate([FakeModel()], tmp_path / "people")
     save_photo(tmp_path / "people" / "Bob" / "2.png", 2, faces=0)
     with pytest.raises(BadInput, match="2 usable photos of 2 people"):

@@ -115,7 +115,7 @@ def test_what_is_no_threshold(small: models.Model, threshold: float) -> None:
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match=r"no model 'mien-huge'.*mien-small"):
         models.load("mien-huge")
-    with pytest.raises(BadInput, match="no detector 'magic'; use one of: mtcnn, whole"):
+    with pytest.raises(BadInput, match="no detector 'magic'; use one of mien, mtcnn, whole"):
         models.load(detector="magic")
     damaged = bytearray(models.model_file("mien-small").read_bytes())
     damaged[1_000_000:1_001_000] = b"\x5a" * 1000  # huge numbers
