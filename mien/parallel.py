@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
@@ -73,3 +73,35 @@ def map_in_order(
             yield coming.popleft()
     finally:  # whoever asks no more does not wait for what was not begun
         threads.shutdown(cancel_futures=True)
+
+
+class Team:
+    """Threads that share the parts of a piece of work with the thread that asks for it.
+
+    Args:
+        threads: that work on what one caller asks, itself among them; by default all processors.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or processors()
+        self._helpers = ThreadPoolExecutor(processors())  # of all who call; none runs yet
+
+    def map(self, do: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+        """What `do` returns for each part, in their order; raises what it raises in any thread."""
+        todo = deque(enumerate(parts))  # whose popleft no two threads win
+        done: dict[int, R] = {}
+
+        def work() -> None:
+            while True:
+                try:
+                    i, part = todo.popleft()
+                except IndexError:
+                    return
+                done[i] = do(part)
+
+        helpers = [self._helpers.submit(work) for _ in range(min(self.threads, len(parts)) - 1)]
+        work()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+        return [done[i] for i in range(len(parts))]

@@ -13,7 +13,7 @@ from fakes import FakeModel, save_photo
 from mien import parallel
 from mien.errors import BadInput
 from mien.facebank.bank import Facebank
-from mien.parallel import map_in_order
+from mien.parallel import Team, map_in_order
 from mien.verbs.album import Album
 from mien.verbs.enroll import enroll, rebuild
 from mien.verbs.identify import Seen, identify
@@ -154,3 +154,21 @@ def test_several_at_a_time_make_the_same_album(tmp_path: Path) -> None:
             made.append((album.update(folder, at_once=many), album.ask(folder, None)))
     assert made[0] == made[1]
     assert (made[1][0].added, len(made[1][0].skipped)) == (23, 1)
+
+
+def test_a_team_keeps_the_order() -> None:
+    assert Team(2).map(lambda part: 2 * part, range(100)) == list(range(0, 200, 2))
+    assert Team(2).map(str, []) == []
+
+
+def test_what_fails_in_a_helper_is_raised() -> None:
+    main = threading.get_ident()
+
+    def fail(_: int) -> None:
+        if threading.get_ident() == main:
+            time.sleep(0.05)  # so that the helper comes to it
+            return
+        raise IndexError("out of memory")
+
+    with pytest.raises(IndexError, match="out of memory"):
+        Team(2).map(fail, range(3))

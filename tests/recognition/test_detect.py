@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,21 +167,6 @@ def test_threads_change_nothing(mtcnn: MTCNN, crowd: Image, photo: Image) -> Non
         assert len(faces) == len(alone)
         for one, other in zip(faces, alone, strict=True):
             np.testing.assert_allclose(one.points, other.points, atol=1e-3)
-
-
-def test_what_fails_in_a_helper_is_raised(crowd: Image) -> None:
-    detector = MTCNN(threads=2)
-    main = threading.get_ident()
-
-    class Failing:
-        def run(self, *_: object) -> list[Floats]:
-            if threading.get_ident() == main:
-                time.sleep(0.05)  # so that the helper comes to it
-                return [np.zeros((1, 1), np.float32)]
-            raise ValueError("out of memory")
-
-    with pytest.raises(ValueError, match="out of memory"):
-        detector._share(Failing(), [crowd, crowd, crowd])
 
 
 def test_a_face_that_leaves_the_picture_is_clipped(mtcnn: MTCNN, photo: Image) -> None:

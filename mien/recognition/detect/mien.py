@@ -17,17 +17,16 @@ How both were trained: recipes/detector.  What they reach: docs/models/mien-dete
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadInput
-from mien.parallel import processors
+from mien.parallel import Team
 from mien.recognition.align import SIZE, TEMPLATE, similarity, warp
 from mien.recognition.detect.nms import Floats, nms
 from mien.recognition.onnx.session import session
@@ -90,8 +89,7 @@ class MienDetector:
             raise BadInput(f"the smallest face is {min_face} pixels: give {SMALLEST} or more")
         self.min_face = min_face
         self.threshold = threshold
-        self._threads = threads or processors()
-        self._helpers = ThreadPoolExecutor(processors(), "detect")  # of all who call; none yet runs
+        self._team = Team(threads)
         self._finder, self._points = (
             session(
                 weights / name,
@@ -152,7 +150,7 @@ class MienDetector:
     def find(self, picture: Image) -> Floats:
         """(N, 15) candidates of the finder: confidence, box and points, best first."""
         tiles = [tile for level in self._levels(picture) for tile in _tiles(*level)]
-        found = np.concatenate(self._share(self._find_in, tiles))
+        found = np.concatenate(self._team.map(self._find_in, tiles))
         found = found[nms(found[:, 1:5], found[:, 0], limit=UNION)]
         sides = np.sqrt((found[:, 3] - found[:, 1]) * (found[:, 4] - found[:, 2]))
         return cast("Floats", found[sides >= 0.75 * self.min_face])
@@ -163,7 +161,7 @@ class MienDetector:
             return points, np.empty(0, np.float32)
         matrices = np.array([to_crop(five) for five in points])
         parts = [matrices[i : i + CROPS] for i in range(0, len(matrices), CROPS)]
-        said = np.concatenate(self._share(lambda part: self._crops(picture, part), parts))
+        said = np.concatenate(self._team.map(lambda part: self._crops(picture, part), parts))
         places = (said[:, :10].reshape(-1, 5, 2) * 8 + GOAL)[:, :, :, None]
         back = np.linalg.inv(matrices[:, None, :, :2])
         points = (back @ (places - matrices[:, None, :, 2:]))[..., 0]
@@ -201,22 +199,6 @@ class MienDetector:
         places = found[:, 1:].reshape(-1, 7, 2)
         found[:, 1:] = ((places + corner) * scale).reshape(-1, 14)
         return cast("Floats", found)
-
-    def _share(self, do: Any, parts: list[Any]) -> list[Any]:
-        """What `do` says of each part; threads take one after the other."""
-        todo = iter(enumerate(parts))
-        said: list[Any] = [None] * len(parts)
-
-        def work() -> None:
-            for i, part in todo:
-                said[i] = do(part)
-
-        helpers = [self._helpers.submit(work) for _ in range(min(self._threads, len(parts)) - 1)]
-        work()
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
-        return said
 
 
 def _decoded(grid: Floats, stride: int) -> Floats:

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import BadInput, BadModel
-from mien.parallel import processors
+from mien.parallel import Team
 from mien.recognition.detect.cascade import PIXELS, SHAPES, rebuilt
 from mien.recognition.detect.nms import Floats, nms
 from mien.recognition.onnx.session import session
@@ -77,8 +75,7 @@ class MTCNN:
         self.min_face = min_face
         self.factor = factor
         self.thresholds = thresholds
-        self._threads = threads or processors()
-        self._helpers = ThreadPoolExecutor(processors(), "detect")  # of all who call; none yet runs
+        self._team = Team(threads)
         self._folder = weights or _installed()
         self._propose, self._refine, self._confirm = (
             session(self.network(name), threads=1, otherwise=_unusable(self._folder / file))
@@ -139,31 +136,16 @@ class MTCNN:
         It is asked band by band: what it computes of one stays in the processor's cache.
         """
         bands = [list(_bands(level)) for level in levels]
-        each = iter(self._share(self._propose, [band[None] for some in bands for band in some]))
+        pixels = [band[None] for some in bands for band in some]
+        each = iter(self._ask(self._propose, pixels))
         for some in bands:
             outputs = zip(*islice(each, len(some)), strict=True)
             offsets, sure = (np.concatenate(parts, axis=1)[0] for parts in outputs)
             yield offsets, sure[:, :, 0]
 
-    def _share(self, network: Any, parts: list[Image]) -> list[list[Floats]]:
-        """What a network says of each part; threads take one after the other."""
-        todo = deque(range(len(parts)))  # whose popleft no two threads win
-        said: list[list[Floats]] = [[]] * len(parts)
-
-        def work() -> None:
-            while True:
-                try:
-                    i = todo.popleft()
-                except IndexError:
-                    return
-                said[i] = network.run(None, {PIXELS: parts[i]})
-
-        helpers = [self._helpers.submit(work) for _ in range(min(self._threads, len(parts)) - 1)]
-        work()
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
-        return said
+    def _ask(self, network: Any, parts: list[Image]) -> list[list[Floats]]:
+        """What a network says of each part."""
+        return self._team.map(lambda pixels: network.run(None, {PIXELS: pixels}), parts)
 
     def _pyramid(self, halves: list[Image]) -> Iterator[tuple[Image, NDArray[np.float64]]]:
         """The picture at every scale at which a face is as large as what the first network sees.
@@ -199,9 +181,9 @@ class MTCNN:
         """What a network says of all cuts: outputs of so many numbers each."""
         if not len(cuts):
             return [np.empty((0, number), np.float32) for number in numbers]
-        fair = math.ceil(len(cuts) / self._threads)
+        fair = math.ceil(len(cuts) / self._team.threads)
         size = min(CUTS, max(fair, WORTH // cuts[0, :, :, 0].size))
-        parts = self._share(network, [cuts[i : i + size] for i in range(0, len(cuts), size)])
+        parts = self._ask(network, [cuts[i : i + size] for i in range(0, len(cuts), size)])
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
