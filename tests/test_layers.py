@@ -114,3 +114,9 @@ def loaded(code: str) -> set[str]:
 )
 def test_heavy_packages_wait_until_they_are_used(code: str, absent: set[str]) -> None:
     assert not loaded(code) & absent
+
+
+def test_the_core_imports_where_there_is_no_posix() -> None:
+    posix = ["fcntl", "grp", "pwd", "resource", "termios"]
+    core = [name(path) for path in FILES if part(path) not in ("training", "serve")]
+    loaded(f"import sys; sys.modules.update(dict.fromkeys({posix})); import {', '.join(core)}")

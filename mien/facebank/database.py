@@ -171,15 +171,16 @@ def convert(path: str, key: str | None, new_key: str | None) -> None:
 
 def put_in_place(new: Path, path: Path) -> None:
     """Replace one file by another, durably when this returns."""
-    with new.open("rb") as file:
+    with new.open("r+b") as file:  # Windows syncs only what may be written
         os.fsync(file.fileno())
     new.chmod(path.stat().st_mode & 0o777)
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def bad(path: str, why: str) -> BadFacebank:

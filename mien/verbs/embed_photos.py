@@ -128,7 +128,7 @@ def _embed(chunk: Sequence[str], work: _Work, model: Model, at_once: int = 1) ->
     new = work.parts / f"{name}.{os.getpid()}.new"
     new.touch(0o600)
     pq.write_table(pa.Table.from_pylist(rows, columns(model.dim, model.model_id)), new)
-    with new.open("rb") as file:
+    with new.open("r+b") as file:
         os.fsync(file.fileno())
     new.replace(work.parts / f"{name}.parquet")
     return len(rows)
@@ -219,7 +219,7 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
                         some = bad.slice(length=NAMED - len(named)).to_pylist()
                         named += [Skipped(Path(row["path"]), row["error"]) for row in some]
                         writer.write_batch(kept)
-    with target.open("rb") as file:
+    with target.open("r+b") as file:
         os.fsync(file.fileno())
     target.replace(out)
     shutil.rmtree(parts)

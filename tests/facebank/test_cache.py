@@ -83,3 +83,9 @@ def test_nothing_is_written_while_another_process_writes(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_written_to_has_none(tmp_path: Path) -> None:
     cache.save(str(tmp_path / "none" / "f"), STAMP, ARRAYS, still=lambda: True)
     assert not (tmp_path / "none").exists()
+
+
+def test_there_is_none_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "fcntl", None)
+    cache.save(str(tmp_path / "f"), STAMP, ARRAYS, still=lambda: True)
+    assert not list(tmp_path.iterdir())

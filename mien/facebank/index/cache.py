@@ -7,7 +7,6 @@ every 16 MiB of them.  Whatever is not as it should be, the stamp above all, mak
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -22,6 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.parallel import processors
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where a file that is mapped cannot be replaced: no cache there
+    fcntl = None  # type: ignore[assignment]
 
 MAGIC = "mien index 3"
 SUFFIXES = (".cache", ".cache-new")  # of a file's cache, and of one that is being written
@@ -58,6 +62,8 @@ def save(path: str, stamp: Mapping[str, Any], arrays: Arrays, still: Callable[[]
         still: whether the file is still what the stamp says, asked once the cache is in its place;
             if not, the cache goes.
     """
+    if fcntl is None:
+        return
     new, place = Path(path + SUFFIXES[1]), Path(path + SUFFIXES[0])
     with suppress(OSError), open(new, "r+b", opener=_private) as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an OSError while another writes
