@@ -49,8 +49,10 @@ format: .venv/ready
 	$(BIN)/ruff format
 	$(if $(shell command -v npx),$(BIOME) check --write)
 
+# A file's tests share what is slow to make, so they stay in one process.
+tests: export OMP_NUM_THREADS = 1
 tests: .venv/ready photos
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 coverage: .venv/ready photos
 	$(BIN)/coverage run -m pytest
