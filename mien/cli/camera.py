@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from mien.cli import console
+from mien.cli.entries import SightingEntry, inside, sighting_entry
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
@@ -27,8 +28,8 @@ from mien.cli.options import (
     ModelName,
     Threshold,
 )
-from mien.cli.render import plain
-from mien.cli.video import appearance_entry, clock
+from mien.cli.render import Answer, Form, show_each
+from mien.cli.video import span
 from mien.errors import BadInput, needs_extra, without_password
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def camera(
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print a line of JSON for each sighting.")
     ] = False,
-) -> None:
+) -> Answer:
     """Say who is in front of a camera, now."""
     from mien.facebank.stores import open_store
     from mien.recognition.model import load
@@ -73,9 +74,8 @@ def camera(
         from mien.verbs.watch import Moment, watch
         from mien.video.camera import Camera
 
-    if as_json and json_lines:
-        raise BadInput("--json and --json-lines exclude each other: give one of them")
-    shown = window and not (as_json or json_lines)
+    form = Form.of(as_json, json_lines)
+    shown = window and form is Form.TEXT
     if shown and (why := no_window()):
         raise BadInput(
             f"no window can be opened ({why}): use mien serve, whose page shows a camera in a"
@@ -85,33 +85,34 @@ def camera(
     policy = network.policy(threshold=threshold, fmr=fpir)
     name = without_password(source)
     watched = Camera(source, note=console.note)
+    stills, last = 0, 0.0
+
+    def sightings(found: Iterable[Moment | Sighting]) -> Iterator[SightingEntry]:
+        nonlocal stills, last
+        for seen in found:
+            if isinstance(seen, Moment):
+                stills, last = stills + 1, seen.frame.time
+            else:
+                yield sighting_entry(name, seen)
+
     with (
         open_store(facebank, model_id=network.model_id) as bank,
         _interrupted_by(watched.stop),  # then it is said who was there last
     ):
-        stills = watched.stills(_wanted) if shown else watched.stills()
+        frames = watched.stills(_wanted) if shown else watched.stills()
         if seconds is not None:
-            stills = takewhile(lambda still: still.time < seconds, stills)
-        found = watch(stills, network, bank, path=Path(name), policy=policy, patience=0)
-        entries = []
-        pictures, last = 0, 0.0
-        for seen in _in_window(found, name) if shown else found:
-            if isinstance(seen, Moment):
-                pictures, last = pictures + 1, seen.frame.time
-            elif as_json:
-                entries.append(appearance_entry(seen))
-            elif json_lines:
-                console.document(plain({"path": name, **appearance_entry(seen)}), indent=None)
-            else:
-                console.say(_sentence(seen))
-    if as_json:
-        rate = round(pictures / last, 1) if last else None
-        about: dict[str, Any] = {"path": name, "stills": pictures, "fps": rate}
-        broken = {"broken": watched.broken} if watched.broken else {}
-        console.document(plain({**about, "sightings": entries, **broken}))
-    if watched.broken:
-        console.note(watched.broken)
-        raise typer.Exit(console.SKIPPED)
+            frames = takewhile(lambda frame: frame.time < seconds, frames)
+        found = watch(frames, network, bank, path=Path(name), policy=policy, patience=0)
+        seen = sightings(_in_window(found, name) if shown else found)
+        kept = show_each(seen, form, lambda one: console.say(_sentence(one)))
+    rate = round(stills / last, 1) if last else None
+    about = {"path": name, "stills": stills, "fps": rate, "sightings": inside(kept)}
+    return Answer(
+        about | ({"broken": watched.broken} if watched.broken else {}),
+        [],
+        [watched.broken] if watched.broken else [],
+        code=console.SKIPPED if watched.broken else 0,
+    )
 
 
 @contextmanager
@@ -130,9 +131,8 @@ def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _sentence(one: Sighting) -> str:
-    who = one.match.person or "unknown"
-    return f"{clock(one.start)} to {clock(one.end)}  {who}  {one.match.score:.2f}"
+def _sentence(one: SightingEntry) -> str:
+    return f"{span(one)}  {one.person or 'unknown'}  {one.score:.2f}"
 
 
 def no_window() -> str | None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
@@ -87,13 +86,6 @@ def note_skipped(skipped: Sequence[Skipped]) -> int:
     for path, reason in skipped:
         note("skipped " + (reason if str(path) in reason else f"{path}: {reason}"))
     return len(skipped)
-
-
-def leave(skipped: int, one: str = "photo", many: str = "") -> None:
-    """End the command, which skipped so many photos."""
-    if skipped:
-        note(f"skipped {counted(skipped, one, many)}")
-        raise typer.Exit(SKIPPED)
 
 
 def document(content: dict[str, Any], *, indent: int | None = 2) -> None:

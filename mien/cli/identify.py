@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli import console
+from mien.cli.entries import FaceEntry, PhotoEntry, SightingEntry, VideoEntry, photo_entry
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
@@ -23,12 +24,13 @@ from mien.cli.options import (
     Threshold,
     Tta,
 )
-from mien.cli.render import plain
-from mien.cli.video import VIDEOS, End, Part, Start, as_videos, clip_entries, face_entry, span
+from mien.cli.render import Answer, Form, show_each
+from mien.cli.video import VIDEOS, End, Part, Start, as_videos, span, video_entries
 from mien.errors import BadInput, CannotWrite
 from mien.video import EXTENSIONS, copy_name, is_video
 
 if TYPE_CHECKING:
+    from mien.cli.entries import Entry
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
     from mien.recognition.policy import Policy
@@ -107,17 +109,17 @@ def identify(
             rich_help_panel=VIDEOS,
         ),
     ] = None,
-) -> None:
+) -> Answer:
     """Say who is in photos and videos."""
     from mien import files
     from mien.facebank.stores import open_store
     from mien.parallel import at_once, threads_each
     from mien.recognition import detect
     from mien.recognition.model import load
+    from mien.types import Skipped
     from mien.verbs.identify import identify as look
 
-    if as_json and json_lines:
-        raise BadInput("--json and --json-lines exclude each other: give one of them")
+    form = Form.of(as_json, json_lines)
     found = files.walk(paths, also=EXTENSIONS)
     copies = _copies(found, save) if save else {}
     if save:
@@ -135,11 +137,10 @@ def identify(
     with open_store(facebank, model_id=network.model_id) as bank:
         skipped = _update(bank, network, many) if update else 0
         people = bank.people()
-        names = [person.name for person in people]
-        if not names:
+        if not people:
             console.note_nobody(bank.path)
         # Where results are printed as they come, they show by themselves how far it is.
-        quiet = as_json or not sys.stdout.isatty()
+        quiet = form is Form.JSON or not sys.stdout.isatty()
         coming = console.progress(photos, "identifying") if quiet else photos
         seen = look(
             coming,
@@ -151,31 +152,36 @@ def identify(
             min_face=min_face or 0,
             at_once=many,
         )
-        entries = _entries(seen, copies, score)
+        entries: Iterable[Entry] = (_entry(one, copies, score) for one in seen)
         if clips:
             part = Part(stride, start or 0, end, max_size, tta, limit, min_face or 0)
             alone = network if many == 1 else network_of(threads_each(1))
-            seen_in_clips = clip_entries(clips, alone, bank, policy, part, copies, score=score)
+            seen_in_clips = video_entries(clips, alone, bank, policy, part, copies, score=score)
             entries = chain(entries, seen_in_clips)
-        if as_json:
-            photos_each = [person.photos for person in people]
-            score_needed = policy.threshold_among(photos_each)
-            skipped += _print_document(
-                entries,
-                facebank=bank.path,
-                model_id=bank.model_id,
-                threshold=score_needed,
-                fpir=_rate(policy, photos_each, score_needed),
-            )
-        elif json_lines:
-            skipped += _print_lines(entries)
-        else:
-            skipped += _print_table(entries, names)
-            if save:
-                console.note(f"the copies are in {save}")
-    if clips:
-        console.leave(skipped, "file or part of one", "files or parts of them")
-    console.leave(skipped)
+        table = _Table([person.name for person in people], skipped)
+        if form is Form.TEXT:
+            table.head()
+        kept = show_each(table.count(entries), form, table.row)
+        photos_each = [person.photos for person in people]
+        needed = policy.threshold_among(photos_each)
+        content = {
+            "facebank": bank.path,
+            "model_id": bank.model_id,
+            "threshold": needed,
+            "fpir": _rate(policy, photos_each, needed),
+            "photos": [one for one in kept if isinstance(one, PhotoEntry)],
+            "skipped": [one for one in kept if isinstance(one, Skipped)],
+        }
+    if videos := as_videos(kept):
+        content["videos"] = videos
+    notes = []
+    if form is Form.TEXT:
+        notes += [table.sum] if table.photos else []
+        notes += [f"the copies are in {save}"] if save else []
+    if table.skipped:
+        what = ("file or part of one", "files or parts of them") if clips else ("photo", "")
+        notes.append(f"skipped {console.counted(table.skipped, *what)}")
+    return Answer(content, [], notes, code=console.SKIPPED if table.skipped else 0)
 
 
 def _rate(policy: Policy, photos: Sequence[int], threshold: float) -> float | None:
@@ -215,75 +221,71 @@ def _copies(photos: Sequence[Path], save: Path) -> dict[Path, Path]:
     return copies
 
 
-def _entries(
-    looked: Iterable[Seen | Skipped], copies: dict[Path, Path], score: bool
-) -> Iterator[dict[str, Any]]:
-    """What is printed of each photo, once its copy is written; what was skipped is noted too."""
-    from mien.types import Skipped
-
-    for seen in looked:
-        entry = _entry(seen, copies, score)
-        if "reason" in entry:
-            console.note_skipped([Skipped(Path(entry["path"]), entry["reason"])])
-        yield entry
-
-
-def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> dict[str, Any]:
+def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> PhotoEntry | Skipped:
+    """What is said of a photo, once its copy is written."""
     from mien import draw, images
     from mien.types import Skipped
 
     if isinstance(seen, Skipped):
-        return {"path": str(seen.path), "reason": seen.reason}
-    path, image = seen.picture.path, seen.picture.image
-    height, width = image.shape[:2]
-    faces = [face_entry(one.face, one.match) for one in seen.faces]
-    entry = {"path": str(path), "width": width, "height": height, "faces": faces}
-    if path in copies:
+        return seen
+    path = seen.picture.path
+    if copy := copies.get(path):
         try:
-            images.write(copies[path], draw.annotate(image, seen.faces, score=score))
+            images.write(copy, draw.annotate(seen.picture.image, seen.faces, score=score))
         except (BadInput, CannotWrite) as error:  # as where it is too wide for a JPEG
-            return {"path": str(path), "reason": str(error)}
-        entry["saved"] = str(copies[path])
-    return entry
+            return Skipped(path, str(error))
+    return photo_entry(seen, copy)
 
 
-def _print_document(entries: Iterable[dict[str, Any]], **about: object) -> int:
-    everything = list(entries)
-    photos = [entry for entry in everything if "faces" in entry]
-    skipped = [entry for entry in everything if "reason" in entry]
-    content = {**about, "photos": photos, "skipped": skipped}
-    if videos := as_videos(everything):
-        content["videos"] = videos
-    console.document(plain(content))
-    return len(skipped) + sum("broken" in video for video in videos)
+class _Table:
+    """A row for each face, as they come: so the columns' widths are known beforehand.
 
+    Args:
+        names: of all who are enrolled.
+        skipped: how many photos were skipped already.
+    """
 
-def _print_lines(entries: Iterable[dict[str, Any]]) -> int:
-    skipped = 0
-    for entry in entries:
-        console.document(plain(entry), indent=None)
-        skipped += "reason" in entry or "broken" in entry
-    return skipped
+    def __init__(self, names: Sequence[str], skipped: int) -> None:
+        self._widths = [min(_WIDEST, console.width(["unknown", *names])), 5, 4]
+        self.skipped = skipped
+        self.photos = self.faces = self.named = 0
 
+    def count(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The entries; says why things are skipped."""
+        from mien.types import Skipped
 
-def _print_table(entries: Iterable[dict[str, Any]], names: Sequence[str]) -> int:
-    """A row for each face, as they come: so the columns' widths are known beforehand."""
-    widths = [min(_WIDEST, console.width(["unknown", *names])), 5, 4]
-    skipped = photos = named = unknown = 0
-    console.row(["PERSON", "SCORE", "SIZE", "PHOTO"], widths, style="bold")
-    for entry in entries:
-        skipped += "reason" in entry or "broken" in entry
-        photos += "faces" in entry
-        for face in [entry] if "box" in entry else entry.get("faces", []):
-            x1, y1, x2, y2 = face["box"]
-            place = entry["path"] + (f" {span(entry)}" if "box" in entry else "")
-            cells = [f"{face['score']:.2f}", f"{max(x2 - x1, y2 - y1):.0f}", place]
-            known = face["person"] is not None
-            named, unknown = named + known, unknown + (not known)
-            console.row([face["person"] or "unknown", *cells], widths, style="" if known else "dim")
-        if entry.get("faces") == [] or entry.get("sightings") == 0:
-            console.row(["no face", "", "", entry["path"]], widths, style="dim")
-    if photos:
-        faces = console.counted(named + unknown, "face")
-        console.note(f"{console.counted(photos, 'photo')}, {faces}: {named} named")
-    return skipped
+        for entry in entries:
+            if isinstance(entry, Skipped):
+                console.note_skipped([entry])
+            self.skipped += isinstance(entry, Skipped) or bool(getattr(entry, "broken", None))
+            self.photos += isinstance(entry, PhotoEntry)
+            yield entry
+
+    def head(self) -> None:
+        """Print the headings."""
+        console.row(["PERSON", "SCORE", "SIZE", "PHOTO"], self._widths, style="bold")
+
+    def row(self, entry: Entry) -> None:
+        """Print the rows of an entry."""
+        if isinstance(entry, SightingEntry):
+            self._face(entry, f"{entry.path} {span(entry)}")
+        elif isinstance(entry, PhotoEntry):
+            for face in entry.faces:
+                self._face(face, str(entry.path))
+        if (isinstance(entry, PhotoEntry) and not entry.faces) or (
+            isinstance(entry, VideoEntry) and not entry.sightings
+        ):
+            console.row(["no face", "", "", str(entry.path)], self._widths, style="dim")
+
+    def _face(self, face: FaceEntry | SightingEntry, place: str) -> None:
+        x1, y1, x2, y2 = face.box
+        known = face.person is not None
+        self.faces, self.named = self.faces + 1, self.named + known
+        cells = [face.person or "unknown", f"{face.score:.2f}", f"{max(x2 - x1, y2 - y1):.0f}"]
+        console.row([*cells, place], self._widths, style="" if known else "dim")
+
+    @property
+    def sum(self) -> str:
+        """How much was seen."""
+        faces = console.counted(self.faces, "face")
+        return f"{console.counted(self.photos, 'photo')}, {faces}: {self.named} named"

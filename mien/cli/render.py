@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
+from enum import Enum
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import typer
 
 from mien.cli import console
 from mien.cli.options import Json
+from mien.errors import BadInput
 
 if TYPE_CHECKING:
     from mien.types import Skipped
@@ -25,6 +27,7 @@ _DIGITS = {  # after the point, of what is measured more exactly than it is know
 }
 
 Column: TypeAlias = "str | Callable[[Any], str]"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +114,50 @@ def show(answer: Answer, *, as_json: bool) -> int:
     return answer.code or (console.SKIPPED if skipped else 0)
 
 
+class Form(Enum):
+    """How a command that finds one thing after the other prints them."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSON_LINES = "json lines"
+
+    @classmethod
+    def of(cls, as_json: bool, json_lines: bool) -> Form:
+        """The form that the options ask for."""
+        if as_json and json_lines:
+            raise BadInput("--json and --json-lines exclude each other: give one of them")
+        return cls.JSON if as_json else cls.JSON_LINES if json_lines else cls.TEXT
+
+
+def show_each(entries: Iterable[T], form: Form, say: Callable[[T], None]) -> list[T]:
+    """Print entries as they come, in JSON or in words; give those that one document is to hold."""
+    kept = []
+    for entry in entries:
+        if form is Form.JSON:
+            kept.append(entry)
+        elif form is Form.JSON_LINES:
+            console.document(plain(entry), indent=None)
+        else:
+            say(entry)
+    return kept
+
+
 def plain(content: Any, name: str = "") -> Any:
     """The same in what JSON has: records are objects, paths texts, figures rounded by their name.
+
+    A field of a dataclass that is None by default is left out while it is None.
 
     Args:
         content: of dataclasses, named tuples, mappings, sequences, arrays and plain values.
         name: of the field that holds it.
     """
     if is_dataclass(content):
-        return {one.name: plain(getattr(content, one.name), one.name) for one in fields(content)}
+        held = {
+            one.name: getattr(content, one.name)
+            for one in fields(content)
+            if _is_told(content, one)
+        }
+        return {key: plain(value, key) for key, value in held.items()}
     if hasattr(content, "_asdict"):  # a named tuple
         content = content._asdict()
     if isinstance(content, Mapping):
@@ -131,6 +169,10 @@ def plain(content: Any, name: str = "") -> Any:
     if isinstance(content, float) and name in _DIGITS:
         return round(content, _DIGITS[name])
     return str(content) if isinstance(content, Path) else content
+
+
+def _is_told(record: Any, one: Field[Any]) -> bool:
+    return one.default is not None or getattr(record, one.name) is not None
 
 
 def _cell(column: Column, record: Any) -> str:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from mien.cli import console
+from mien.cli.entries import SightingEntry, VideoEntry, inside, sighting_entry
 from mien.errors import BadInput, CannotWrite, needs_extra
 
 if TYPE_CHECKING:
+    from mien.cli.entries import Entry
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
     from mien.recognition.policy import Policy
-    from mien.types import Face, Match
     from mien.verbs.watch import Sighting
 
 VIDEOS = "Videos"
@@ -72,7 +73,7 @@ class Part:
     min_face: float
 
 
-def clip_entries(
+def video_entries(
     paths: Sequence[Path],
     model: Model,
     facebank: Store,
@@ -81,21 +82,20 @@ def clip_entries(
     copies: dict[Path, Path],
     *,
     score: bool,
-) -> Iterator[dict[str, Any]]:
-    """What is printed of videos: each sighting when it is over, and the video when it is."""
+) -> Iterator[Entry]:
+    """What is said of videos: of each sighting when it is over, and of the video when it is."""
     from mien.types import Skipped
 
     if part.end is not None and part.end <= part.start:
         raise BadInput(f"--end {part.end:g} must come after --start {part.start:g}")
     for path in paths:
         try:
-            yield from _clip(path, model, facebank, policy, part, copies.get(path), score=score)
+            yield from _video(path, model, facebank, policy, part, copies.get(path), score=score)
         except (BadInput, CannotWrite) as error:
-            console.note_skipped([Skipped(path, str(error))])
-            yield {"path": str(path), "reason": str(error)}
+            yield Skipped(path, str(error))
 
 
-def _clip(
+def _video(
     path: Path,
     model: Model,
     facebank: Store,
@@ -104,7 +104,7 @@ def _clip(
     copy: Path | None,
     *,
     score: bool,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[SightingEntry | VideoEntry]:
     from mien import draw
 
     with needs_extra("looking at videos", "video"):
@@ -140,7 +140,7 @@ def _clip(
         ):
             if isinstance(seen, Sighting):
                 sightings += 1
-                yield {"path": str(path), **appearance_entry(seen)}
+                yield sighting_entry(path, seen)
                 continue
             stills += 1
             if writer:
@@ -148,62 +148,34 @@ def _clip(
                 writer.write(seen.frame.time, drawn)
         if not stills:
             raise BadInput(f"{path} has no picture between --start and --end: begin earlier")
-    entry = {
-        "path": str(path),
-        "width": video.width,
-        "height": video.height,
-        "fps": round(float(video.rate), 3),
-        "seconds": video.seconds and round(video.seconds, 3),
-        "stills": stills,
-        "sightings": sightings,
-    }
-    if copy:
-        entry["saved"] = str(copy)
     if broken := video.broken or (writer and writer.broken):
         console.note(broken)
-        entry["broken"] = broken
-    yield entry
+    yield VideoEntry(
+        path,
+        video.width,
+        video.height,
+        round(float(video.rate), 3),
+        video.seconds and round(video.seconds, 3),
+        stills,
+        sightings,
+        copy,
+        broken or None,
+    )
 
 
-def appearance_entry(one: Sighting) -> dict[str, Any]:
-    """What is printed of somebody who was in sight."""
-    return {
-        "number": one.number,
-        "start": one.start,
-        "end": one.end,
-        "stills": one.frames,
-        "time": one.time,
-        **face_entry(one.face, one.match),
-    }
+def as_videos(entries: Sequence[Entry]) -> list[VideoEntry]:
+    """The videos among the entries, each with its sightings in it."""
+    sightings = [one for one in entries if isinstance(one, SightingEntry)]
+    return [
+        replace(video, sightings=inside(one for one in sightings if one.path == video.path))
+        for video in entries
+        if isinstance(video, VideoEntry)
+    ]
 
 
-def face_entry(face: Face, match: Match) -> dict[str, Any]:
-    """What is printed of a face and who it is."""
-    return {
-        "person": match.person,
-        "score": match.score,
-        "confidence": face.confidence,
-        "box": face.box,
-        "points": face.points,
-    }
-
-
-def as_videos(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a document says of videos: of those among the entries, with their sightings in them."""
-    sightings: dict[str, list[dict[str, Any]]] = {}
-    videos = []
-    for entry in entries:
-        if "box" in entry:
-            inside = {name: value for name, value in entry.items() if name != "path"}
-            sightings.setdefault(entry["path"], []).append(inside)
-        elif "stills" in entry:
-            videos.append({**entry, "sightings": sightings.get(entry["path"], [])})
-    return videos
-
-
-def span(entry: dict[str, Any]) -> str:
+def span(one: Sighting | SightingEntry) -> str:
     """When somebody was in sight, for people to read."""
-    return f"{clock(entry['start'])} to {clock(entry['end'])}"
+    return f"{clock(one.start)} to {clock(one.end)}"
 
 
 def clock(seconds: float) -> str:

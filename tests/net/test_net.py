@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from difflib import unified_diff
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from commands import Result, is_a_sentence
+from commands import PAGE, Result, fields, is_a_sentence
 from record import HERE, RECORD, alike
 
 NAMES = sorted(str(path.relative_to(RECORD)) for path in RECORD.rglob("*.txt"))
+COMMANDS = [name for name in NAMES if name.startswith("commands")]
 ACCEPT = "If this is intended: python tests/net/record.py, and say so in CHANGELOG.md."
 
 
@@ -51,18 +54,28 @@ def test_nothing_is_new(now: Path) -> None:
     assert not new, ACCEPT
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("commands")])
-def test_failures_are_one_sentence_and_json_is_documented(name: str) -> None:
+def parts(name: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Of each command in a record: the documents that it printed, and what it said is wrong."""
     for part in (RECORD / name).read_text("utf-8")[2:].split("\n$ "):
         command, *lines = part.splitlines()
-        printed = takewhile(lambda line: not re.match("[!~+-] |exit ", line), lines)
-        if "exit 2" in lines:
-            assert lines.index("exit 2") == 1 and is_a_sentence(f"{lines[0]}\n"), part
-        elif "--json-lines" in command:
-            assert all(documented(line) for line in printed)
-        elif "--json" in command:
-            assert documented("\n".join(printed))
+        printed = [*takewhile(lambda line: not re.match("[!~+-] |exit ", line), lines)]
+        if "--json-lines" not in command:
+            printed = ["\n".join(printed)] if "--json" in command and printed else []
+        yield [text.replace("#", "0") for text in printed], lines if "exit 2" in lines else []
 
 
-def documented(text: str) -> bool:
-    return bool(Result(0, text.replace("#", "0"), "").document)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_failures_are_one_sentence_and_json_is_documented(name: str) -> None:
+    for documents, wrong in parts(name):
+        assert all(Result(0, text, "").document for text in documents)
+        assert not wrong or (len(wrong) == 2 and is_a_sentence(f"{wrong[0]}\n")), wrong
+
+
+def test_every_documented_field_is_printed() -> None:
+    documents = [text for name in COMMANDS for texts, _ in parts(name) for text in texts]
+    printed = set().union(*(fields(json.loads(text)) for text in documents))
+    ours = re.sub(r"^## `python.*?(?=^## |\Z)", "", PAGE.read_text("utf-8"), flags=re.M | re.S)
+    cells = " ".join(re.findall(r"^\| (`.*?) \|", ours, re.M))
+    # Not in the records: a damaged video, mien speed, and mien calibrate, which needs more people.
+    elsewhere = {"broken", "processors", "runtimes", "chosen", "impostors", "table"}
+    assert set(re.findall(r"`(\w+)`", cells)) <= printed | elsewhere

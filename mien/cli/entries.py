@@ -1,0 +1,109 @@
+"""What identify and camera say of each photo, video and sighting; JSON has the same fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import TypeAlias
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.types import Face, Match, Skipped
+    from mien.verbs.identify import Seen
+    from mien.verbs.watch import Sighting
+
+    Entry: TypeAlias = "PhotoEntry | SightingEntry | VideoEntry | Skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class FaceEntry:
+    """A face and who it is."""
+
+    person: str | None
+    score: float
+    confidence: float
+    box: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoEntry:
+    """A photo and who is in it."""
+
+    path: Path
+    width: int
+    height: int
+    faces: tuple[FaceEntry, ...]
+    saved: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SightingEntry:
+    """Somebody who was in sight for a while, with their best face."""
+
+    path: str | Path | None = None  # None inside a document, where the video's entry has it
+    number: int
+    start: float
+    end: float
+    stills: int
+    time: float
+    person: str | None
+    score: float
+    confidence: float
+    box: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoEntry:
+    """A video that has been looked at to its end."""
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    seconds: float | None
+    stills: int
+    sightings: int | list[SightingEntry]  # how many; in a document, the sightings themselves
+    saved: Path | None = None
+    broken: str | None = None
+
+
+def photo_entry(seen: Seen, saved: Path | None) -> PhotoEntry:
+    """What is said of a photo whose drawn copy, if any, is saved there."""
+    height, width = seen.picture.image.shape[:2]
+    faces = tuple(FaceEntry(**_face(one.face, one.match)) for one in seen.faces)
+    return PhotoEntry(seen.picture.path, width, height, faces, saved)
+
+
+def sighting_entry(path: str | Path, one: Sighting) -> SightingEntry:
+    """What is said of somebody who was in sight in a video."""
+    return SightingEntry(
+        path=path,
+        number=one.number,
+        start=one.start,
+        end=one.end,
+        stills=one.frames,
+        time=one.time,
+        **_face(one.face, one.match),
+    )
+
+
+def _face(face: Face, match: Match) -> dict[str, Any]:
+    return {
+        "person": match.person,
+        "score": match.score,
+        "confidence": face.confidence,
+        "box": face.box,
+        "points": face.points,
+    }
+
+
+def inside(sightings: Iterable[SightingEntry]) -> list[SightingEntry]:
+    """Sightings as a document of their video holds them."""
+    return [replace(one, path=None) for one in sightings]
