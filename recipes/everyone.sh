@@ -19,11 +19,11 @@ mien targets "$run/data" --balance "$fairface/labels.csv" --by "$by" \
 learn() {
     mien train -d "$run/data" --out "$run/mien-small" -net seesaw_dense --loss none --targets \
         -b 32 --optimizer adamw --weight-decay 0 --head-weight-decay 0 --schedule cosine \
-        --warmup 50 --ema 0.998 --augment all --steps "$steps" "$@"
+        --warmup 100 --ema 0.998 --augment all --steps "$steps" "$@"
 }
 if [ -n "$weights" ]; then
     learn --weights "$weights" -lr 1e-4
 else
-    learn --teacher "$teachers/mobilefacenet-ms1m.onnx" --block-steps 600 -lr 5e-4 \
-        --fold-after $((600 + steps / 10))
+    learn --teacher "$teachers/mobilefacenet-ms1m.onnx" --block-steps 600 -lr 1e-3 \
+        --feature-weight 2 --feature-steps 2500
 fi

@@ -171,6 +171,14 @@ class TrainConfig:
     feature_weight: float = _set(
         0.3, TEACHER, "Weight of features beside embeddings.", metavar="W", at_least=0
     )
+    feature_steps: int | None = _set(
+        None,
+        TEACHER,
+        "Steps in which the weight of features falls to nothing; beside targets the teacher is not "
+        "asked any more then.",
+        at_least=1,
+        unset="constant",
+    )
     block_steps: int = _set(
         0, TEACHER, "First steps, in which each block is distilled by itself.", at_least=0
     )
@@ -180,6 +188,13 @@ class TrainConfig:
 
     targets: bool = _set(
         False, TEACHER, "Learn the targets that mien targets has made of the data set."
+    )
+    similarity_weight: float = _set(
+        0.1,
+        TEACHER,
+        "Weight of the similarities to other pictures' targets beside a picture's own.",
+        metavar="W",
+        at_least=0,
     )
 
     lr: float = _set(
@@ -253,8 +268,8 @@ class TrainConfig:
     augment: str = _set(
         "flip",
         DATA,
-        "Augmentations: all, or some of crop, flip, light, low_resolution, blur, jpeg, grey, "
-        "occlude, each with a probability if need be: flip,blur:0.3.",
+        "Augmentations: all, or some of crop, flip, light, low_resolution, blur, jpeg, grey, dark, "
+        "side_light, colour, occlude, erase, each with a probability if need be: flip,blur:0.3.",
         metavar="NAMES",
     )
     validate: tuple[str, ...] = _set(

@@ -44,6 +44,7 @@ from mien.training.student import (
     block_losses,
     embedding_losses,
     feature_losses,
+    feature_weight,
     margin_and_scale,
     margin_head,
     normalize,
@@ -247,8 +248,10 @@ class Run:
         """The losses by name; their sum is differentiated."""
         config, memory = self.config, self.precision.memory_format
         x = normalize(part.seen, self.device, memory)
-        taught = self.distiller.teach(part.clean, self.device, memory) if self.distiller else None
-        if self.distiller and taught and self.steps_done < config.block_steps:
+        step, taught = self.steps_done, None
+        if self.distiller and (self.targets is None or feature_weight(config, step)):
+            taught = self.distiller.teach(part.clean, self.device, memory)
+        if self.distiller and taught and step < config.block_steps:
             return block_losses(self.distiller, taught, self.student(x, taught.features))
         outputs = self.student(x)
         found: dict[str, Tensor] = {}
@@ -257,11 +260,11 @@ class Run:
             found[config.loss] = self.head(outputs[-1], labels, self.steps_done)
         *features, embeddings = outputs
         if self.targets is not None:
-            found |= target_losses(config, self.targets[part.indices], embeddings)
+            found |= target_losses(config, self.targets, part.indices, embeddings, step)
         elif self.distiller and taught:
             found |= embedding_losses(config, self.distiller, taught.embeddings, embeddings)
         if self.distiller and taught:
-            found |= feature_losses(config, self.distiller, taught, features)
+            found |= feature_losses(config, self.distiller, taught, features, step)
         return found
 
     def _require_finite(self, losses: dict[str, Tensor]) -> None:

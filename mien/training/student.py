@@ -27,10 +27,13 @@ from mien.training.losses.distil import (
     cosine_distance,
     feature_distance,
     relational_distance,
+    similarity_divergence,
 )
 from mien.training.losses.margin import MarginHead
 from mien.training.teacher import Teacher, TeacherOutput
 from mien.types import Crops
+
+OTHERS = 4096  # pictures whose targets an embedding is compared with
 
 
 class Student(nn.Module):
@@ -197,11 +200,35 @@ def embedding_losses(
     if not distiller.same_dim:
         return {"relations": 10 * weight * _relations(embeddings, goal)}
     distance = feature_distance(embeddings, goal, distiller.variances[-1])
-    return {"embedding": weight * distance} | target_losses(config, goal, embeddings)
+    return {"embedding": weight * distance} | _same_dim_losses(config, goal, embeddings)
 
 
-def target_losses(config: TrainConfig, goal: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
-    """The distances of the embeddings from targets of the same shape, weighted, by name."""
+def target_losses(
+    config: TrainConfig,
+    targets: Tensor,
+    indices: NDArray[np.int64],
+    embeddings: Tensor,
+    step: int,
+) -> dict[str, Tensor]:
+    """The distances of the embeddings from their pictures' targets, weighted, by name.
+
+    Args:
+        config: the weights.
+        targets: of all pictures, (N, D) of unit length.
+        indices: the pictures of the batch, (B,).
+        embeddings: (B, D).
+        step: chooses the other pictures whose similarities count.
+    """
+    found = _same_dim_losses(config, targets[indices], embeddings)
+    if config.similarity_weight:
+        random = torch.Generator().manual_seed(config.seed + step)
+        others = targets[torch.randint(len(targets), (OTHERS,), generator=random)]
+        distance = similarity_divergence(embeddings, targets[indices], others)
+        found["similarity"] = config.teacher_weight * config.similarity_weight * distance
+    return found
+
+
+def _same_dim_losses(config: TrainConfig, goal: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
     weight = config.teacher_weight
     return {
         "relations": 10 * weight * _relations(embeddings, goal),
@@ -214,10 +241,15 @@ def _relations(embeddings: Tensor, goal: Tensor) -> Tensor:
 
 
 def feature_losses(
-    config: TrainConfig, distiller: Distiller, taught: TeacherOutput, features: list[Tensor]
+    config: TrainConfig,
+    distiller: Distiller,
+    taught: TeacherOutput,
+    features: list[Tensor],
+    step: int,
 ) -> dict[str, Tensor]:
     """The distance of the blocks' features from the teacher's, weighted, where they match."""
-    if not (distiller.matches and config.feature_weight):
+    weight = feature_weight(config, step)
+    if not (distiller.matches and weight):
         return {}
     distances = [
         feature_distance(ours, theirs, variance)
@@ -225,8 +257,15 @@ def feature_losses(
             features, taught.features, distiller.variances[:-1], strict=True
         )
     ]
-    weight = config.teacher_weight * config.feature_weight
     return {"features": weight * torch.stack(distances).mean()}
+
+
+def feature_weight(config: TrainConfig, step: int) -> float:
+    """What the distance of features weighs at a step."""
+    weight = config.teacher_weight * config.feature_weight
+    if config.feature_steps is None:
+        return weight
+    return weight * max(0.0, 1 - (step - config.block_steps) / config.feature_steps)
 
 
 def sample(pictures: Shards, count: int) -> Crops:

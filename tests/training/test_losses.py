@@ -7,12 +7,14 @@ import math
 import pytest
 
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
+F = torch.nn.functional
 
 from mien.training.losses.distil import (  # noqa: E402
     channel_variance,
     cosine_distance,
     feature_distance,
     relational_distance,
+    similarity_divergence,
 )
 
 
@@ -68,6 +70,27 @@ def test_relational_distance_compares_networks_of_any_size() -> None:
     s, t = student.tolist(), teacher.tolist()
     gaps = [(cosine(s[i], s[j]) - cosine(t[i], t[j])) ** 2 for i in range(4) for j in range(4)]
     assert relational_distance(student, teacher).item() == pytest.approx(sum(gaps) / 16, rel=1e-4)
+
+
+def test_similarity_divergence_is_of_softmaxes_without_the_picture_itself() -> None:
+    student = torch.randn(3, 5)
+    teacher, others = F.normalize(torch.randn(3, 5)), F.normalize(torch.randn(6, 5))
+    others[2] = teacher[1]  # the second picture is among the others
+
+    def shares(similarities: list[float]) -> list[float]:
+        powers = [math.exp(similarity / 0.1) for similarity in similarities]
+        return [power / sum(powers) for power in powers]
+
+    expected = 0.0
+    for n in range(3):
+        unit = F.normalize(student[n], dim=0)
+        rest = [k for k in range(6) if (n, k) != (1, 2)]
+        p = shares([(teacher[n] @ others[k]).item() for k in rest])
+        q = shares([(unit @ others[k]).item() for k in rest])
+        expected += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    found = similarity_divergence(student, teacher, others, 0.1).item()
+    assert found == pytest.approx(expected / 3, rel=1e-4)
+    assert similarity_divergence(3 * teacher, teacher, others).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_losses_have_a_finite_gradient_where_the_student_is_perfect() -> None:

@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
 import toy  # noqa: E402
+from torch import Tensor  # noqa: E402
 from toy import Toy  # noqa: E402
 
 from mien.errors import BadInput, BadModel  # noqa: E402
@@ -23,7 +24,8 @@ from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.balance import Balance, unit  # noqa: E402
 from mien.training.data.shards import Shards  # noqa: E402
 from mien.training.export.file import to_onnx  # noqa: E402
-from mien.training.teacher import INPUTS, Teacher  # noqa: E402
+from mien.training.student import Distiller, feature_weight  # noqa: E402
+from mien.training.teacher import INPUTS, Teacher, TeacherOutput  # noqa: E402
 
 PHOTOS = 40
 
@@ -113,6 +115,44 @@ def test_a_run_learns_its_targets(
     assert found[-1] < 0.9 * found[0]
     with pytest.raises(BadInput, match="targets have 8 dimensions and the network 16"):
         train(toy.config(**settings | {"dim": 16}), tmp_path / "other")
+
+
+class Residual(Toy):
+    """A teacher whose blocks can be told apart: each is a sum."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + block(x)
+        out: Tensor = self.head(x)
+        return out
+
+
+def test_features_are_taught_less_and_less_and_then_not_at_all(
+    teachers: list[tuple[Path, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    folder = toy.data(tmp_path / "data")
+    targets.make(folder, teachers, dim=8)
+    path = tmp_path / "residual.onnx"
+    network = Residual().eval()
+    path.write_bytes(to_onnx(network, torch.zeros(2, 3, 112, 112)).SerializeToString())
+    asked: list[int] = []
+    teach = Distiller.teach
+
+    def count(self: Distiller, *given: Any) -> TeacherOutput:
+        asked.append(1)
+        return teach(self, *given)
+
+    monkeypatch.setattr(Distiller, "teach", count)
+    settings: dict[str, Any] = {"data": str(folder), "loss": "none", "targets": True, "steps": 6}
+    settings |= {"teacher": str(path), "feature_steps": 4, "feature_weight": 2.0}
+    seen: list[dict[str, Any]] = []
+    train(toy.config(**settings), tmp_path / "run", seen.append)
+    assert len(asked) == 4
+    assert "features" not in seen[-1]
+    config = toy.config(**settings)
+    assert [feature_weight(config, step) for step in range(5)] == [2, 1.5, 1, 0.5, 0]
 
 
 def test_an_input_form_orders_and_scales_colours() -> None:

@@ -70,6 +70,37 @@ def grey(image: Image, random: Random) -> Image:
     return cast("Image", np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2))
 
 
+def dark(image: Image, random: Random) -> Image:
+    """Underexposed: a gamma of 1.3 to 2.6, 25 to 90 % of the light, and noise."""
+    gain = random.uniform(0.25, 0.9) * 255
+    dimmed = (image / 255.0) ** random.uniform(1.3, 2.6) * gain
+    noise = random.normal(0, random.uniform(2, 9), image.shape)
+    return cast("Image", np.clip(dimmed + noise, 0, 255).astype(np.uint8))
+
+
+def side_light(image: Image, random: Random) -> Image:
+    """Lit from one side, by a factor of up to 2.5 at the border."""
+    turn, strength = random.uniform(0, 2 * math.pi), random.uniform(0.3, 0.9)
+    y, x = (np.linspace(-1, 1, side) for side in image.shape[:2])
+    gain = np.exp(strength * (x * math.cos(turn) + y[:, None] * math.sin(turn)))
+    return cast("Image", np.clip(image * gain[:, :, None], 0, 255).astype(np.uint8))
+
+
+def colour(image: Image, random: Random) -> Image:
+    """Another white balance (12 % a channel)."""
+    gains = np.exp(random.normal(0, 0.12, 3))
+    return cast("Image", np.clip(image * gains, 0, 255).astype(np.uint8))
+
+
+def erase(image: Image, random: Random) -> Image:
+    """A rectangle of 15 to 50 pixels a side in one colour."""
+    width, height = random.integers(15, 50, 2)
+    left, top = random.integers(0, SIZE - width), random.integers(0, SIZE - height)
+    image = image.copy()
+    image[top : top + height, left : left + width] = random.integers(0, 256, 3)
+    return image
+
+
 def occlude(image: Image, random: Random) -> Image:
     """Under a mask or behind dark glasses, drawn where the template has mouth and eyes."""
     image, colour = image.copy(), [int(value) for value in random.integers(0, 256, 3)]
@@ -98,7 +129,11 @@ HARSH: dict[str, tuple[Callable[[Image, Random], Image], float]] = {
     "blur": (blur, 0.1),
     "jpeg": (jpeg, 0.1),
     "grey": (grey, 0.05),
+    "dark": (dark, 0.1),
+    "side_light": (side_light, 0.1),
+    "colour": (colour, 0.1),
     "occlude": (occlude, 0.1),
+    "erase": (erase, 0.05),
 }
 AUGMENTATIONS = GENTLE | HARSH
 

@@ -47,3 +47,25 @@ def relational_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """
     s, t = F.normalize(student.float()), F.normalize(teacher.float())
     return torch.mean((s @ s.T - t @ t.T).square())
+
+
+def similarity_divergence(
+    student: Tensor, teacher: Tensor, others: Tensor, temperature: float = 0.06
+) -> Tensor:
+    """How differently the two see whom of many others a picture resembles.
+
+    KL divergence of the softmax over the cosines to other pictures' targets (Fang et al., SEED,
+    arXiv 2101.04731): the nearest count most, and they are what a false match is made of.  A
+    picture's own target, where it is among the others, is left out.
+
+    Args:
+        student, teacher: (N, D), the teacher's of unit length.
+        others: targets of other pictures, (M, D) of unit length.
+        temperature: the lower, the more the nearest count.
+    """
+    s = F.normalize(student.float())
+    wanted = teacher @ others.T
+    own = wanted > 0.999
+    goal = (wanted / temperature).masked_fill(own, -1e4).log_softmax(1)
+    seen = (s @ others.T / temperature).masked_fill(own, -1e4).log_softmax(1)
+    return F.kl_div(seen, goal, log_target=True, reduction="batchmean")
