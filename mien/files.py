@@ -14,6 +14,7 @@ from mien.errors import BadInput, cannot_write
 from mien.types import Skipped
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+_FOUND = "lost+found"  # in every mount point of ext4, and so in an empty one
 _NAMED = (*EXTENSIONS, ".heic", ".heif")  # by `walk`: of what phones write, nothing is passed over
 
 
@@ -102,6 +103,35 @@ def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], list[Skipped]
         else:
             skipped.append(Skipped(path, f"{path} lies in no person's folder"))
     return person_of, skipped
+
+
+def away(folder: Path, device: int | None) -> tuple[Path, str] | None:
+    """Why photos that are not in a folder may only be away, and where; None: they are deleted.
+
+    They are deleted if the folder holds other things, or was on the disk of the one above and is
+    gone.  They may be away if a folder above them is empty, as a mount point is, cannot be listed,
+    is a link to nothing, or was on another disk.
+
+    Args:
+        folder: need not be there.
+        device: the disk that the photos were on, as `os.stat` has it; None: not known.
+    """
+    below = folder
+    for place in (folder, *folder.parents):
+        try:
+            status = place.stat()
+            names = {one.name for one in place.iterdir() if not one.name.startswith(".")}
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.islink(place):  # noqa: PTH114 - which raises up to Python 3.13
+                return place, "is a link to what is not there"
+            below = place
+        except OSError as error:
+            return place, f"cannot be listed ({error.strerror})"
+        else:
+            if not names - {_FOUND}:
+                return place, "is empty"
+            return None if place == folder or status.st_dev == device else (below, "is not there")
+    return None
 
 
 def write_atomically(path: str | Path, data: bytes, *, private: bool = False) -> None:

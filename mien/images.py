@@ -6,11 +6,14 @@ orientation and OpenCV's BGR order.
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import re
 import struct
 import warnings
 import zlib
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -117,6 +120,16 @@ def decode(data: bytes, name: str = "the picture", *, pixels: int = MAX_PIXELS) 
         raise BadInput(f"{name} {why}") from error
 
 
+@cache
+def readers() -> str:
+    """What decides which pictures can be read: mien, and the packages that it reads them with."""
+    parts = []
+    for package in ("mien", "pillow", "pi-heif", "pillow-jxl-plugin", "rawpy"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            parts.append(f"{package} {importlib.metadata.version(package)}")
+    return ", ".join(parts)
+
+
 def _decode(data: bytes, name: str, pixels: int) -> Image:
     with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:  # reads the header only
         if picture.width * picture.height > pixels:
@@ -191,6 +204,20 @@ def orientation(data: bytes) -> int:
             return _orientation(picture)
     except _DAMAGED:
         return 1
+
+
+def xmp_of_png(data: bytes) -> bytes:
+    """The XMP in a PNG, where it may be compressed; nothing if there is none."""
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Pillow.open(io.BytesIO(data), formats=["PNG"]) as picture,
+        ):
+            picture.load()  # for what comes after the pixels
+            found = picture.info.get("XML:com.adobe.xmp", b"")
+    except _DAMAGED:
+        return b""
+    return found.encode() if isinstance(found, str) else bytes(found)
 
 
 def as_stored(

@@ -3,15 +3,17 @@
 Regions are those of the Metadata Working Group's guidelines, version 2.0 (2010): fractions of the
 picture as it is stored, before EXIF turns it.  A sidecar may be another program's: all that it
 says stays, and where it has regions that are not ours, or ours that somebody has changed since, it
-is left alone.
+is left alone.  So it is where others keep regions inside the photo or in photo.xmp: a program that
+reads photo.jpg.xmp first would no longer show them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,16 @@ _PREFIXES = {
     "stDim": _DIMENSIONS,
     "mien": _OURS,
 }
+_REGION_LISTS = (  # of the Metadata Working Group, of Microsoft and of IPTC
+    f"{{{_REGIONS}}}RegionList",
+    "{http://ns.microsoft.com/photo/1.2/t/RegionInfo#}Regions",
+    "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}ImageRegion",
+)
+_SIGNS = re.compile(rb":RegionList|MPRI:Regions|:ImageRegion")  # of them, where XML is in parts
+_PACKET = re.compile(rb"<rdf:RDF[\s>].*?</rdf:RDF>", re.DOTALL)
+_EXTENSION = re.compile(rb"http://ns\.adobe\.com/xmp/extension/\0.{40}", re.DOTALL)
+_SEGMENT = 65_535  # bytes of a JPEG's segment, of which XMP that needs several has each
+
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>\n'
 _MOST = 1 << 20  # bytes of a sidecar
@@ -54,7 +66,8 @@ def path_of(photo: Path) -> Path:
 def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool:
     """Write regions to a photo's sidecar; returns whether it changed.
 
-    A photo in which nobody has a name keeps none; a sidecar is created only if somebody has one.
+    A photo in which nobody has a name keeps none; a sidecar is created only if somebody has one,
+    and nothing is written where another program keeps regions elsewhere.
 
     Args:
         photo: is not touched.
@@ -62,13 +75,16 @@ def write(photo: Path, regions: Sequence[Region], size: tuple[int, int]) -> bool
         size: width and height in pixels, as stored.
 
     Raises:
-        BadInput: the sidecar is not XMP, or its regions are not ours to change.
+        BadInput: the sidecar is not XMP, its regions are not ours to change, or others keep regions
+            elsewhere.
         CannotWrite: see `mien.files.write_atomically`.
     """
     path = path_of(photo)
     old = _read(path) if os.path.lexists(path) else None
     if old is None and not regions:
         return False
+    if regions:
+        _require_none_elsewhere(photo)
     root = _empty() if old is None else _parse(old, path)
     holder = _holder(root, path)
     before = holder.find(f"{{{_REGIONS}}}Regions")
@@ -91,6 +107,45 @@ def _read(path: Path) -> bytes:
     if len(data) > _MOST:
         raise BadInput(f"{path} is no usual sidecar, of {len(data)} bytes: move it away")
     return data
+
+
+def _require_none_elsewhere(photo: Path) -> None:
+    """Refuse a photo whose regions are in the photo itself, or in a sidecar of another name."""
+    data = images.read_bytes(photo) if os.path.lexists(photo) else b""
+    beside = {
+        photo.with_suffix(".xmp"),
+        photo.with_suffix(".XMP"),
+        photo.with_name(f"{photo.name}.XMP"),
+    }
+    held = [(photo, packet) for packet in _packets(data)]
+    held += [(path, _read(path)) for path in sorted(beside - {path_of(photo)}) if path.is_file()]
+    for path, packet in held:
+        if _has_regions(packet):
+            raise BadInput(
+                f"{path} has regions that another program wrote: they are left as they are"
+            )
+
+
+def _packets(data: bytes) -> Iterator[bytes]:
+    """All XMP in a photo, of whatever format."""
+    for found in _PACKET.finditer(data):
+        yield found[0]
+    for found in _EXTENSION.finditer(data):
+        yield data[found.start() : found.start() + _SEGMENT]
+    if text := images.xmp_of_png(data):
+        yield text
+
+
+def _has_regions(packet: bytes) -> bool:
+    try:
+        return _lists_regions(ET.fromstring(packet), _REGION_LISTS)
+    except (ET.ParseError, ValueError, LookupError):
+        return _SIGNS.search(packet) is not None
+
+
+def _lists_regions(root: ET.Element, names: Sequence[str]) -> bool:
+    lists = (found for name in names for found in root.iter(name))
+    return any(one.find(f".//{{{_RDF}}}li") is not None for one in lists)
 
 
 class _Tree(ET.TreeBuilder):
@@ -124,11 +179,11 @@ def _holder(root: ET.Element, path: Path) -> ET.Element:
     if not top:
         raise BadInput(f"{path} describes nothing: move it away")
     held = [one for one in top if one.find(f"{{{_REGIONS}}}Regions") is not None]
-    if not held:
+    if not (held or _lists_regions(root, _REGION_LISTS)):
         return top[0]
-    found = held[0].find(f"{{{_REGIONS}}}Regions")
-    ours = len(held) == 1 and found is not None and held[0].get(_MARK) == _fingerprint(found)
-    if not ours:
+    found = held[0].find(f"{{{_REGIONS}}}Regions") if len(held) == 1 else None
+    ours = found is not None and held[0].get(_MARK) == _fingerprint(found)
+    if not ours or _lists_regions(root, _REGION_LISTS[1:]):
         raise BadInput(
             f"{path} has regions that another program wrote or changed: they are left as they are"
         )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
+from PIL import PngImagePlugin
 
 from mien.errors import BadInput
 from mien.images import as_stored
@@ -95,6 +99,74 @@ def test_regions_that_others_wrote_or_changed_are_left_alone(tmp_path: Path) -> 
         with pytest.raises(BadInput, match="left as they are"):
             write(photo, [BEN], SIZE)
         assert path_of(photo).read_text() == text
+
+
+def _packet(regions: str) -> bytes:
+    return OTHERS.replace("</rdf:Description>", regions + "</rdf:Description>", 1).encode()
+
+
+MWG = """<m:Regions xmlns:m="http://www.metadataworkinggroup.com/schemas/regions/"
+ rdf:parseType="Resource"><m:RegionList><rdf:Bag><rdf:li>x</rdf:li></rdf:Bag></m:RegionList>
+</m:Regions>"""
+MICROSOFT = """<p:RegionInfo xmlns:p="http://ns.microsoft.com/photo/1.2/" rdf:parseType="Resource">
+<MPRI:Regions xmlns:MPRI="http://ns.microsoft.com/photo/1.2/t/RegionInfo#"><rdf:Bag><rdf:li>x</rdf:li>
+</rdf:Bag></MPRI:Regions></p:RegionInfo>"""
+IPTC = """<e:ImageRegion xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"><rdf:Bag><rdf:li>x</rdf:li>
+</rdf:Bag></e:ImageRegion>"""
+EMPTY = MWG.replace("<rdf:li>x</rdf:li>", "")
+
+
+def _inside(photo: Path, packet: bytes) -> None:
+    how: dict[str, Any] = {"xmp": packet}
+    if photo.suffix == ".png":
+        how = {"pnginfo": PngImagePlugin.PngInfo()}
+        how["pnginfo"].add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
+    elif photo.suffix == ".tif":
+        how = {"tiffinfo": {700: packet}}
+    Pillow.new("RGB", (8, 8)).save(photo, **how)
+
+
+def _extended(photo: Path, packet: bytes) -> None:
+    """In a second packet of a JPEG, which Adobe's programs write where the first is too large."""
+    Pillow.new("RGB", (8, 8)).save(photo)
+    part = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + bytes(8) + packet[:-30]
+    data = photo.read_bytes()
+    head = b"\xff\xe1" + (len(part) + 2).to_bytes(2)
+    photo.write_bytes(data[:2] + head + part + data[2:])
+
+
+def _beside(photo: Path, packet: bytes) -> None:
+    photo.with_suffix(".xmp").write_bytes(packet)
+
+
+@pytest.mark.parametrize("regions_of_others", [MWG, MICROSOFT, IPTC, EMPTY, ""])
+@pytest.mark.parametrize(
+    ("name", "put"),
+    [
+        *[(f"a.{ending}", _inside) for ending in ("jpg", "png", "webp", "tif")],
+        ("a.jpg", _extended),
+        ("a.jpg", _beside),
+        ("a", _beside),
+    ],
+)
+def test_regions_are_looked_for_wherever_others_keep_them(
+    tmp_path: Path, name: str, put: Callable[[Path, bytes], None], regions_of_others: str
+) -> None:
+    photo = tmp_path / name
+    if put is _beside:
+        photo.write_bytes(b"a photo")
+    put(photo, _packet(regions_of_others))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    if photo.suffix and put is not _extended:
+        theirs = regions_of_others not in (EMPTY, "")
+    else:  # of a part, and of what stands where ours would
+        theirs = regions_of_others != ""
+    if theirs:
+        with pytest.raises(BadInput, match=r"another program wrote.*left as they are"):
+            write(photo, [ANN], SIZE)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    else:
+        assert write(photo, [ANN], SIZE)
 
 
 def test_layout_is_no_change(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mien.cli.options import (
     Threshold,
 )
 from mien.cli.render import Answer, Column, Paths, Table
-from mien.errors import CannotWrite, without_password
+from mien.errors import BadInput, CannotWrite, without_password
 
 if TYPE_CHECKING:
     from mien.verbs.album import AlbumPhoto
@@ -31,7 +31,9 @@ def _index() -> Path:
 
 
 def album(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds photos, at any depth.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Holds photos, at any depth.")
+    ] = None,
     *,
     people: Annotated[
         list[str] | None,
@@ -51,6 +53,13 @@ def album(
     xmp: Annotated[
         bool, typer.Option("--xmp", help="Write the names to photo.jpg.xmp next to each photo.")
     ] = False,
+    forget: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="First forget the photos of this folder that are not there now; may be repeated.",
+        ),
+    ] = None,
     facebank: FacebankPath,
     index: Annotated[
         Path,
@@ -75,11 +84,22 @@ def album(
     from mien.recognition.model import load
     from mien.verbs.album import Album, write_csv, write_page, write_sidecars
 
+    if folder is None and not forget:
+        raise BadInput("there is nothing to look at: name a folder that holds photos")
     network = load(model, detector=detector, threads=threads_each(at_once()))
     policy = network.policy(threshold=threshold, fmr=fpir)
     there = exists(facebank)
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
+        forgotten = sum(map(collection.forget, forget or ()))
+        about = {
+            "index": index,
+            "model_id": network.model_id,
+            **({"forgotten": forgotten} if forget else {}),
+        }
+        notes = [f"{console.counted(forgotten, 'photo')} forgotten"] if forget else []
+        if folder is None:
+            return Answer(about, [], notes)
         if bank is None or not bank.people():
             console.note_nobody(without_password(facebank))
         update = collection.update(folder, at_once=at_once(), progress=console.progress)
@@ -98,8 +118,7 @@ def album(
     sidecars, left_alone = write_sidecars(everything)
     skipped = (*update.skipped, *left_alone)
     content = {
-        "index": index,
-        "model_id": network.model_id,
+        **about,
         "added": update.added,
         "kept": update.kept,
         "removed": update.removed,
@@ -116,7 +135,7 @@ def album(
     return Answer(
         content,
         [Paths([entry.path for entry in entries]) if paths else Table(_COLUMNS, entries)],
-        [*failed, *([] if paths else [summary])],
+        [*notes, *failed, *([] if paths else [summary])],
         skipped,
         code=console.SKIPPED if failed else 0,
     )

@@ -4,18 +4,27 @@ One SQLite file keeps what is costly: where the faces of each photo are, and the
 are never in it.  They are found anew each time it is asked, in a matrix product, so a change in the
 facebank shows at once and no photo is looked at twice.  It is a cache: everything in it can be made
 again from the photos.
+
+A photo is known by its path while its size and time stay, and else by the hash of its bytes: one
+that was moved is not looked at again.  What is in the file lasts until a photo is known to be
+deleted.  What is only away, as on a disk that is not plugged in, is kept, and so is what cannot be
+read at the moment; of a photo that was never read nothing is kept, so the next run tries again.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import html
 import io
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
@@ -31,11 +40,17 @@ from mien.recognition.policy import Policy
 from mien.types import Match, Progress, Skipped, silent
 
 APPLICATION_ID = int.from_bytes(b"miea")
-FORMAT = 1
+FORMAT = 2
+COMMIT_EVERY = 1.0  # seconds: what a kill may lose
+_NAME = "\ufffc"  # stands for the photo in a reason that is kept
+_NOWHERE = _NAME  # begins the path of a row whose photo has gone elsewhere, or for good
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
-CREATE TABLE album (id INTEGER PRIMARY KEY CHECK (id = 1), model_id TEXT NOT NULL) STRICT;
-CREATE TABLE photo (
+CREATE TABLE IF NOT EXISTS album (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    model_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS photo (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,
     bytes INTEGER NOT NULL,
@@ -43,17 +58,28 @@ CREATE TABLE photo (
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
     orientation INTEGER NOT NULL,
-    reason TEXT
+    reason TEXT,
+    sha256 TEXT,
+    device INTEGER,
+    judged_by TEXT
 ) STRICT;
-CREATE TABLE face (
+CREATE TABLE IF NOT EXISTS face (
     photo INTEGER NOT NULL REFERENCES photo (id) ON DELETE CASCADE,
     x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
     confidence REAL NOT NULL,
     vector BLOB NOT NULL
 ) STRICT;
-CREATE INDEX face_photo ON face (photo);
+CREATE INDEX IF NOT EXISTS face_photo ON face (photo);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+_FROM_1_TO_2 = """
+BEGIN IMMEDIATE;
+ALTER TABLE photo ADD COLUMN sha256 TEXT;
+ALTER TABLE photo ADD COLUMN device INTEGER;
+ALTER TABLE photo ADD COLUMN judged_by TEXT;
+PRAGMA user_version = 2;
 COMMIT;
 """
 
@@ -83,14 +109,25 @@ class AlbumPhoto:
         return sorted({face.match.person for face in self.faces if face.match.person})
 
 
-class _Row(NamedTuple):
+class _Looked(NamedTuple):
     """What a photo's row says, and those of its faces."""
 
+    sha256: str
     width: int
     height: int
     orientation: int
     reason: str | None  # why it cannot be looked at
-    faces: list[tuple[Any, ...]]
+    faces: Sequence[tuple[Any, ...]]
+
+
+class _Row(NamedTuple):
+    """What is kept of a photo, but for its faces."""
+
+    number: int
+    state: tuple[int, int]  # size and time
+    device: int | None  # where the photo was when it was last seen
+    sha256: str | None
+    usable: bool  # looked at, or found to be bad by what reads photos today
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +135,9 @@ class Update:
     """What became of the photos of a folder."""
 
     added: int  # looked at: new, or changed since
-    kept: int
-    removed: int  # gone from the folder
-    skipped: tuple[Skipped, ...]  # that cannot be read, and why
+    kept: int  # known already, wherever they were
+    removed: int  # deleted
+    skipped: tuple[Skipped, ...]  # photos that cannot be read and folders that are away, and why
 
 
 class Album:
@@ -145,10 +182,12 @@ class Album:
     def update(
         self, folder: str | Path, *, at_once: int = 1, progress: Progress = silent
     ) -> Update:
-        """Index what is new or changed in a folder, and drop what is gone from it.
+        """Index what is new or changed in a folder, and drop what was deleted from it.
 
-        A photo has changed if its size or its time has.  Each is in the file as soon as those
-        before it are.
+        A photo has changed if its size or its time has.  It is deleted if it is gone from a folder
+        that holds others, or with a folder that was on the disk of the one above.  The photos of a
+        folder that is empty, cannot be listed, or is a link to nothing are kept until `forget`.
+        Whatever ends this loses what was found in the last second.
 
         Args:
             folder: holds photos, at any depth.
@@ -160,36 +199,109 @@ class Album:
                 is forgotten then.
         """
         root = _root(folder)
-        states = {path: _state(path) for path in files.walk([root])}
-        with self._in_words():
-            held = {
-                Path(path): (number, size, modified)
-                for number, path, size, modified in self._db.execute(
-                    "SELECT id, path, bytes, modified FROM photo"
-                )
-                if Path(path).is_relative_to(root)
-            }
-        new = [
-            path for path, state in states.items() if path not in held or held[path][1:] != state
+        found = {path: _status(path) for path in files.walk([root])}
+        rows = self._rows()
+        new = [path for path, status in found.items() if not _is_known(rows.get(path), status)]
+        skipped = [
+            Skipped(path, "its name is not UTF-8: rename it") for path in new if not _is_text(path)
         ]
-        unnamed = [path for path in new if not _is_text(path)]
         todo = progress([path for path in new if _is_text(path)], "looking")
-        for path, looked in map_in_order(self._look, todo, at_once):
-            self._note(path, states[path], looked())
-        gone = [number for path, (number, *_) in held.items() if path not in states]
+        known = {row.sha256 for row in rows.values() if row.sha256 and row.usable}
+        same: dict[Path, str] = {}  # photos that are known, by what they hold
+        looked: list[tuple[Path, _Looked]] = []
+        noted: set[Path] = set()
+
+        def note() -> None:
+            self._note(looked, found)
+            noted.update(path for path, _ in looked)
+            looked.clear()
+
+        due = time.monotonic() + COMMIT_EVERY
+        try:
+            for path, look in map_in_order(lambda path: self._look(path, known), todo, at_once):
+                try:
+                    result = look()
+                except BadInput as error:  # may pass: nothing is noted
+                    skipped.append(Skipped(path, str(error)))
+                    continue
+                if isinstance(result, str):
+                    same[path] = result
+                else:
+                    looked.append((path, result))
+                if time.monotonic() >= due:
+                    note()
+                    due = time.monotonic() + COMMIT_EVERY
+        finally:
+            note()
+        missing = [path for path in rows if path not in found and path.is_relative_to(root)]
+        gone, away = _gone_or_away(missing, rows)
+
+        def left(path: Path) -> bool:
+            if path in found:
+                return path in noted or same.get(path, rows[path].sha256) != rows[path].sha256
+            return path in gone or not (
+                path.is_relative_to(root)
+                or _status(path)
+                or files.away(path.parent, rows[path].device)
+            )
+
         with self._in_words(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM photo WHERE id = ?", [(one,) for one in gone])
-        with self._in_words():
-            rows = self._db.execute("SELECT path, reason FROM photo WHERE reason NOTNULL")
-            unread = [(Path(path), reason) for path, reason in rows]
-        skipped = [
-            Skipped(given := _given(path, root, folder), reason.replace(str(path), str(given)))
-            for path, reason in unread
-            if path.is_relative_to(root)
+            gone -= self._follow(same, rows, left, found)
+            numbers = [(rows[path].number,) for path in gone]
+            self._db.executemany("DELETE FROM photo WHERE id = ?", numbers)
+            self._db.execute("DELETE FROM photo WHERE path LIKE ?", (f"{_NOWHERE}%",))
+            self._db.executemany(
+                "UPDATE photo SET device = ? WHERE path = ? AND device IS NOT ?",
+                [
+                    (status.st_dev, str(path), status.st_dev)
+                    for path, status in found.items()
+                    if status and path in rows and rows[path].device != status.st_dev
+                ],
+            )
+            bad = self._db.execute("SELECT path, reason FROM photo WHERE reason NOTNULL").fetchall()
+        skipped += [
+            Skipped(Path(path), reason.replace(_NAME, path))
+            for path, reason in bad
+            if Path(path) in found
         ]
-        skipped += [Skipped(path, "its name is not UTF-8: rename it") for path in unnamed]
-        return Update(len(new) - len(unnamed), len(states) - len(new), len(gone), tuple(skipped))
+        skipped += [
+            Skipped(
+                place,
+                f"{place} {why}: {_kept(count)} until mien album --forget {place}",
+            )
+            for (place, why), count in away.items()
+        ]
+        return Update(
+            len(noted),
+            len(found) - len(new) + len(same),
+            len(gone),
+            tuple(
+                Skipped(given := _given(path, root, folder), reason.replace(str(path), str(given)))
+                for path, reason in skipped
+            ),
+        )
+
+    def forget(self, folder: str | Path) -> int:
+        """Drop what is kept of a folder's photos that are not there now; how many they were.
+
+        Args:
+            folder: need not be there, and may be a link to what is not.
+        """
+        folder = Path(folder).absolute()
+        places = {  # a link in it may be one that `update` has gone through
+            Path(os.path.realpath(part), folder.relative_to(part))
+            for part in (folder, *folder.parents)
+        }
+        doomed = [
+            (row.number,)
+            for path, row in self._rows().items()
+            if any(path.is_relative_to(place) for place in places) and not _status(path)
+        ]
+        with self._in_words(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("DELETE FROM photo WHERE id = ?", doomed)
+        return len(doomed)
 
     def ask(
         self,
@@ -252,39 +364,119 @@ class Album:
         threshold = policy.threshold_among(person.photos for person in facebank.people())
         return facebank.search(vectors, threshold)
 
-    def _look(self, path: Path) -> _Row:
+    def _rows(self) -> dict[Path, _Row]:
+        """What is kept of all photos, by path."""
+        with self._in_words():
+            rows = self._db.execute(
+                "SELECT path, id, bytes, modified, device, sha256, reason ISNULL OR judged_by IS ?"
+                " FROM photo",
+                (images.readers(),),
+            )
+            return {Path(path): _Row(i, (size, at), *rest) for path, i, size, at, *rest in rows}
+
+    def _look(self, path: Path, known: Container[str]) -> _Looked | str:
+        """What is in a photo; or what it is known by.
+
+        Raises:
+            BadInput: it cannot be read now.
+        """
+        data = images.read_bytes(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 in known:
+            return sha256
         try:
-            data = images.read_bytes(path)
-            image = images.decode(data, str(path))
+            image = images.decode(data, _NAME)
             turned = images.orientation(data)
             looked = self._model.look(image)
         except BadInput as error:
-            return _Row(0, 0, 1, str(error), [])
+            return _Looked(sha256, 0, 0, 1, str(error), [])
         rows = [
             (*face.box.astype(float).tolist(), face.confidence, vector.tobytes())
             for face, vector in zip(looked.faces, looked.vectors.astype("<f4"), strict=True)
         ]
-        return _Row(image.shape[1], image.shape[0], turned, None, rows)
+        return _Looked(sha256, image.shape[1], image.shape[0], turned, None, rows)
 
-    def _note(self, path: Path, state: tuple[int, int], looked: _Row) -> None:
+    def _note(
+        self,
+        looked: Iterable[tuple[Path, _Looked]],
+        found: Mapping[Path, os.stat_result | None],
+    ) -> None:
+        """Keep what is in photos; what was at their paths may be elsewhere now."""
         with self._in_words(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("DELETE FROM photo WHERE path = ?", (str(path),))
-            number = self._db.execute(
-                "INSERT INTO photo (path, bytes, modified, width, height, orientation, reason)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (str(path), *state, *looked[:-1]),
-            ).lastrowid
-            self._db.executemany(
-                "INSERT INTO face VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(number, *row) for row in looked.faces],
+            for path, one in looked:
+                self._clear(path)
+                number = self._db.execute(
+                    "INSERT INTO photo (path, bytes, modified, device, sha256, width, height,"
+                    " orientation, reason, judged_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (str(path), *_state(found[path]), *one[:-1], images.readers()),
+                ).lastrowid
+                self._db.executemany(
+                    "INSERT INTO face VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [(number, *row) for row in one.faces],
+                )
+
+    def _follow(
+        self,
+        same: Mapping[Path, str],
+        rows: Mapping[Path, _Row],
+        left: Callable[[Path], bool],
+        found: Mapping[Path, os.stat_result | None],
+    ) -> set[Path]:
+        """Give each photo that is known a row of what it holds; the paths whose rows moved.
+
+        Args:
+            same: the photos, and what they hold.
+            rows: of all photos, as they were.
+            left: whether the photo of a row is no longer at its path.
+            found: what the photos' files are now.
+        """
+        holders: dict[str | None, list[Path]] = {}
+        for path, row in rows.items():
+            if row.usable:
+                holders.setdefault(row.sha256, []).append(path)
+        moved: dict[Path, Path] = {}
+        copied: dict[Path, Path] = {}
+        for path, sha256 in same.items():
+            free = (one for one in holders[sha256] if one not in moved and left(one))
+            if path in holders[sha256]:
+                moved[path] = path
+            elif (source := next(free, None)) is not None:
+                moved[source] = path
+            else:
+                copied[path] = holders[sha256][0]
+        for path in (*moved.values(), *copied):
+            self._clear(path)
+        for source, path in moved.items():
+            self._db.execute(
+                "UPDATE photo SET path = ?, bytes = ?, modified = ?, device = ? WHERE id = ?",
+                (str(path), *_state(found[path]), rows[source].number),
             )
+        for path, source in copied.items():
+            number = self._db.execute(
+                "INSERT INTO photo (path, bytes, modified, device, sha256, width, height,"
+                " orientation, reason, judged_by) SELECT ?, ?, ?, ?, sha256, width, height,"
+                " orientation, reason, judged_by FROM photo WHERE id = ?",
+                (str(path), *_state(found[path]), rows[source].number),
+            ).lastrowid
+            self._db.execute(
+                "INSERT INTO face SELECT ?, x1, y1, x2, y2, confidence, vector FROM face"
+                " WHERE photo = ? ORDER BY rowid",
+                (number, rows[source].number),
+            )
+        return set(moved)
+
+    def _clear(self, path: Path) -> None:
+        """Make room at a path: the photo that was there may be found elsewhere."""
+        self._db.execute("UPDATE photo SET path = ? || id WHERE path = ?", (_NOWHERE, str(path)))
 
     def _prepare(self) -> None:
         for setting in ("foreign_keys = ON", "secure_delete = ON", "trusted_schema = OFF"):
             self._db.execute(f"PRAGMA {setting}")
         if self._pragma("page_count") == 0:
             self._db.executescript(_SCHEMA)
+        if (self._pragma("application_id"), self._pragma("user_version")) == (APPLICATION_ID, 1):
+            self._db.executescript(_FROM_1_TO_2)
         if (self._pragma("application_id"), self._pragma("user_version")) != (
             APPLICATION_ID,
             FORMAT,
@@ -292,6 +484,9 @@ class Album:
             raise BadInput(
                 f"{self.path} is not an album for this version of mien: choose another --index"
             )
+        with suppress(sqlite3.OperationalError):  # not on every file server
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
         own = self._model.model_id
         self._db.execute("INSERT OR IGNORE INTO album VALUES (1, ?)", (own,))
         (made_by,) = self._db.execute("SELECT model_id FROM album").fetchone()
@@ -338,9 +533,12 @@ def write_csv(path: str | Path, entries: Sequence[AlbumPhoto]) -> None:
 def write_sidecars(
     entries: Sequence[AlbumPhoto],
 ) -> tuple[int, tuple[Skipped, ...]]:
-    """Leave the names in XMP sidecars; how many were changed, and which were left alone and why."""
+    """Leave the names in XMP sidecars; how many were changed, and which were left alone and why.
+
+    A photo that is not there now gets none.
+    """
     written, skipped = 0, []
-    for entry in entries:
+    for entry in (one for one in entries if _status(one.path)):
         size = entry.width, entry.height
         if entry.orientation >= 5:  # the file has rows for columns
             size = size[::-1]
@@ -352,7 +550,7 @@ def write_sidecars(
         try:
             written += sidecar.write(entry.path, regions, size)
         except (BadInput, CannotWrite) as error:
-            skipped.append(Skipped(sidecar.path_of(entry.path), str(error)))
+            skipped.append(Skipped(entry.path, str(error)))
     return written, tuple(skipped)
 
 
@@ -408,13 +606,43 @@ def _given(path: str | Path, root: Path, folder: str | Path) -> Path:
     return Path(folder, Path(path).relative_to(root))
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of a file, by which a change shows; zeros where there are none to be had."""
+def _status(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat()
+        return path.stat()
     except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+        return None
+
+
+def _state(status: os.stat_result | None) -> tuple[int, int, int | None]:
+    """Size and time of a file, by which a change shows, and its disk."""
+    return (status.st_size, status.st_mtime_ns, status.st_dev) if status else (0, 0, None)
+
+
+def _is_known(row: _Row | None, status: os.stat_result | None) -> bool:
+    """Whether what is kept of a photo still holds."""
+    return row is not None and row.usable and row.state == _state(status)[:2]
+
+
+def _kept(count: int) -> str:
+    return (
+        f"{count} photos that were there are kept"
+        if count > 1
+        else ("1 photo that was there is kept")
+    )
+
+
+def _gone_or_away(
+    missing: Iterable[Path], rows: Mapping[Path, _Row]
+) -> tuple[set[Path], Counter[tuple[Path, str]]]:
+    """Which of the photos that were not found are deleted, and how many each place keeps."""
+    gone, away = set(), Counter[tuple[Path, str]]()
+    why = cache(files.away)
+    for path in missing:
+        if place := why(path.parent, rows[path].device):
+            away[place] += 1
+        else:
+            gone.add(path)
+    return gone, away
 
 
 def _is_text(path: Path) -> bool:

@@ -413,6 +413,21 @@ def test_calibrate(bare: Run, model_file: Path, tmp_path: Path) -> None:
     assert document["skipped"][0]["path"].endswith("bad.jpg")
 
 
+def test_an_album_forgets_when_it_is_told_to(mien: Run, people: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "in/a.png", ANNA, shade=3)
+    save_photo(tmp_path / "in/disk/b.png", BERT, shade=3)
+    at = ("--index", "album.db")
+    assert mien("album", "in", *at).code == 0
+    (tmp_path / "in/disk/b.png").unlink()
+    away = mien("album", "in", *at, "--with", "Bert B")
+    assert (away.code, "in/disk/b.png" in away.out) == (3, True)
+    assert "in/disk is empty: 1 photo that was there is kept until" in away.err
+    forgot = mien("album", *at, "--forget", "in/disk", "--json")
+    assert (forgot.code, forgot.document["forgotten"]) == (0, 1)
+    assert mien("album", "in", *at, "--forget", "in/disk").code == 0
+    assert mien("album", *at).code == 2
+
+
 def test_an_output_that_cannot_be_made_stops_no_other(
     mien: Run, people: Path, tmp_path: Path
 ) -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import csv
+import errno
+import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import children
 import pytest
 from fakes import FakeModel, SquareFaces, save_photo
 from PIL import Image as Pillow
 
+from mien import images
 from mien.errors import BadInput, UnknownPerson
 from mien.facebank.bank import Facebank
 from mien.images import as_stored, orientation, read
@@ -162,13 +168,209 @@ def test_a_kill_at_any_moment_loses_nothing(
         assert found.ask(photos, None) == album.ask(photos, None)
 
 
-def test_bad_photos_are_told_each_time_and_looked_at_once(photos: Path, album: Album) -> None:
+def test_a_kill_loses_the_last_moment_alone(
+    tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos are written together, and those of a moment ago are on the disk."""
+    monkeypatch.setattr("mien.verbs.album.COMMIT_EVERY", 0.2)
+    for number in range(200):
+        save_photo(tmp_path / f"in/{number:03}.png", number)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+
+    def slowly(things, doing):  # type: ignore[no-untyped-def]
+        for number, thing in enumerate(things):
+            sender.send((number, time.monotonic()))
+            time.sleep(0.02)
+            yield thing
+
+    def work() -> None:
+        with Album(tmp_path / "album.db", model) as killed:
+            killed.update(tmp_path / "in", progress=slowly)
+
+    process = children.start(work)
+    done: list[tuple[int, float]] = []
+    while len(done) < 60 and receiver.poll(60):
+        done.append(receiver.recv())
+    process.kill()
+    process.join()
+    old = [number for number, at in done if at < done[-1][1] - 0.3]
+    statements: list[str] = []
+    with Album(tmp_path / "album.db", model) as found:
+        found._db.set_trace_callback(statements.append)
+        update = found.update(tmp_path / "in")
+    assert update.kept >= old[-1] > 20
+    assert statements.count("COMMIT") < 20
+
+
+def test_bad_photos_are_told_each_time_and_looked_at_once(
+    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (photos / "bad.jpg").write_text("no picture")
     (photos / "gone.jpg").symlink_to(photos / "nothing")
-    for added in (7, 0):
+    for added in (6, 0):
         update = album.update(photos)
         assert update.added == added
-        assert [path.name for path, _ in update.skipped] == ["bad.jpg", "gone.jpg"]
+        assert {path.name for path, _ in update.skipped} == {"bad.jpg", "gone.jpg"}
+        assert all(str(path) in reason for path, reason in update.skipped)
+    monkeypatch.setattr("mien.images.readers", lambda: "a newer mien")
+    assert album.update(photos).added == 1  # which may read more, of what was bad
+    assert album.update(photos).added == 0
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_fails_once_is_tried_again(
+    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    whole = images.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name in ("anna.png", "new.png"):
+            raise BadInput(f"{path} cannot be read ({os.strerror(number)}): check who may read it")
+        return whole(path)
+
+    album.update(photos)
+    save_photo(photos / "new.png", CLEO, shade=9)
+    save_photo(photos / "anna.png", ANNA, shade=9)
+    os.utime(photos / "anna.png", ns=(1, 1))
+    monkeypatch.setattr(images, "read_bytes", failing)
+    update = album.update(photos)
+    assert (update.added, update.kept, update.removed) == (0, 4, 0)
+    assert {path.name for path, _ in update.skipped} == {"anna.png", "new.png"}
+    assert len(album.ask(photos, None)) == 5  # one as it was
+    monkeypatch.setattr(images, "read_bytes", whole)
+    update = album.update(photos)
+    assert (update.added, update.kept, update.skipped) == (2, 4, ())
+
+
+def _emptied(trip: Path) -> Callable[[], None]:
+    """As where the disk is not plugged in that is mounted there."""
+    trip.rename(away := trip.parent.parent / "away")
+    trip.mkdir()
+
+    def back() -> None:
+        trip.rmdir()
+        away.rename(trip)
+
+    return back
+
+
+def _unplugged(trip: Path) -> Callable[[], None]:
+    """A link's target goes."""
+    target = trip.resolve()
+    away = target.rename(target.with_name("away"))
+
+    def back() -> None:
+        away.rename(target)
+
+    return back
+
+
+@pytest.mark.parametrize("leave", [_emptied, _unplugged])
+def test_what_is_away_is_kept_until_it_is_to_be_forgotten(
+    photos: Path, album: Album, bank: Facebank, leave: Callable[[Path], Callable[[], None]]
+) -> None:
+    trip = photos / "trip"
+    save_photo(trip / "deep/x.png", BERT, shade=5)
+    if leave is _unplugged:
+        trip.rename(photos.parent / "disk")
+        trip.symlink_to(photos.parent / "disk")
+    album.update(photos)
+    back = leave(trip)
+    update = album.update(photos)
+    assert (update.added, update.kept, update.removed) == (0, 4, 0)
+    ((path, reason),) = update.skipped
+    assert path == trip and "2 photos" in reason and "--forget" in reason
+    assert names(album, photos, bank, "Anna") == ["anna.png", "both.png", "anna too.png"]
+    back()
+    update = album.update(photos)
+    assert (update.added, update.kept, update.removed, update.skipped) == (0, 6, 0, ())
+    assert album.forget(trip) == 0  # all are there
+    leave(trip)
+    assert album.forget(trip / "deep") == 1
+    assert album.forget(trip) == 1
+    update = album.update(photos)
+    assert (update.kept, update.removed, update.skipped) == (4, 0, ())
+
+
+def test_a_folder_that_was_on_another_disk_is_not_deleted(
+    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = Path.stat
+
+    def mounted(path: Path, **how: Any) -> SimpleNamespace:
+        found = status(path, **how)
+        fields = {name: getattr(found, name) for name in dir(found) if name.startswith("st_")}
+        return SimpleNamespace(**fields | {"st_dev": found.st_dev + ("trip" in path.parts)})
+
+    monkeypatch.setattr(Path, "stat", mounted)
+    album.update(photos)
+    shutil.rmtree(photos / "trip")
+    update = album.update(photos)
+    assert (update.removed, [path for path, _ in update.skipped]) == (0, [photos / "trip"])
+    monkeypatch.setattr(Path, "stat", status)
+    album.update(photos)
+    save_photo(photos / "trip/anna too.png", ANNA, shade=6)
+    album.update(photos)
+    shutil.rmtree(photos / "trip")
+    assert album.update(photos).removed == 1
+
+
+def test_photos_that_move_keep_what_is_known_of_them(
+    photos: Path, album: Album, model: FakeModel
+) -> None:
+    def kept() -> dict[str, int]:
+        rows = album._db.execute("SELECT path, id FROM photo")
+        return {os.path.relpath(path, photos): number for path, number in rows}
+
+    album.update(photos)
+    before, faces = kept(), album.ask(photos, None)
+    looks = model.detector.pictures  # type: ignore[attr-defined]
+    (photos / "trip").rename(photos / "journey")
+    (photos / "anna.png").rename(photos / "swap")
+    (photos / "dark.png").rename(photos / "anna.png")
+    (photos / "swap").rename(photos / "dark.png")
+    shutil.copy(photos / "both.png", photos / "both again.png")
+    (photos / "cleo.png").rename(photos / "journey/cleo.png")
+    update = album.update(photos)
+    assert (update.added, update.kept, update.removed, update.skipped) == (0, 6, 0, ())
+    after = kept()
+    assert after.pop("both again.png") not in before.values()
+    old = ["both.png", "dark.png", "anna.png", "trip/anna too.png", "cleo.png"]
+    new = ["both.png", "anna.png", "dark.png", "journey/anna too.png", "journey/cleo.png"]
+    assert [before[path] for path in old] == [after[path] for path in new]
+    found = {entry.path.name: entry.faces for entry in album.ask(photos, None)}
+    swapped = {"anna.png": "dark.png", "dark.png": "anna.png"}
+    for entry in faces:
+        assert found[swapped.get(entry.path.name, entry.path.name)] == entry.faces
+    assert found["both again.png"] == found["both.png"]
+    assert model.detector.pictures == looks  # type: ignore[attr-defined]
+    assert album.update(photos).kept == 6
+
+
+def test_a_photo_renamed_over_by_another_is_followed(photos: Path, album: Album) -> None:
+    album.update(photos)
+    (photos / "anna.png").rename(photos / "old anna.png")
+    save_photo(photos / "anna.png", BERT, shade=9)
+    update = album.update(photos)
+    assert (update.added, update.kept, update.removed) == (1, 5, 0)
+    album.update(photos.parent)
+    (photos / "cleo.png").rename(photos.parent / "cleo.png")
+    assert album.update(photos).removed == 1
+
+
+def test_an_album_of_the_first_format_is_taken_over(
+    photos: Path, tmp_path: Path, model: FakeModel, album: Album
+) -> None:
+    album.update(photos)
+    (photos / "bad.jpg").write_text("no picture")
+    album.update(photos)
+    with album._db as db:
+        for column in ("sha256", "device", "judged_by"):
+            db.execute(f"ALTER TABLE photo DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 1")
+    with Album(album.path, model) as old:
+        update = old.update(photos)
+        assert (update.added, update.kept, update.removed) == (1, 5, 0)  # the bad one
 
 
 def test_a_folder_without_photos_forgets_nothing(
@@ -225,9 +427,13 @@ def test_sidecars_say_where_everyone_is(photos: Path, album: Album, bank: Faceba
     before = {path: path.read_bytes() for path in photos.rglob("*.png")}
     album.update(photos)
     path_of(photos / "anna.png").write_text("another program's")
+    write_sidecars([entry for entry in album.ask(photos, bank) if "trip" in entry.path.parts])
+    path_of(photos / "trip/anna too.png").rename(photos / "trip/anna too.xmp")
     written, skipped = write_sidecars(album.ask(photos, bank))
-    assert written == 2
-    assert [path.name for path, _ in skipped] == ["anna.png.xmp"]
+    assert written == 1
+    assert [path.name for path, _ in skipped] == ["anna.png", "anna too.png"]
+    assert "anna.png.xmp is no XMP" in skipped[0].reason
+    assert "anna too.xmp has regions" in skipped[1].reason
     text = path_of(photos / "both.png").read_text()
     assert re.findall(r'mwg-rs:Name="(\w+)"', text) == ["Anna", "Bert"]
     assert re.findall(r'stArea:x="([\d.]+)"', text) == ["0.166667", "0.500000"]
