@@ -50,8 +50,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 the answer is no; 2 not done, and a sentence says why; "
-    "3 done, but for what was skipped; 70 a fault of mien; 130 interrupted; "
-    "141 nobody reads the results.",
+    "3 done, except for what was skipped; 70 a bug in mien; 130 interrupted; "
+    "141 nobody reads the output.",
 )
 _people = typer.Typer(cls=people.ListByDefault)
 

@@ -32,7 +32,7 @@ def calibrate(
     ] = 1e-4,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
-    """Find the threshold at which so few strangers are taken for one person."""
+    """Find the threshold for a false-match rate, from photos of people."""
     from mien.evaluation.calibrate import calibrate as find
     from mien.recognition.model import load
 

@@ -66,7 +66,7 @@ def camera(
         bool, typer.Option("--json-lines", help="Print a line of JSON for each sighting.")
     ] = False,
 ) -> Answer:
-    """Say who is in front of a camera, now."""
+    """Say who is in front of a camera right now."""
     from mien.facebank.stores import open_store
     from mien.recognition.model import load
 

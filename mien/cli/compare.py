@@ -31,7 +31,7 @@ def compare(
 ) -> Answer:
     """Say whether two photos show one person.
 
-    Of several faces in a photo the largest counts.
+    If a photo shows several faces, the largest counts.
     """
     from mien import images
     from mien.recognition.model import load

@@ -34,8 +34,8 @@ def embed(
 ) -> Answer:
     """Write the vectors of many photos to a Parquet file.
 
-    Each photo gets one row, with its largest face or the reason why there is none. Stopped and
-    started again, it goes on where it was.
+    Each photo gets one row, with its largest face or the reason why there is none. The same command
+    resumes after an interruption.
     """
     from mien.verbs.embed_photos import embed_photos, loader
 

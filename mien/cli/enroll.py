@@ -75,7 +75,7 @@ def enroll(
 ) -> Answer:
     """Learn the people in a folder: FOLDER/NAME/photo.jpg.
 
-    Again on the same folder, it adds what is new, removes what is gone and leaves the rest alone.
+    Run again, it adds what is new, removes what is gone and leaves the rest alone.
     """
     from mien.facebank.stores import create_store, exists, open_store, own_file
     from mien.parallel import at_once, threads_each
@@ -137,7 +137,7 @@ def enroll(
 def _named_groups(numbers: list[int], names: list[str]) -> list[tuple[int, str]]:
     """The groups to learn, each with whom it shows."""
     if bool(numbers) != bool(names):
-        raise BadInput("a group needs a name and a name a group: give --cluster 7 --as NAME")
+        raise BadInput("--cluster and --as go together: give --cluster 7 --as NAME")
     if len(names) == 1:
         names = names * len(numbers)
     if len(names) != len(numbers):

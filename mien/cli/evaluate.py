@@ -37,8 +37,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="ON",
-            help="Measured on: a list of pairs, as LFW's pairs.txt; a .bin of InsightFace's, or a "
-            "folder of them; or a folder that holds a folder of photos for each person.",
+            help="What to measure on: a list of pairs such as LFW's pairs.txt; an InsightFace .bin "
+            "file, or a folder of them; or a folder that holds a folder of photos for each person.",
         ),
     ],
     *,
@@ -65,14 +65,14 @@ def evaluate(
         typer.Option(metavar="DIR", help="Plot ROC, DET, scores and CMC there, as PNG."),
     ] = None,
     seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Draws who of the people are enrolled.")
+        int, typer.Option(metavar="N", min=0, help="Seed of the draw of who is enrolled.")
     ] = 0,
     labels: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="ON are photos of strangers: false matches by their labels in this CSV file "
-            "(file, age, sex, ...).",
+            help="ON holds photos of strangers: report false matches by the labels that this CSV "
+            "file has for them (file, age, sex, ...).",
         ),
     ] = None,
     people: Annotated[

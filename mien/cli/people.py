@@ -125,7 +125,7 @@ def move(
     source: Annotated[str, typer.Argument(metavar="FROM", help="Where the facebank is.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="A facebank that is still empty.")],
 ) -> Answer:
-    """Copy the facebank to another database, and check that all has arrived.
+    """Copy the facebank to another database, and check that everything has arrived.
 
     An address is a file, milvus+file:FILE, milvus://HOST:PORT or postgresql://HOST/DATABASE.
     """
@@ -161,6 +161,6 @@ def _named(text: str, photos: list[Photo]) -> Photo:
 def _ask(question: str) -> None:
     """Go on if the answer is yes."""
     if not sys.stdin.isatty():
-        raise BadInput("there is no terminal to ask on whether to delete: add --yes")
+        raise BadInput("there is no terminal to ask for confirmation on: add --yes")
     if not typer.confirm(console.printable(question), err=True):
         raise typer.Exit(console.NO)

@@ -39,7 +39,7 @@ def health(
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
-    """Say how often strangers will get a name, and which people and photos to look after."""
+    """Say how often strangers get a name, and which people and photos need attention."""
     from mien.facebank.stores import open_store
     from mien.recognition.model import load
     from mien.verbs.health import examine

@@ -32,12 +32,12 @@ def repair(
     facebank: FacebankPath,
     model_id: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Its model's, where the file does not tell any more."),
+        typer.Option(metavar="ID", help="The model's ID, if the file no longer tells."),
     ] = None,
 ) -> Answer:
-    """Put what is not damaged into a new facebank in the place of the old one.
+    """Replace a damaged facebank with a new one that has all that can still be read.
 
-    The old one stays beside it as FILE.damaged until something is deleted.
+    The old one is kept next to it as FILE.damaged until something is deleted.
     """
     from mien.facebank.salvage import repair as rescue
     from mien.facebank.stores import own_file
@@ -61,7 +61,7 @@ def export(
     *,
     facebank: FacebankPath,
 ) -> Answer:
-    """Write everyone to a file that any mien with the same model can import."""
+    """Write everyone to a file that mien can import wherever it has the same model."""
     from mien.facebank.archive import save
     from mien.facebank.bank import Facebank
     from mien.facebank.stores import open_store
@@ -84,7 +84,7 @@ def import_(
     *,
     facebank: FacebankPath,
 ) -> Answer:
-    """Add the people in a file to the facebank, which is made if there is none."""
+    """Add the people in a file to the facebank, creating it if there is none."""
     from mien.facebank.archive import bring, read
     from mien.facebank.stores import create_store
 
@@ -135,13 +135,13 @@ def encrypt(
 
 
 def decrypt(*, facebank: FacebankPath) -> Answer:
-    """Make the facebank a file that anybody who has it can read."""
+    """Remove the facebank's encryption."""
     from mien.facebank.bank import Facebank
     from mien.facebank.stores import own_file
 
     with Facebank.open(own_file(facebank)) as bank:
         if not bank.encrypted:
-            raise BadInput(f"{facebank} is not encrypted: nothing is to be done")
+            raise BadInput(f"{facebank} is not encrypted: there is nothing to do")
         bank.decrypt()
     return Answer({"facebank": facebank, "encrypted": False}, [f"{facebank} is not encrypted now"])
 

@@ -25,7 +25,7 @@ def prepare(
     *,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The data set; one that was started there continues."),
+        typer.Option(metavar="DIR", help="The data set's folder; an unfinished one is resumed."),
     ] = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The photos are aligned crops already: keep them.")
@@ -40,7 +40,7 @@ def prepare(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, show_default="a processor each", help="Processes."),
+        typer.Option(metavar="N", min=1, show_default="one per processor", help="Processes."),
     ] = None,
     original_layout: Annotated[
         bool,
@@ -48,14 +48,14 @@ def prepare(
     ] = False,
     check: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Only read a finished data set and check its hashes."),
+        typer.Option(metavar="DIR", help="Only read a finished data set, and check its hashes."),
     ] = None,
 ) -> Answer:
     """Make a data set to train on."""
     if check is None and (not paths or out is None):
         raise BadInput("there is nothing to do: give what to prepare and --out DIR, or --check DIR")
     if check is not None and (paths or out):
-        raise BadInput("--check DIR reads what is there: give no PATH and no --out beside it")
+        raise BadInput("--check DIR only reads a data set: leave out PATH and --out")
     with needs_extra("prepared data", "data"):
         from mien.training import prepare as verb
     from mien.types import Skipped

@@ -57,7 +57,7 @@ def _code(command: Callable[[], Any], name: str, arguments: Sequence[str] | None
     except BrokenPipeError:
         return console.UNREAD
     except MemoryError:
-        console.note("the memory does not suffice: give fewer or smaller pictures")
+        console.note("out of memory: give fewer or smaller pictures")
         return console.CANNOT
     except OSError as error:
         _trace()
@@ -67,7 +67,7 @@ def _code(command: Callable[[], Any], name: str, arguments: Sequence[str] | None
     except Exception as error:
         _trace()
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        console.note(f"mien has a fault, please report it ({what}): {DEBUG}=1 shows where")
+        console.note(f"this is a bug in mien, please report it ({what}): {DEBUG}=1 shows where")
         return console.FAULT
 
 

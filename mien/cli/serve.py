@@ -55,7 +55,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="A proxy, or its network, whose X-Forwarded-For says who asks.",
+            help="Address or network of a proxy whose X-Forwarded-For to believe.",
         ),
     ] = None,
     keep: Annotated[
@@ -74,7 +74,7 @@ def serve(
     seconds: Annotated[
         float,
         typer.Option(
-            metavar="S", min=1, help="Time for a request to arrive, and again for its answer."
+            metavar="S", min=1, help="Time limit for a request to arrive, and again for its answer."
         ),
     ] = 30,
     rate: Annotated[
@@ -94,7 +94,7 @@ def serve(
 ) -> None:
     """Recognise, enrol and keep people over HTTP, with a page for browsers.
 
-    It answers until it is stopped, then what was accepted before.
+    Runs until it is stopped, and then finishes the requests it has accepted.
     """
     if new_token:
         console.say(secrets.token_urlsafe(32))
@@ -114,7 +114,7 @@ def serve(
     local = is_loopback(host) and token is None and proxy is None
     if token is None and not local:
         raise BadInput(
-            f"whoever reaches {proxy or host} could read and change the facebank: set {TOKEN} or"
+            f"anyone who reaches {proxy or host} could read and change the facebank: set {TOKEN} or"
             " give --token-file, or listen on 127.0.0.1 without --proxy"
         )
     limits = Limits(
@@ -161,12 +161,13 @@ def _require_address(proxy: str | None) -> None:
         ipaddress.ip_network(proxy or "::1")
     except ValueError as error:
         raise BadInput(
-            f"--proxy {proxy} is no address: give one such as 10.0.0.2, or a network 10.0.0.0/24"
+            f"--proxy {proxy} is not an address: give one such as 10.0.0.2, or a network such as"
+            " 10.0.0.0/24"
         ) from error
 
 
 def _token(file: Path | None) -> str | None:
-    """What requests must send; None where nothing says so."""
+    """What requests must send; None: no token is set."""
     token = os.environ.get(TOKEN, "").strip()
     if file is not None:
         try:
@@ -176,10 +177,10 @@ def _token(file: Path | None) -> str | None:
         if not token:
             raise BadInput(f"{file} is empty: put the token into it")
     if not (token.isascii() and token.isprintable()):  # each client would send it otherwise
-        raise BadInput("the token has other characters than those of ASCII: choose another")
+        raise BadInput("the token must be of printable ASCII characters: choose another")
     if 0 < len(token) < SHORTEST:
         raise BadInput(
-            f"the token has {len(token)} characters and can be guessed, {SHORTEST} are the least:"
-            " make one with mien serve --new-token"
+            f"the token has {len(token)} characters and could be guessed: use at least {SHORTEST},"
+            " such as mien serve --new-token makes"
         )
     return token or None

@@ -24,9 +24,9 @@ def speed(
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
-    """Measure how many photos per second this machine takes, and with which runtime.
+    """Measure how many photos per second this machine manages, and with which runtime.
 
-    From a photo's file to a vector for each face, as many photos at a time as identify takes.
+    From a photo's file to a vector for each face, with as many photos at a time as mien identify.
     """
     from mien import files
     from mien.parallel import at_once, processors

@@ -25,25 +25,23 @@ def targets(
         ),
     ],
     *,
-    dim: Annotated[int, typer.Option(metavar="N", min=2, help="Numbers in a target.")] = 128,
+    dim: Annotated[int, typer.Option(metavar="N", min=2, help="Dimensions of a target.")] = 128,
     balance: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Take out what classes of faces have in common: a CSV file with a column `file`.",
+            help="Remove what faces of a class have in common: a CSV file with a column `file`.",
         ),
     ] = None,
     by: Annotated[
-        str, typer.Option(metavar="COLUMNS", help="Columns that make a class together.")
+        str, typer.Option(metavar="COLUMNS", help="Columns that together define a class.")
     ] = "age,group",
     share: Annotated[
-        float, typer.Option(metavar="X", min=0, max=1, help="How much of it is taken out.")
+        float, typer.Option(metavar="X", min=0, max=1, help="How much of it to remove.")
     ] = 1.0,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Processors that a teacher may use.")
-    ] = 1,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="CPU threads of a teacher.")] = 1,
 ) -> Answer:
-    """Ask teachers about every picture once, for mien train --targets."""
+    """Compute teachers' embeddings of a data set once, for mien train --targets."""
     with needs_extra("training", "train"):
         from mien.evaluation.groups import read_labels
         from mien.training import targets as verb

@@ -79,9 +79,7 @@ def train(
     *,
     out: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", help="The run's folder; a run that was started there continues."
-        ),
+        typer.Option(metavar="DIR", help="The run's folder; a run there is resumed."),
     ] = Path("run"),
     config: Annotated[
         Path | None,
@@ -152,7 +150,7 @@ def configured(given: dict[str, Any], file: Path | None = None, depth: int = 50)
         values["milestones"] = tuple(_numbers(values["milestones"]))
     values["validate"] = tuple(values.get("validate", ()))
     if "data" not in values:
-        raise BadInput("there is nothing to train on: give --data DIR, as mien prepare has made it")
+        raise BadInput("there is nothing to train on: give --data DIR, made by mien prepare")
     config = TrainConfig(**values)
     config.check()
     return config
@@ -170,7 +168,7 @@ def _train(config: TrainConfig, out: Path) -> Answer | None:
         from mien.training import distributed, loop, run
 
     if config.precision == "fp16" and run.device_of(config).type == "cpu":
-        raise BadInput("no processor computes in fp16 quickly: give --precision bf16 or float32")
+        raise BadInput("processors are slow in fp16: give --precision bf16 or float32")
 
     def report(entry: dict[str, Any]) -> None:
         left = int(entry["seconds_left"])

@@ -32,7 +32,7 @@ def _moment(text: str) -> float:
     except ValueError:
         numbers = [-1.0]
     if len(numbers) > 3 or not all(0 <= number < float("inf") for number in numbers):
-        raise BadInput(f"{text!r} is no time: give seconds, or as in 1:30 or 0:01:30")
+        raise BadInput(f"{text!r} is not a time: give seconds, 1:30 or 0:01:30")
     seconds: float = sum(number * 60**power for power, number in enumerate(reversed(numbers)))
     return seconds
 

@@ -86,8 +86,8 @@ def differentials(
     rows, skipped = [row_of[path] for path in faces.photos], faces.skipped
     if len(rows) < 2:
         raise BadInput(
-            f"{labels} names {len(rows)} usable photos of {folder}: two are needed at least; see "
-            "that its column `file` has the ends of their paths"
+            f"{labels} names {len(rows)} usable photos of {folder} and at least two are needed: "
+            "check that its column `file` holds the ends of their paths"
         )
     genuine: list[Embeddings] = []
     if people:

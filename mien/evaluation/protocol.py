@@ -192,7 +192,7 @@ def require_pairs(same: NDArray[np.bool_], name: str) -> int:
     """How many pairs there are of the rarer kind; BadInput if fewer than two."""
     least = int(min(same.sum(), (~same).sum()))
     if least < 2:
-        raise BadInput(f"{name} has {least} pairs of a kind, same or different: two are the least")
+        raise BadInput(f"{name} has {least} pairs of a kind, same or different: two are needed")
     return least
 
 

@@ -114,11 +114,11 @@ def _locked(path: str, key: str) -> BadFacebank:
         )
     if is_plain(path):
         return BadFacebank(
-            f"{path} is not encrypted, and a key is given: run mien people encrypt, or unset"
+            f"{path} is not encrypted, but a key is set: run mien people encrypt, or unset"
             f" {keys.VARIABLE} and {keys.FILE_VARIABLE}"
         )
     return BadFacebank(
-        f"{path} cannot be read with the key that is given: give the one that it was encrypted with"
+        f"{path} cannot be read with this key: give the one that it was encrypted with"
     )
 
 

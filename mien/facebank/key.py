@@ -37,7 +37,7 @@ def in_file(path: str | Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the key file {path} cannot be read ({error}): name another") from error
     if not key or "\0" in key:
-        raise BadInput(f"the key file {path} holds no text: put the key there, on one line")
+        raise BadInput(f"the key file {path} is empty: put the key into it, on one line")
     return key
 
 

@@ -93,8 +93,7 @@ def spelled(text: str) -> str:
 
 def _no_name(text: str) -> BadInput:
     return BadInput(
-        f"{text!r} cannot be a person's name: choose another, without / and \\ and characters that"
-        " cannot be seen"
+        f"{text!r} cannot be a person's name: choose another, without /, \\ or invisible letters"
     )
 
 

@@ -93,8 +93,8 @@ def repair(path: str | Path, *, key: str | None = None, model_id: str | None = N
             made_by = remains.model_id or model_id
             if made_by is None or not remains.photos:
                 raise BadInput(
-                    f"{path} has lost the name of its model or all photos: give --model-id, as in"
-                    " mien models, or restore a copy"
+                    f"{path} has lost the name of its model, or all photos: give --model-id (see"
+                    " mien models), or restore a copy"
                 )
             new.unlink(missing_ok=True)
             dim = remains.vectors.shape[1]

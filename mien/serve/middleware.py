@@ -190,7 +190,7 @@ class AccessMiddleware:
         try:
             name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
         except ValueError as error:  # a bracket that is not closed
-            raise Rejected(400, "Host or Origin is no address") from error
+            raise Rejected(400, "Host or Origin is not an address") from error
         if self._hosts is not None and name not in self._hosts:
             raise Rejected(403, "this service is not called by that name: use its address")
         # Browsers send no Origin with a picture or a link; a link may lead to the page.

@@ -72,8 +72,8 @@ class Balance:
         self.names = sorted(name for name, count in counts.items() if count >= LEAST)
         if len(self.names) < 2:
             raise BadInput(
-                f"{len(self.names)} classes have {LEAST} pictures of the data set: balancing "
-                "needs two; see that the labels name the files as the data set does"
+                f"{len(self.names)} classes have {LEAST} pictures in the data set, and balancing "
+                "needs two: check that the labels name the files as the data set does"
             )
         number = {name: k for k, name in enumerate(self.names)}
         labels = np.array([number.get(name or "", -1) for name in found])

@@ -95,7 +95,7 @@ class TrainConfig:
     data: str = _set(
         MISSING,
         DATA,
-        "The data set, as mien prepare has made it.",
+        "The data set, made by mien prepare.",
         flags=("--data", "-d"),
         metavar="DIR",
         resume=CONTENT,
@@ -123,8 +123,8 @@ class TrainConfig:
     loss: str = _set(
         "liarcface",
         LOSS,
-        "liarcface, arcface, cosface, softmax, adaface, curricularface, magface, uniface or one of "
-        "an entry point of mien.losses; none to learn from a teacher alone.",
+        "liarcface, arcface, cosface, softmax, adaface, curricularface, magface, uniface or an "
+        "entry point in mien.losses; none to learn from a teacher alone.",
         metavar="NAME",
     )
     margin: float | None = _set(
@@ -166,16 +166,16 @@ class TrainConfig:
         choices=("imagenet", "half", "bgr"),
     )
     teacher_weight: float = _set(
-        1.0, TEACHER, "Weight of distillation beside the loss.", metavar="W", at_least=0
+        1.0, TEACHER, "Weight of distillation relative to the loss.", metavar="W", at_least=0
     )
     feature_weight: float = _set(
-        0.3, TEACHER, "Weight of features beside embeddings.", metavar="W", at_least=0
+        0.3, TEACHER, "Weight of features relative to embeddings.", metavar="W", at_least=0
     )
     feature_steps: int | None = _set(
         None,
         TEACHER,
-        "Steps in which the weight of features falls to nothing; beside targets the teacher is not "
-        "asked any more then.",
+        "Steps in which the weight of features falls to zero; with targets, the teacher is not "
+        "asked after them.",
         at_least=1,
         unset="constant",
     )
@@ -186,13 +186,11 @@ class TrainConfig:
         3e-3, TEACHER, "Learning rate of those steps (AdamW).", metavar="LR", above=0
     )
 
-    targets: bool = _set(
-        False, TEACHER, "Learn the targets that mien targets has made of the data set."
-    )
+    targets: bool = _set(False, TEACHER, "Learn from the targets that mien targets has computed.")
     similarity_weight: float = _set(
         0.1,
         TEACHER,
-        "Weight of the similarities to other pictures' targets beside a picture's own.",
+        "Weight of similarities to other pictures' targets, relative to a picture's own.",
         metavar="W",
         at_least=0,
     )
@@ -237,7 +235,7 @@ class TrainConfig:
         16.0, OPTIMISATION, "Epochs.", flags=("--epochs", "-e"), above=0, resume=FREE
     )
     steps: int | None = _set(
-        None, OPTIMISATION, "Steps, in place of epochs.", at_least=1, unset="by epochs", resume=FREE
+        None, OPTIMISATION, "Steps, instead of epochs.", at_least=1, unset="by epochs", resume=FREE
     )
     clip: float | None = _set(
         None, OPTIMISATION, "Clip the norm of the gradient to this.", above=0, unset="off"
@@ -245,7 +243,7 @@ class TrainConfig:
     ema: float = _set(
         0.0,
         OPTIMISATION,
-        "Decay of an exponential moving average of the weights, which is then what is kept.",
+        "Keep an exponential moving average of the weights, with this decay.",
         metavar="DECAY",
         at_least=0,
         below=1,
@@ -263,19 +261,19 @@ class TrainConfig:
         196, DATA, "Crops in a step, over all processes.", flags=("--batch", "-b"), at_least=2
     )
     accumulate: int = _set(
-        1, DATA, "Parts that a step's gradient is accumulated over.", at_least=1, resume=FREE
+        1, DATA, "Parts to accumulate a step's gradient over.", at_least=1, resume=FREE
     )
     augment: str = _set(
         "flip",
         DATA,
         "Augmentations: all, or some of crop, flip, light, low_resolution, blur, jpeg, grey, dark, "
-        "side_light, colour, occlude, erase, each with a probability if need be: flip,blur:0.3.",
+        "side_light, colour, occlude, erase, optionally with probabilities: flip,blur:0.3.",
         metavar="NAMES",
     )
     validate: tuple[str, ...] = _set(
         (),
         DATA,
-        "What to measure during the run: a .bin, a folder of them, or a list of pairs beside its "
+        "What to measure during the run: a .bin, a folder of them, or a list of pairs next to its "
         "photos (pairs.txt); repeatable.",
         metavar="SET",
         unset="none",
@@ -323,8 +321,8 @@ class TrainConfig:
     keep: str = _set(
         "",
         COMPUTATION,
-        "Weights to keep beside the last: best, of the highest mean accuracy in validation, and a "
-        "number of checkpoints before: best,3.",
+        "Weights to keep besides the last: best, by mean validation accuracy, and a number of "
+        "recent checkpoints: best,3.",
         metavar="best,N",
         resume=FREE,
     )
@@ -334,7 +332,7 @@ class TrainConfig:
         for each, kind, _ in settings():
             _check(each.name, each.metadata["setting"], kind, getattr(self, each.name))
         if not _KEEP.fullmatch(self.keep):
-            raise BadInput(f"--keep takes best and a number, as best,3, not {self.keep!r}")
+            raise BadInput(f"--keep takes best, a number, or both as in best,3, not {self.keep!r}")
         if self.loss == "none" and self.teacher is None and not self.targets:
             raise BadInput(
                 "--loss none needs something else to learn from: give --teacher or --targets too"

@@ -168,7 +168,7 @@ def _in_words(out: Path) -> Iterator[None]:
         again = f"give the same command again to go on from {out}"
         if "DataLoader worker" in text:
             raise RunStopped(
-                f"a process that loads pictures has died, perhaps for want of memory; {again}"
+                f"a process that loads pictures has died, perhaps for lack of memory; {again}"
             ) from error
         if distributed.world_size() > 1 and any(
             word in text for word in ("peer", "onnection", "imed out")

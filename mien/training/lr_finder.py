@@ -123,7 +123,7 @@ def find_batch(config: TrainConfig, *, least: int = 16) -> Iterator[BatchTrial]:
     if distributed.launched() > 1:
         raise BadInput(
             "--find-batch is for one process, and torchrun has started "
-            f"{distributed.launched()}: leave torchrun out, and multiply what is found"
+            f"{distributed.launched()}: run it without torchrun, and multiply what it finds"
         )
     config.check()
     pictures, best = Shards(config.data), 0.0

@@ -58,9 +58,9 @@ def load(path: Path, backbone: str | None = None, *, bgr: bool = True) -> Checkp
     try:
         (_take_ir if name.startswith("ir_") else _take_mobile)(network, take)
     except (KeyError, RuntimeError) as error:
-        raise BadModel(f"{path} is not of {name}, or is cut off ({error})") from error
+        raise BadModel(f"{path} does not fit {name}, or is truncated ({error})") from error
     if left := [name for name in take.left if not UNUSED.fullmatch(name)]:
-        raise BadModel(f"{path} is not of {name}: it has {left[0]} besides")
+        raise BadModel(f"{path} does not fit {name}: it also has {left[0]}")
     if bgr:
         stem = network.stem[0] if name.startswith("ir_") else network.stem[0][0]
         stem.weight.data = stem.weight.data.flip(1)

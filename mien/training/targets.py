@@ -69,7 +69,10 @@ def make(
     """
     pictures, folder = Shards(data), data / FOLDER
     if len(pictures) < dim:
-        raise BadInput(f"{data} has {len(pictures)} pictures: {dim} numbers need as many at least")
+        raise BadInput(
+            f"{data} has {len(pictures)} pictures, fewer than a target's {dim} dimensions: give a"
+            " smaller --dim"
+        )
     folder.mkdir(exist_ok=True)
     parts = []
     for path, form in teachers:
@@ -104,7 +107,7 @@ def load(data: Path | str) -> Targets:
     except (OSError, ValueError) as error:
         raise BadInput(missing) from error
     if about.pop("data") != Shards(data).digest:
-        raise BadInput(f"the targets in {folder} are of other pictures: make them anew")
+        raise BadInput(f"the targets in {folder} belong to other pictures: run mien targets again")
     return Targets(**{**about, "vectors": vectors, "teachers": tuple(about["teachers"])})
 
 

@@ -65,7 +65,7 @@ def ending(bare: Run, error: BaseException) -> Any:
     ("error", "code", "said"),
     [
         (PermissionError(13, "Permission denied", "/a/b"), 2, "/a/b: Permission denied"),
-        (MemoryError(), 2, "the memory does not suffice"),
+        (MemoryError(), 2, "out of memory"),
         (ZeroDivisionError("by\nzero"), 70, "ZeroDivisionError: by zero"),
         (AssertionError(), 70, "MIEN_DEBUG=1 shows where"),
     ],

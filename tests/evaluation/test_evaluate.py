@@ -227,7 +227,7 @@ def test_no_face_in_any_photo(listed: Path) -> None:
 
 def test_one_pair_of_each_kind_is_too_few(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("1\nAnn 1 2\nAnn 1 Bob 1")
-    with pytest.raises(BadInput, match="two are the least"):
+    with pytest.raises(BadInput, match="two are needed"):
         evaluate([colours()], tmp_path / "pairs.txt")
 
 

@@ -1081,7 +1081,7 @@ def test_an_encrypted_facebank_does_what_a_plain_one_does(
         facebank.decrypt()
         assert not facebank.encrypted
         assert facebank.photos() == before
-    with pytest.raises(BadFacebank, match="is not encrypted, and a key is given"):
+    with pytest.raises(BadFacebank, match="is not encrypted, but a key is set"):
         Facebank.open(encrypted)
     with Facebank.create(encrypted.with_name("new"), model_id=MODEL, dim=DIM) as facebank:
         assert facebank.encrypted

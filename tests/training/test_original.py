@@ -204,8 +204,8 @@ def test_what_is_not_of_the_original_is_said(tmp_path: Path) -> None:
         {k: v for k, v in original.weights.items() if k != "conv_4.model.5.conv_dw.conv.weight"},
         path,
     )
-    with pytest.raises(BadModel, match=r"is not of seesaw_share, or is cut off .*conv_dw"):
+    with pytest.raises(BadModel, match=r"does not fit seesaw_share, or is truncated .*conv_dw"):
         load(path, "seesaw_share")
     torch.save({**original.weights, "conv_7.weight": torch.zeros(1)}, path)
-    with pytest.raises(BadModel, match=r"is not of seesaw_share: it has conv_7\.weight besides"):
+    with pytest.raises(BadModel, match=r"does not fit seesaw_share: it also has conv_7\.weight"):
         load(path, "seesaw_share")

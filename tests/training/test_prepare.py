@@ -438,9 +438,7 @@ def test_killed_within_any_write_it_goes_on(
         if killed.exitcode == 0:
             break
         assert killed.exitcode == -signal.SIGKILL
-        with pytest.raises(
-            BadInput, match="holds no finished data set: give the command of mien prepare"
-        ):
+        with pytest.raises(BadInput, match="holds no finished data set: run the same mien prepare"):
             Shards(out)
         assert prepare([source], out).digest == whole.digest
         left_behind = {k: v for k, v in files_of(out).items() if not k.endswith(".part")}

@@ -92,9 +92,9 @@ def test_targets_of_other_pictures_are_refused(
     targets.make(data, teachers, dim=8)
     about = data / "targets" / "targets.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"data": "other"}))
-    with pytest.raises(BadInput, match="of other pictures"):
+    with pytest.raises(BadInput, match="belong to other pictures"):
         targets.load(data)
-    with pytest.raises(BadInput, match="128 numbers need as many"):
+    with pytest.raises(BadInput, match="128 dimensions"):
         targets.make(data, teachers)
     with pytest.raises(BadModel, match="not an ONNX file"):
         targets.make(data, [(about, "half")], dim=8)

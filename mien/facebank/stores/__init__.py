@@ -98,8 +98,8 @@ def own_file(address: str | Path) -> Path:
     """
     if _engine(str(address)):
         raise BadInput(
-            f"{without_password(str(address))} is not a file, which this needs: use"
-            " the database's own tools, or mien people move to make a file of it"
+            f"{without_password(str(address))} is a database, and this works on files only: use the"
+            " database's own tools, or copy it into a file with mien people move"
         )
     return Path(address)
 

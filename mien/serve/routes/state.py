@@ -28,7 +28,9 @@ async def health() -> schema.Status:
 async def ready(service: TheService) -> schema.Status:
     """A photo that is sent now is looked at now: the facebank is open and nobody waits."""
     if not service.ready:
-        raise HTTPException(503, "as many requests are in hand as may be", {"Retry-After": "1"})
+        raise HTTPException(
+            503, "the service has as many requests as it takes", {"Retry-After": "1"}
+        )
     return schema.Status(status="ready", version=__version__)
 
 

@@ -169,11 +169,11 @@ class Shards:
         except FileNotFoundError as error:
             if not _is_url(self._root) and not Path(self._root).is_dir():
                 raise BadInput(
-                    f"there is no folder {self._root}: give one that mien prepare has made"
+                    f"there is no folder {self._root}: give one that mien prepare made"
                 ) from error
             raise BadInput(
-                f"{self._root} holds no finished data set: give the command of mien prepare that "
-                "made it once more, and it goes on"
+                f"{self._root} holds no finished data set: run the same mien prepare again to "
+                "finish it"
             ) from error
         except _DAMAGED as error:
             raise self._damaged(f"prepare.json cannot be read, {error}") from error
