@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -17,6 +20,8 @@ from mien.training.checkpoint import Checkpoint  # noqa: E402
 from mien.training.export import export  # noqa: E402
 from mien.training.from_onnx import NORMS, from_onnx  # noqa: E402
 
+Exported: TypeAlias = "Callable[[str], tuple[nn.Module, Path]]"
+
 
 def photos(seed: int, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
@@ -24,8 +29,14 @@ def photos(seed: int, count: int) -> Tensor:
     return x
 
 
-def exported(name: str, path: Path) -> nn.Module:
-    """A network whose batch norms have something to say, and its file."""
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Networks whose batch norms have something to say, by name, and their files."""
+    folder = tmp_path_factory.mktemp("exported")
+    return cache(lambda name: (_export(name, folder / f"{name}.onnx"), folder / f"{name}.onnx"))
+
+
+def _export(name: str, path: Path) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = BACKBONES[name](dim=8)
     for layer in network.modules():
@@ -38,9 +49,9 @@ def exported(name: str, path: Path) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ["seesaw_fast", "seesaw_tiny"])
-def test_it_computes_what_the_exported_network_does(name: str, tmp_path: Path) -> None:
-    network = exported(name, tmp_path / "ours.onnx")
-    again = from_onnx(tmp_path / "ours.onnx", photos(2, 16))
+def test_it_computes_what_the_exported_network_does(name: str, exported: Exported) -> None:
+    network, file = exported(name)
+    again = from_onnx(file, photos(2, 16))
     x = photos(3, 8)
     with torch.no_grad():
         expected = normalize(network(x))
@@ -49,9 +60,8 @@ def test_it_computes_what_the_exported_network_does(name: str, tmp_path: Path) -
     assert (learning * expected).sum(1).min() > 0.9
 
 
-def test_all_of_it_can_learn(tmp_path: Path) -> None:
-    exported("seesaw_tiny", tmp_path / "ours.onnx")
-    network = from_onnx(tmp_path / "ours.onnx", photos(2, 8)).train()
+def test_all_of_it_can_learn(exported: Exported) -> None:
+    network = from_onnx(exported("seesaw_tiny")[1], photos(2, 8)).train()
     network(photos(3, 8)).square().sum().backward()
     still = {
         name
@@ -63,7 +73,7 @@ def test_all_of_it_can_learn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mobileface", "seesaw_shuffle"])
-def test_what_the_file_no_longer_holds_is_said(name: str, tmp_path: Path) -> None:
-    exported(name, tmp_path / "ours.onnx")  # of PReLU it keeps only what is computed with it
+def test_what_the_file_no_longer_holds_is_said(name: str, exported: Exported) -> None:
+    file = exported(name)[1]  # of PReLU it keeps only what is computed with it
     with pytest.raises(BadModel, match=r"does not hold the weights .*: give a checkpoint"):
-        from_onnx(tmp_path / "ours.onnx", photos(2, 2))
+        from_onnx(file, photos(2, 2))
