@@ -413,6 +413,39 @@ def test_calibrate(bare: Run, model_file: Path, tmp_path: Path) -> None:
     assert document["skipped"][0]["path"].endswith("bad.jpg")
 
 
+@pytest.mark.parametrize("typed", ["Zo\u00eb", "Zoe\u0308", " Zo\u00eb ", "\u00a0Zoe\u0308\t"])
+def test_a_name_may_be_typed_in_any_form(
+    mien: Run, people: Path, tmp_path: Path, typed: str
+) -> None:
+    """Composed or not, and with spaces around it, wherever a command takes a name."""
+    save_photo(tmp_path / "in/a.png", ANNA, shade=3)
+    assert mien("people", "rename", "Anna", typed).code == 0
+    assert mien("people", "photos", typed, "--json").document["person"] == "Zo\u00eb"
+    found = mien("album", "in", "--index", "album.db", "--with", typed, "--paths")
+    assert (found.code, found.out) == (0, "in/a.png\n")
+    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
+    assert mien("cluster", people, "--min-face", 0, "--facebank", "other.db").code == 0
+    group = ("enroll", "--cluster", 1, "--as", typed, "--facebank", "third.db")
+    assert mien(*group).code == 0
+    named = mien("people", "--json", "--facebank", "third.db").document["people"]
+    assert [person["person"] for person in named] == ["Zo\u00eb"]
+    assert mien("people", "rename", typed, "Anna").code == 0
+    assert mien("people", "rename", "Anna", typed).code == 0
+    assert mien("people", "delete", typed, "--yes", "--json").document["person"] == "Zo\u00eb"
+
+
+@pytest.mark.parametrize("typed", ["Zo\u200be", "Zoe\u202e", "Zo\u00ade", "\u2066Zoe", "a/b", ""])
+def test_a_name_that_cannot_be_seen_whole_is_refused(mien: Run, people: Path, typed: str) -> None:
+    for command in (
+        ("people", "rename", "Anna", typed),
+        ("people", "photos", typed),
+        ("people", "delete", typed, "--yes"),
+        ("album", people, "--index", "album.db", "--with", typed),
+    ):
+        result = mien(*command)
+        assert (result.code, result.out, is_a_sentence(result.err)) == (2, "", True)
+
+
 def test_an_album_forgets_when_it_is_told_to(mien: Run, people: Path, tmp_path: Path) -> None:
     save_photo(tmp_path / "in/a.png", ANNA, shade=3)
     save_photo(tmp_path / "in/disk/b.png", BERT, shade=3)
@@ -524,16 +557,21 @@ def test_a_table_that_nobody_reads_to_the_end_is_quiet(bare: Run, tmp_path: Path
     assert (process.stderr.read(), process.wait(60)) == ("", 141)
 
 
-def test_an_interruption_is_quiet_and_130(mien: Run, people: Path, model_file: Path) -> None:
+@pytest.mark.parametrize(
+    ("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_an_interruption_is_quiet_and_told(
+    mien: Run, people: Path, model_file: Path, ending: int, code: int
+) -> None:
     for number in range(500):  # photos of more lines than a pipe holds
         shutil.copy(people / "Anna/1.png", people / f"Anna/x{number}.png")
     command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
     process = start(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()  # it is at work
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (code, "")
 
 
 def on_a_terminal(*arguments: object, typed: str = "") -> tuple[int, str]:

@@ -115,11 +115,15 @@ def test_what_is_no_time(text: str) -> None:
 
 
 class _Interrupted(clips.Blobs):
-    """Sends what Ctrl-C sends, in the middle."""
+    """Sends a signal in the middle, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
 
     def __call__(self, image: Image) -> list[Face]:
         if self.pictures == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self._number)
         return super().__call__(image)
 
 
@@ -131,11 +135,12 @@ def test_a_camera_says_who_was_there(
     assert {one["person"] for one in result.document["sightings"]} == {"Anna", None}
     lines = mien("camera", clip, "--no-window", "--seconds", "1").out.splitlines()
     assert len(lines) == 2
-    monkeypatch.setitem(DETECTORS, "blobs", lambda *_: _Interrupted())
-    stopped = mien("camera", clip, "--json")
-    assert stopped.code == 0
-    assert all(one["end"] < 1.9 for one in stopped.document["sightings"])
-    assert len(stopped.document["sightings"]) == 2
+    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 143)):
+        monkeypatch.setitem(DETECTORS, "blobs", lambda *_, n=number: _Interrupted(n))
+        stopped = mien("camera", clip, "--json")
+        assert stopped.code == code
+        assert all(one["end"] < 1.9 for one in stopped.document["sightings"])
+        assert len(stopped.document["sightings"]) == 2
 
 
 def test_a_window_shows_the_camera(mien: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
