@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ from commands import Result, Run, is_a_sentence
 from fakes import MeanColours, save_photo
 from PIL import Image as Pillow
 
+from mien import files
 from mien.cli import app
 from mien.cli.album import _people
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
@@ -468,11 +470,48 @@ def test_an_output_that_cannot_be_made_stops_no_other(
     save_photo(tmp_path / "in/z.png", BERT)
     result = mien("identify", "in", "--save", "out")
     assert result.code == 3
-    assert "Bert B" in result.out and "File name too long" in result.err
+    assert "Anna" in result.out and "Bert B" in result.out
+    assert "File name too long" in result.err
     assert (tmp_path / "out/z.mien.png").is_file()
+    document = mien("identify", "in", "--save", "out", "--json").document
+    assert ["saved" in photo for photo in document["photos"]] == [False, True]
+    assert [Path(one["path"]).name[0] for one in document["skipped"]] == ["n"]
     result = mien("album", "in", "--index", "album.db", "--xmp")
     assert result.code == 3
     assert (tmp_path / "in/z.png.xmp").is_file()
+
+
+def test_a_disk_without_room_for_the_groups_stops_no_answer(
+    mien: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
+    save_photo(tmp_path / "in/bert.png", BERT, shade=7)
+    shutil.copytree(people, tmp_path / "in/people")
+    whole = files._replace
+    full = ["group-0001.png"]
+
+    def replace(path: Path, *how: Any) -> None:
+        if path.name in full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        whole(path, *how)
+
+    monkeypatch.setattr(files, "_replace", replace)
+    command = ("cluster", "in", "--min-face", 0, "--facebank", "other.db")
+    result = mien(*command)
+    assert (result.code, len(result.out.splitlines())) == (3, 3)
+    assert "group-0001.png cannot be written (No space left" in result.err
+    assert (tmp_path / "mien-clusters/group-0002.png").is_file()
+    full += ["index.html", "clusters.json"]
+    document = mien(*command, "--json").document
+    assert len(document["groups"]) == 2
+    assert [Path(one["path"]).name for one in document["skipped"]] == full
+    full.clear()
+    assert mien(*command).code == 0
+    (cut,) = {one["sha256"][:16] for one in document["groups"][0]["faces"][:1]}
+    full += [f"{cut}-0-0.png"]
+    named = mien("enroll", "--cluster", 1, "--as", "Anna", "--facebank", "third.db")
+    assert named.code == 3
+    assert "1 photo added" in named.out or "2 photos added" in named.out
 
 
 def test_an_album_for_pipes_and_for_people(mien: Run, people: Path, tmp_path: Path) -> None:

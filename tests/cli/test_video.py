@@ -15,7 +15,7 @@ from commands import Result, Run, is_a_sentence
 
 from mien.cli import camera as camera_command
 from mien.cli.video import _moment, clock
-from mien.errors import BadInput
+from mien.errors import BadInput, CannotWrite
 from mien.images import write
 from mien.recognition.detect import DETECTORS
 from mien.types import Face, Image
@@ -98,6 +98,26 @@ def test_wrong_times_are_one_sentence(mien: Run, clip: Path) -> None:
         result = mien("identify", clip, *times)
         assert (result.code, is_a_sentence(result.err)) == (2, True)
     assert mien("identify", clip, "--start", "60").code == 3
+
+
+def test_a_copy_that_cannot_be_written_takes_no_answer_away(
+    mien: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.video.write import Writer
+
+    told = mien("identify", clip, "--json").document["videos"]
+
+    def full(*_: object, **how: object) -> None:
+        raise CannotWrite("out/clip.mien.mp4 cannot be written (No space left on device)")
+
+    for step in ("__init__", "write", "_finish"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, step, full)
+            result = mien("identify", clip, "--save", "out", "--json")
+        assert result.code == 3
+        assert result.document["videos"] == told
+        assert [one["path"] for one in result.document["skipped"]] == [str(clip)]
+        assert not list(Path("out").glob("*"))
 
 
 @pytest.mark.parametrize(
