@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
+import itertools
+import mimetypes
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
 
+from mien import formats
 from mien.errors import BadInput, cannot_write
 from mien.types import Skipped
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _FOUND = "lost+found"  # in every mount point of ext4, and so in an empty one
-_NAMED = (*EXTENSIONS, ".heic", ".heif")  # by `walk`: of what phones write, nothing is passed over
+# Folders of file servers, systems and archives, in lower case: copies of photos, and deleted ones.
+_LEFT_OUT = (
+    *("@eadir", "@__thumb", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
+    *("$recycle.bin", "recycler", "system volume information", "__macosx"),
+)
+NO_MEDIA = ".nomedia"  # a file by which a folder says that its pictures are nobody's photos
+# Copies that programs leave beside photos, and what is not yet whole.
+_COPIES = (".bak", ".orig", "_original", "~", ".tmp", ".part", ".crdownload", ".download", ".thm")
+_OWN = re.compile(r"\.mien\.\w+$")  # what a copy with names drawn in is called
+_OTHERS = frozenset(mimetypes.MimeTypes().types_map[True]) | {".gz", ".bz2", ".xz", ".xmp"}
 
 
 def several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
@@ -23,80 +37,235 @@ def several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
     return [paths] if isinstance(paths, str | Path) else paths
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which photos of folders to take, by their paths below the folder that was given.
+
+    A pattern of a shell (`*`, `?`, `[a-z]`; large letters and small are one) is compared with the
+    end of a path: `*.png`, `2019`, `trips/raw`; after a leading / with the whole path.  Whatever
+    lies in a folder that matches goes with it.
+
+    Args:
+        include: only what matches one of these; everything by default.
+        exclude: nothing that matches one of these.
+    """
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for pattern in (*self.include, *self.exclude):
+            if not pattern.strip("/."):
+                raise BadInput(f"{pattern!r} is no pattern of photos: give one such as '*.png'")
+
+    def takes(self, path: PurePath) -> bool:
+        """Whether to take a photo or video, by its path below the folder."""
+        return not self.leaves(path) and (not self.include or _match(path, self.include))
+
+    def leaves(self, path: PurePath) -> bool:
+        """Whether to leave a file, or a folder and all in it."""
+        return bool(self.exclude) and _match(path, self.exclude)
+
+
+EVERYTHING = Choice()
+
+
+def _match(path: PurePath, patterns: Sequence[str]) -> bool:
+    whole = PurePosixPath("/", path.as_posix().lower())
+    above = [one for one in (whole, *whole.parents) if one.name]
+    return any(one.match(pattern.lower()) for one in above for pattern in patterns)
+
+
+class Found(list[Path]):
+    """Photos, each once; and what could not be looked for photos, and why."""
+
+    def __init__(self, photos: Iterable[Path], skipped: Iterable[Skipped] = ()) -> None:
+        super().__init__(photos)
+        self.skipped = tuple(skipped)
+
+
 def walk(
-    paths: str | Path | Iterable[str | Path], *, also: Sequence[str] = (), required: bool = True
-) -> list[Path]:
+    paths: str | Path | Iterable[str | Path],
+    *,
+    also: Sequence[str] = (),
+    choice: Choice = EVERYTHING,
+    required: bool = True,
+) -> Found:
     """The photos in files, folders and patterns, each once, in a stable order.
 
     The order is that of `paths`; within a folder or a pattern, that of the names.  A file that is
-    named explicitly is taken whatever its extension.  Folders are searched recursively, through
-    links too, for names that end in `EXTENSIONS`, .heic, .heif, or in what `also` names, and do not
-    start with a dot; patterns are those of `glob`, with ** for any depth.  `read` refuses HEIC in a
-    sentence.
+    named outright is taken, whatever it is called.  Folders are searched to the bottom, through
+    links too.  There, a file is a photo by its name, see `mien.formats`, or, where that tells
+    nothing, by its first bytes.  A raw file beside a picture of its name is the same photo.
+
+    Left out are what is hidden, what file servers and systems keep (@eaDir, #recycle, $RECYCLE.BIN
+    and the like), folders that hold a file .nomedia, and what mien itself has made; unless it is
+    named outright.
+
+    Args:
+        paths: patterns are those of a shell, with ** for any depth.
+        also: endings of names that are taken beside photos, in lower case.
+        choice: which of them to take.
+        required: whether there have to be any.
 
     Raises:
-        BadInput: nothing of that name, a folder without photos if they are required, or one that
-            cannot be listed.
+        BadInput: there are no photos, if they are required or could not be looked for.
     """
     found: dict[str, Path] = {}  # by real path
+    skipped: dict[str, Skipped] = {}
+    for path in map(Path, several(paths)):
+        some = _photos(path, tuple(also), choice)
+        if required:
+            why = f"{path} holds no photos: name a picture, or a folder of some"
+            some = itertools.chain([next(some, Skipped(path, why))], some)
+        for one in some:
+            if isinstance(one, Skipped):
+                skipped.setdefault(os.path.realpath(one.path), one)
+            else:
+                found.setdefault(os.path.realpath(one), one)
+    if not found and skipped:
+        raise BadInput(next(iter(skipped.values())).reason)
+    return Found(found.values(), skipped.values())
+
+
+def _photos(path: Path, also: tuple[str, ...], choice: Choice) -> Iterator[Path | Skipped]:
+    """What is to be said of one of the paths that `walk` is given."""
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib's may fail
+        yield from _below(path, also, choice)
+    elif os.path.lexists(path):
+        yield from [path] if choice.takes(PurePath(path.name)) else []
+    elif glob.has_magic(str(path)):
+        yield from _by_pattern(path, also, choice)
+    else:
+        yield _absent(path)
+
+
+def _absent(path: Path) -> Skipped:
     try:
-        for path in several(paths):
-            for photo in _photos(Path(path), (*_NAMED, *also), required):
-                found.setdefault(os.path.realpath(photo), photo)
-    except OSError as error:
-        raise BadInput(
-            f"{error.filename} cannot be listed ({error.strerror}): check who may read it"
-        ) from error
-    return list(found.values())
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        return Skipped(path, f"{path} cannot be looked at ({why}): check the path")
+    return Skipped(path, f"{path} does not exist: check the path")
 
 
-def _photos(path: Path, endings: tuple[str, ...], required: bool) -> list[Path]:
-    if path.is_dir():
-        matches = [path]
-    elif path.exists() or path.is_symlink():
-        return [path]
-    else:  # Path.glob takes no absolute pattern
-        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    if not matches:
-        raise BadInput(f"{path} does not exist: check the path")
-    photos = [photo for match in matches for photo in _photos_below(match, endings)]
-    if required and not photos:
-        raise BadInput(f"{path} holds no photos ({' '.join(EXTENSIONS)}): name a picture or folder")
-    return photos
-
-
-def _photos_below(path: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    if not path.is_dir():
-        yield from [path] if _is_photo(path.name, endings) else []
+def _by_pattern(path: Path, also: tuple[str, ...], choice: Choice) -> Iterator[Path | Skipped]:
+    plain = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    root, pattern = Path(*plain), path.parts[len(plain) :]
+    if not os.path.isdir(root):  # noqa: PTH112
+        yield _absent(root)
         return
+    yield from _below(root, also, choice, pattern)
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str], *, so_far: bool = False) -> bool:
+    """Whether a path, or a folder above it, fits a pattern; or may yet, where it goes on."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return so_far or any(_fits(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    if not parts:
+        return so_far
+    first = fnmatch.fnmatchcase(parts[0], pattern[0])
+    return first and _fits(parts[1:], pattern[1:], so_far=so_far)
+
+
+def _below(
+    root: Path, also: tuple[str, ...], choice: Choice, pattern: Sequence[str] = ()
+) -> Iterator[Path | Skipped]:
+    """The photos in a folder, and what in it cannot be looked at."""
     seen = set()  # real folders: a link may lead back up
-    for folder, folders, files in os.walk(path, onerror=_raise, followlinks=True):
+    folders = [root]
+    while folders:
+        folder = folders.pop()
         if (real := os.path.realpath(folder)) in seen:
-            folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if _is_photo(name, endings))
+        try:
+            with os.scandir(folder) as inside:
+                entries = sorted(inside, key=lambda entry: entry.name)
+        except OSError as error:
+            why = f"{folder} cannot be listed ({error.strerror}): check who may read it"
+            yield Skipped(folder, why)
+            continue
+        names = {entry.name for entry in entries}
+        if NO_MEDIA in names and folder != root:
+            continue
+        deeper = []
+        for entry in entries:
+            path = folder / entry.name
+            below = path.relative_to(root)
+            if is_left_out(entry.name) or choice.leaves(below):
+                continue
+            if _is_folder(entry):
+                if _fits(below.parts, pattern, so_far=True):
+                    deeper.append(path)
+            elif (
+                _fits(below.parts, pattern)
+                and choice.takes(below)
+                and (one := _file(entry, path, also, names))
+            ):
+                yield one
+        folders += reversed(deeper)
 
 
-def _is_photo(name: str, endings: tuple[str, ...]) -> bool:
-    return name.lower().endswith(endings) and not name.startswith(".")
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # as a link to itself
+        return False
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _file(
+    entry: os.DirEntry[str], path: Path, also: tuple[str, ...], beside: Container[str]
+) -> Path | Skipped | None:
+    """A photo, one that cannot be looked at, or nothing of the kind."""
+    name = entry.name.lower()
+    if name.endswith(also):
+        return path
+    if format := formats.named(name):
+        return None if format.name == "raw" and _has_picture(path, beside) else path
+    if name.endswith(_COPIES) or path.suffix.lower() in _OTHERS:
+        return None
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
+    except OSError as error:
+        if not entry.is_symlink():
+            return None
+        why = f"{path} leads nowhere ({error.strerror}): plug in its disk, or remove the link"
+        return Skipped(path, why)
+    with suppress(OSError), path.open("rb") as file:
+        return path if formats.begun(file.read(formats.HEAD)) else None
+    return None
 
 
-def photos_of_people(folder: str | Path) -> tuple[dict[Path, str], list[Skipped]]:
+def _has_picture(raw: Path, beside: Container[str]) -> bool:
+    """Whether a raw file's photo is there as a picture too, as cameras leave them."""
+    endings = (".jpg", ".JPG", ".jpeg", ".JPEG", ".heic", ".HEIC", ".hif", ".HIF")
+    return any(raw.stem + ending in beside for ending in endings)
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file or folder is left out where a folder is searched, by its name: see `walk`."""
+    return name.startswith(".") or name.lower() in _LEFT_OUT or bool(_OWN.search(name))
+
+
+def photos_of_people(
+    folder: str | Path, choice: Choice = EVERYTHING
+) -> tuple[dict[Path, str], list[Skipped]]:
     """Whose each photo is, and why others are nobody's.
 
     Raises:
         BadInput: it is no folder; otherwise as `walk`.
     """
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112
         raise BadInput(f"{folder} is not a folder: name one that holds a folder for each person")
-    person_of, skipped = {}, []
-    for path in walk([folder]):
+    found = walk([folder], choice=choice)
+    person_of, skipped = {}, list(found.skipped)
+    for path in found:
         person, *rest = path.relative_to(folder).parts
         if rest:
             person_of[path] = person

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
-    {"types", "errors"},
+    {"types", "errors", "formats"},
     {"files", "images", "parallel", "draw", "sidecar"},
     {"recognition", "video"},
     {"facebank"},

@@ -12,8 +12,10 @@ from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
     DetectorName,
+    Exclude,
     FacebankPath,
     Fpir,
+    Include,
     ModelName,
     Threshold,
 )
@@ -73,6 +75,8 @@ def album(
     ],
     threshold: Threshold = None,
     fpir: Fpir = None,
+    include: Include = None,
+    exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
@@ -80,6 +84,7 @@ def album(
     from contextlib import nullcontext
 
     from mien.facebank.stores import exists, open_store
+    from mien.files import Choice
     from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
     from mien.verbs.album import Album, write_csv, write_page, write_sidecars
@@ -88,6 +93,7 @@ def album(
         raise BadInput("there is nothing to look at: name a folder that holds photos")
     network = load(model, detector=detector, threads=threads_each(at_once()))
     policy = network.policy(threshold=threshold, fmr=fpir)
+    choice = Choice(include or (), exclude or ())
     there = exists(facebank)
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
@@ -102,9 +108,11 @@ def album(
             return Answer(about, [], notes)
         if bank is None or not bank.people():
             console.note_nobody(without_password(facebank))
-        update = collection.update(folder, at_once=at_once(), progress=console.progress)
-        everything = collection.ask(folder, bank, policy=policy) if xmp else []
-        entries = collection.ask(folder, bank, people or (), policy=policy)
+        update = collection.update(
+            folder, choice=choice, at_once=at_once(), progress=console.progress
+        )
+        everything = collection.ask(folder, bank, choice=choice, policy=policy) if xmp else []
+        entries = collection.ask(folder, bank, people or (), choice=choice, policy=policy)
     outputs = {"csv": (csv, write_csv), "html": (html, write_page)}
     written, failed = {}, []
     for kind, (path, write) in outputs.items():

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DetectorName, ModelArgument
+from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Exclude, Include, ModelArgument
 from mien.cli.render import Answer, Table
 
 _COLUMNS = {
@@ -30,14 +30,18 @@ def calibrate(
             metavar="RATE", help="Share of pairs of strangers that may pass for one person."
         ),
     ] = 1e-4,
+    include: Include = None,
+    exclude: Exclude = None,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
     """Find the threshold for a false-match rate, from photos of people."""
     from mien.evaluation.calibrate import calibrate as find
+    from mien.files import Choice
     from mien.recognition.model import load
 
     network = load(model, detector=detector)
-    found = find(network, folder, fmr=fmr, progress=console.progress)
+    choice = Choice(include or (), exclude or ())
+    found = find(network, folder, choice=choice, fmr=fmr, progress=console.progress)
     return Answer(
         found.to_json(),
         [Table(_COLUMNS, dict.fromkeys((found.chosen, *found.table)))],

@@ -97,7 +97,7 @@ def camera(
 
     with (
         open_store(facebank, model_id=network.model_id) as bank,
-        _interrupted_by(watched.stop) as signals,  # then it is said who was there last
+        _interrupted_by(watched.stop),  # then it is said who was there last
     ):
         frames = watched.stills(_wanted) if shown else watched.stills()
         if seconds is not None:
@@ -111,36 +111,24 @@ def camera(
         about | ({"broken": watched.broken} if watched.broken else {}),
         [],
         [watched.broken] if watched.broken else [],
-        code=_code(signals, bool(watched.broken)),
+        code=console.SKIPPED if watched.broken else 0,
     )
 
 
 @contextmanager
-def _interrupted_by(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Makes the first Ctrl-C or SIGTERM an end that `stop` brings about; which has come."""
-    come: list[int] = []
+def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
+    """Makes the first Ctrl-C an ordinary end."""
+    before = signal.getsignal(signal.SIGINT)
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def end(number: int, _: object) -> None:
-        come.append(number)
-        restore()
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
         stop()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, end)
     try:
-        yield come
+        yield
     finally:
-        restore()
-
-
-def _code(signals: list[int], broken: bool) -> int:
-    """How the command ends: Ctrl-C is how people end it, and a service is told of its SIGTERM."""
-    if signal.SIGTERM in signals:
-        return console.SIGNALLED + signal.SIGTERM
-    return console.SKIPPED if broken else 0
+        signal.signal(signal.SIGINT, before)
 
 
 def _sentence(one: SightingEntry) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,14 +13,12 @@ from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
     DetectorName,
+    Exclude,
     FacebankPath,
+    Include,
     ModelName,
 )
 from mien.cli.render import Answer, Column, Table
-from mien.errors import CannotWrite
-
-if TYPE_CHECKING:
-    from mien.types import Skipped
 
 
 def cluster(
@@ -48,6 +46,8 @@ def cluster(
     min_face: Annotated[
         int, typer.Option(metavar="PIXELS", min=0, help="Smallest face to group.")
     ] = 40,
+    include: Include = None,
+    exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
@@ -65,7 +65,7 @@ def cluster(
     from mien.verbs.cluster import require_own, save, to_json
 
     require_own(out)  # before the long part
-    photos = files.walk(paths)
+    photos = files.walk(paths, choice=files.Choice(include or (), exclude or ()))
     many = at_once(len(photos))
     network = load(model, detector=detector, threads=threads_each(many))
     there = exists(facebank)
@@ -80,24 +80,17 @@ def cluster(
             at_once=many,
             progress=console.progress,
         )
-    unwritten: tuple[Skipped, ...] = ()
-    failed: list[str] = []
-    try:
-        unwritten = save(found, out)
-    except CannotWrite as error:  # what was found is told all the same
-        failed.append(str(error))
-    skipped = (*found.skipped, *unwritten)
+    save(found, out)
+    skipped = (*photos.skipped, *found.skipped)
     groups = [(number, members) for number, members in enumerate(found.groups, start=1)]
     return Answer(
         {"out": out, **to_json(found), "skipped": skipped},
         [Table(_COLUMNS, groups)],
         [
-            *failed,
             f"{console.counted(len(groups), 'group')}, {console.counted(found.alone, 'face')} in "
-            f"none, {found.known} known; see {out / 'index.html'}",
+            f"none, {found.known} known; see {out / 'index.html'}"
         ],
         skipped,
-        code=console.SKIPPED if failed else 0,
     )
 
 

@@ -23,9 +23,8 @@ NO = 1  # done, and the answer is no
 CANNOT = 2  # not done
 SKIPPED = 3  # done, but something was left out
 FAULT = 70  # of ours: EX_SOFTWARE of sysexits.h
-SIGNALLED = 128  # and the signal's number: what a shell says of whom a signal has ended
-INTERRUPTED = SIGNALLED + 2
-UNREAD = SIGNALLED + 13  # SIGPIPE: nobody reads the results any more
+INTERRUPTED = 130
+UNREAD = 141  # nobody reads the results any more: what a shell says of whom SIGPIPE has ended
 
 T = TypeVar("T")
 
@@ -87,6 +86,9 @@ def note_skipped(skipped: Sequence[Skipped]) -> int:
     for path, reason in skipped:
         note("skipped " + (reason if str(path) in reason else f"{path}: {reason}"))
     return len(skipped)
+
+
+FILES = "file or folder", "files or folders"
 
 
 def document(content: dict[str, Any], *, indent: int | None = 2) -> None:

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    Exclude,
+    Include,
+    ModelName,
+)
 from mien.cli.render import Answer
 
 
@@ -29,6 +36,8 @@ def embed(
         str | None,
         typer.Option(metavar="ADDRESS", help="A Ray cluster that shares the folder of FILE."),
     ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
@@ -37,6 +46,7 @@ def embed(
     Each photo gets one row, with its largest face or the reason why there is none. The same command
     resumes after an interruption.
     """
+    from mien.files import Choice
     from mien.verbs.embed_photos import embed_photos, loader
 
     start = time.perf_counter()
@@ -44,6 +54,7 @@ def embed(
         source,
         out,
         loader(model, detector),
+        choice=Choice(include or (), exclude or ()),
         workers=workers,
         cluster=cluster,
         progress=console.progress,
@@ -62,7 +73,7 @@ def embed(
             f"{console.counted(done.photos, 'photo')} in {out}, {done.new} new "
             f"at {rate:.1f} per second, {done.faces} with a vector"
         ],
-        skipped=done.first_errors,
+        skipped=(*done.unlisted, *done.first_errors),
         unnamed=done.errors - len(done.first_errors),
         elsewhere=f"the column error of {out}",
     )

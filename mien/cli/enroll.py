@@ -15,7 +15,9 @@ from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
     DetectorName,
+    Exclude,
     FacebankPath,
+    Include,
     ModelName,
 )
 from mien.cli.render import Answer
@@ -70,6 +72,8 @@ def enroll(
         bool,
         typer.Option("--rebuild", help="Look at every photo again, as after a change of model."),
     ] = False,
+    include: Include = None,
+    exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
@@ -78,6 +82,7 @@ def enroll(
     Run again, it adds what is new, removes what is gone and leaves the rest alone.
     """
     from mien.facebank.stores import create_store, exists, open_store, own_file
+    from mien.files import Choice
     from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
     from mien.verbs.cluster import cut
@@ -107,7 +112,12 @@ def enroll(
             made.append(stack.enter_context(bank))
             return bank
 
-        how: Any = {"largest": largest, "at_once": many, "progress": console.progress}
+        how: Any = {
+            "choice": Choice(include or (), exclude or ()),
+            "largest": largest,
+            "at_once": many,
+            "progress": console.progress,
+        }
         if not there:  # nor is it left behind, empty, where nobody can be enrolled
             done = add(source, make, network, **how)
         elif not rebuild:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Fmr, Threshold
+from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Exclude, Fmr, Include, Threshold
 from mien.cli.render import Answer, Column, Table
-from mien.errors import CannotWrite
 
 if TYPE_CHECKING:
     from mien.evaluation.protocol import Evaluation
@@ -82,6 +81,8 @@ def evaluate(
             metavar="DIR", help="With --labels: true matches of these people at the same rates."
         ),
     ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     threshold: Threshold = None,
     fmr: Fmr = None,
     detector: DetectorName = DEFAULT_DETECTOR,
@@ -96,15 +97,18 @@ def evaluate(
     from mien.evaluation import report as page
     from mien.evaluation.evaluate import evaluate as measure
     from mien.evaluation.groups import differentials
-    from mien.files import write_atomically
+    from mien.files import Choice, write_atomically
     from mien.recognition.model import load
 
     if report or pictures:
         page.require(report)
+    choice = Choice(include or (), exclude or ())
     first = load(models[0], detector=detector)
     networks = [first, *(load(name, detector=first.detector) for name in models[1:])]
     if labels:
-        by_group = differentials(networks, on, labels, people=people, progress=console.progress)
+        by_group = differentials(
+            networks, on, labels, people=people, choice=choice, progress=console.progress
+        )
         return groups.answer(by_group)
     if threshold is not None or fmr is not None:
         networks = [
@@ -117,30 +121,20 @@ def evaluate(
         photos=photos,
         mirrors=_MIRRORS[mirror],
         seed=seed,
+        choice=choice,
         progress=console.progress,
     )
-    drawn: list[page.Picture] = []
-    written: dict[str, Path] = {}
-    failed: list[str] = []
-    try:
-        if report:
-            drawn, written["report"] = page.write(report, found), report
-    except CannotWrite as error:  # what was measured is told all the same
-        failed.append(str(error))
-    try:
-        if pictures:
-            for picture in drawn or page.draw(found):
-                write_atomically(pictures / picture.name, picture.png)
-            written["pictures"] = pictures
-    except CannotWrite as error:
-        failed.append(str(error))
+    drawn = page.write(report, found) if report else []
+    if pictures:
+        for picture in drawn or page.draw(found):
+            write_atomically(pictures / picture.name, picture.png)
+    written = {"report": report, "pictures": pictures}
     content = {"evaluations": [one.to_json() for one in found]}
     return Answer(
-        content | written,
+        content | {name: path for name, path in written.items() if path},
         [_alone(found[0]) if len(found) == 1 else Table(_SIDE_BY_SIDE, found)],
-        [*failed, *([] if len(found) == 1 else [_LEGEND])],
+        [] if len(found) == 1 else [_LEGEND],
         found[0].skipped,
-        code=console.SKIPPED if failed else 0,
     )
 
 

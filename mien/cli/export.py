@@ -160,12 +160,18 @@ def _faces(photos: list[str]) -> Crops:
     from mien.recognition.align import crops
     from mien.recognition.detect.mtcnn import MTCNN
     from mien.recognition.quality import largest
+    from mien.types import Skipped
 
     paths = files.walk(photos)
+    console.note_skipped(paths.skipped)
     detector = MTCNN(min_face=30)  # as in training: photos are often crops of faces, and small
     found = []
     for path in console.progress(paths[:: -(-len(paths) // 256) or 1], "detecting"):
-        image = images.read(path)
+        try:
+            image = images.read(path)
+        except BadInput as error:
+            console.note_skipped([Skipped(path, str(error))])
+            continue
         if faces := detector(image):
             found.append(crops(image, largest(faces)))
     return np.concatenate(found) if found else np.zeros((0, 112, 112, 3), np.uint8)

@@ -17,8 +17,10 @@ from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
     DetectorName,
+    Exclude,
     FacebankPath,
     Fpir,
+    Include,
     Json,
     ModelName,
     Threshold,
@@ -78,6 +80,8 @@ def identify(
             metavar="PIXELS", min=12, show_default="40", help="The smallest face to look for."
         ),
     ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
     as_json: Json = False,
@@ -120,7 +124,8 @@ def identify(
     from mien.verbs.identify import identify as look
 
     form = Form.of(as_json, json_lines)
-    found = files.walk(paths, also=EXTENSIONS)
+    choice = files.Choice(include or (), exclude or ())
+    found = files.walk(paths, also=EXTENSIONS, choice=choice)
     copies = _copies(found, save) if save else {}
     if save:
         files.make_folder(save, private=True)
@@ -152,7 +157,9 @@ def identify(
             min_face=min_face or 0,
             at_once=many,
         )
-        entries = chain.from_iterable(_entries(one, copies, score) for one in seen)
+        entries: Iterable[Entry] = (
+            _entry(one, copies, score) for one in chain(found.skipped, seen)
+        )
         if clips:
             part = Part(stride, start or 0, end, max_size, tta, limit, min_face or 0)
             alone = network if many == 1 else network_of(threads_each(1))
@@ -179,7 +186,8 @@ def identify(
         notes += [table.sum] if table.photos else []
         notes += [f"the copies are in {save}"] if save else []
     if table.skipped:
-        what = ("file or part of one", "files or parts of them") if clips else ("photo", "")
+        what = console.FILES if found.skipped else ("photo", "")
+        what = ("file or part of one", "files or parts of them") if clips else what
         notes.append(f"skipped {console.counted(table.skipped, *what)}")
     return Answer(content, [], notes, code=console.SKIPPED if table.skipped else 0)
 
@@ -221,22 +229,20 @@ def _copies(photos: Sequence[Path], save: Path) -> dict[Path, Path]:
     return copies
 
 
-def _entries(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> Iterator[Entry]:
-    """What is said of a photo, once its copy is written; and of the copy, where it cannot be."""
+def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> PhotoEntry | Skipped:
+    """What is said of a photo, once its copy is written."""
     from mien import draw, images
     from mien.types import Skipped
 
     if isinstance(seen, Skipped):
-        yield seen
-        return
+        return seen
     path = seen.picture.path
     if copy := copies.get(path):
         try:
             images.write(copy, draw.annotate(seen.picture.image, seen.faces, score=score))
         except (BadInput, CannotWrite) as error:  # as where it is too wide for a JPEG
-            copy = None
-            yield Skipped(path, str(error))
-    yield photo_entry(seen, copy)
+            return Skipped(path, str(error))
+    return photo_entry(seen, copy)
 
 
 class _Table:

@@ -80,6 +80,22 @@ Tta: TypeAlias = Annotated[
         "--tta", help="Embed the mirrored face too: slightly more accurate, twice the time."
     ),
 ]
+Include: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        help="Of folders, take only what matches, such as '*.jpg' or 2019; may be repeated.",
+    ),
+]
+Exclude: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Of folders, leave out what matches; may be repeated.",
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; docs/json.md names its fields.")
 ]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
+from mien.cli.options import Exclude, Include
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput, needs_extra
 
@@ -38,6 +39,8 @@ def prepare(
         Path | None,
         typer.Option(metavar="FILE", help="Use only these people: one folder name per line."),
     ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     workers: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, show_default="one per processor", help="Processes."),
@@ -58,6 +61,7 @@ def prepare(
         raise BadInput("--check DIR only reads a data set: leave out PATH and --out")
     with needs_extra("prepared data", "data"):
         from mien.training import prepare as verb
+    from mien.files import Choice
     from mien.types import Skipped
 
     if check is not None:
@@ -70,6 +74,7 @@ def prepare(
             aligned=aligned,
             resize=resize,
             people=_listed(people) if people else None,
+            choice=Choice(include or (), exclude or ()),
             workers=workers,
             progress=console.progress,
         )

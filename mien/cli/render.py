@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import typer
 
+from mien import formats
 from mien.cli import console
 from mien.cli.options import Json
 from mien.errors import BadInput
@@ -110,7 +111,9 @@ def show(answer: Answer, *, as_json: bool) -> int:
     for line in answer.notes:
         console.note(line)
     if skipped := len(answer.skipped) + answer.unnamed:
-        console.note(f"skipped {console.counted(skipped, 'photo')}")
+        photos = all(formats.named(path) for path, _ in answer.skipped)
+        what = ("photo",) if photos else console.FILES
+        console.note(f"skipped {console.counted(skipped, *what)}")
     return answer.code or (console.SKIPPED if skipped else 0)
 
 

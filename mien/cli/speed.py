@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    DetectorName,
+    Exclude,
+    Include,
+    ModelName,
+)
 from mien.cli.render import Answer, Table
 
 _COLUMNS = {
@@ -21,6 +28,8 @@ def speed(
         list[str], typer.Argument(metavar="PATH", help="Photos like yours, or folders of them.")
     ],
     *,
+    include: Include = None,
+    exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
@@ -30,11 +39,13 @@ def speed(
     """
     from mien import files
     from mien.parallel import at_once, processors
+    from mien.verbs.speed import readable
     from mien.verbs.speed import speed as measure
 
-    photos = files.walk(paths)
-    found = measure(photos, model, detector=detector, at_once=at_once())
-    best, *others = found
+    found = files.walk(paths, choice=files.Choice(include or (), exclude or ()))
+    photos, skipped = readable(found)
+    measured = measure(photos, model, detector=detector, at_once=at_once())
+    best, *others = measured
     faces = best.faces / len(photos)
     said = (
         f"{best.photos_per_second:.1f} photos per second on {processors()} processors, with"
@@ -42,5 +53,5 @@ def speed(
     )
     if others and best.runtime != "onnxruntime":
         said += f"; MIEN_RUNTIME={best.runtime} chooses the fastest"
-    content = {"photos": len(photos), "processors": processors(), "runtimes": found}
-    return Answer(content, [Table(_COLUMNS, found), said])
+    content = {"photos": len(photos), "processors": processors(), "runtimes": measured}
+    return Answer(content, [Table(_COLUMNS, measured), said], skipped=(*found.skipped, *skipped))

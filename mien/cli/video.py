@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
     from mien.recognition.policy import Policy
-    from mien.types import Image
     from mien.verbs.watch import Sighting
-    from mien.video.write import Writer
 
 VIDEOS = "Videos"
 
@@ -107,9 +104,8 @@ def _video(
     copy: Path | None,
     *,
     score: bool,
-) -> Iterator[Entry]:
+) -> Iterator[SightingEntry | VideoEntry]:
     from mien import draw
-    from mien.types import Skipped
 
     with needs_extra("looking at videos", "video"):
         from mien.verbs.watch import Sighting, watch
@@ -130,8 +126,12 @@ def _video(
     )
     last = min((time for time in (part.end, video.seconds) if time is not None), default=None)
     stills = sightings = 0
-    drawn = _Copy(partial(Writer, copy, video, start=part.start, end=part.end) if copy else None)
-    with drawn:
+    with ExitStack() as stack:
+        writer = (
+            stack.enter_context(Writer(copy, video, start=part.start, end=part.end))
+            if copy
+            else None
+        )
         for seen in console.progress_in_time(
             found,
             path.name,
@@ -143,15 +143,13 @@ def _video(
                 yield sighting_entry(path, seen)
                 continue
             stills += 1
-            if drawn.writer:
-                picture = draw.annotate(seen.frame.image(), seen.faces, score=score)
-                drawn.write(seen.frame.time, picture)
+            if writer:
+                drawn = draw.annotate(seen.frame.image(), seen.faces, score=score)
+                writer.write(seen.frame.time, drawn)
         if not stills:
             raise BadInput(f"{path} has no picture between --start and --end: begin earlier")
-    if broken := video.broken or drawn.broken:
+    if broken := video.broken or (writer and writer.broken):
         console.note(broken)
-    if drawn.failed:
-        yield Skipped(path, drawn.failed)
     yield VideoEntry(
         path,
         video.width,
@@ -160,49 +158,9 @@ def _video(
         video.seconds and round(video.seconds, 3),
         stills,
         sightings,
-        None if drawn.failed else copy,
+        copy,
         broken or None,
     )
-
-
-class _Copy:
-    """A drawn copy of a video; if it cannot be written, the video is looked at all the same.
-
-    Args:
-        make: the writer of the copy, if there is to be one.
-    """
-
-    def __init__(self, make: Callable[[], Writer] | None) -> None:
-        self.writer: Writer | None = None
-        self.broken: str | None = None
-        self.failed: str | None = None  # why there is none
-        with self._noted():
-            self.writer = make() if make else None
-
-    def write(self, time: float, image: Image) -> None:
-        """Add a frame, as `Writer.write` does."""
-        with self._noted():
-            if self.writer:
-                self.writer.write(time, image)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        with self._noted():
-            if self.writer:
-                self.broken = self.writer.broken
-                self.writer.__exit__(*error)
-
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
-        try:
-            yield
-        except CannotWrite as error:
-            self.failed = str(error)
-            if self.writer:
-                self.writer.__exit__(CannotWrite, error, None)  # which leaves no part of it
-            self.writer = None
 
 
 def as_videos(entries: Sequence[Entry]) -> list[VideoEntry]:

@@ -64,6 +64,7 @@ def calibrate(
     model: Model,
     folder: str | Path,
     *,
+    choice: files.Choice = files.EVERYTHING,
     fmr: float = 1e-4,
     progress: Progress = silent,
 ) -> Calibration:
@@ -76,6 +77,7 @@ def calibrate(
     Args:
         model: what finds and embeds faces.
         folder: `<name>/*.jpg`, photos of one person in a folder of their own.
+        choice: which of the photos to use.
         fmr: false-match rate to allow, in (0, 1).
         progress: is given the photos to look at.
 
@@ -83,7 +85,7 @@ def calibrate(
         BadInput: no folder of people, or too few pairs to know so small a rate.
     """
     require_rate(fmr)
-    person_of, loose = files.photos_of_people(folder)
+    person_of, loose = files.photos_of_people(folder, choice)
     _require_pairs(person_of.values(), fmr, folder)  # before the long part
     faces = embed_largest([model], list(person_of), progress, "calibrating")
     whose = [person_of[path] for path in faces.photos]

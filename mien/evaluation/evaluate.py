@@ -34,6 +34,7 @@ def evaluate(
     photos: str | Path | None = None,
     mirrors: Sequence[bool] = (False,),
     seed: int = 0,
+    choice: files.Choice = files.EVERYTHING,
     progress: Progress = silent,
 ) -> list[Evaluation]:
     """How well models tell people apart.
@@ -56,6 +57,7 @@ def evaluate(
             list, or the list's own where there is none.
         mirrors: average each embedding with that of the mirrored crop, or not, or both in turn.
         seed: of the draw of those who are enrolled, for people.
+        choice: which of the photos in folders of people to use.
         progress: is given the photos to look at.
 
     Returns:
@@ -73,7 +75,7 @@ def evaluate(
     if sets := verification_set.find(on):
         return [one for path in sets for one in _on_set(models, path, mirrors, progress)]
     if on.is_dir():
-        return _on_people(models, on, mirrors, seed, progress)
+        return _on_people(models, on, mirrors, seed, choice, progress)
     return _on_pairs(models, on, photos, mirrors, progress)
 
 
@@ -195,9 +197,14 @@ def central(faces: Sequence[Face], image: Image) -> Face:
 
 
 def _on_people(
-    models: Sequence[Model], folder: Path, mirrors: Sequence[bool], seed: int, progress: Progress
+    models: Sequence[Model],
+    folder: Path,
+    mirrors: Sequence[bool],
+    seed: int,
+    choice: files.Choice,
+    progress: Progress,
 ) -> list[Evaluation]:
-    person_of, loose = files.photos_of_people(folder)
+    person_of, loose = files.photos_of_people(folder, choice)
     _require_people(list(person_of.values()), folder)  # before the long part
     faces = embed_largest(models, list(person_of), progress, "measuring", mirrors)
     whose = [person_of[path] for path in faces.photos]

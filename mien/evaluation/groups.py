@@ -63,6 +63,7 @@ def differentials(
     labels: Path,
     *,
     people: Path | None = None,
+    choice: files.Choice = files.EVERYTHING,
     progress: Progress = silent,
 ) -> list[Differentials]:
     """The rates of each group of a folder of strangers, for each model.
@@ -75,15 +76,18 @@ def differentials(
         labels: a CSV file with a column `file`, the end of a photo's path, and one for each label.
         people: a folder `NAME/photo.jpg`, of whose pairs of one person the share is told that
             reaches each threshold.
+        choice: which of the photos to use.
         progress: is given the photos to look at.
 
     Raises:
         BadInput: something cannot be read, or fewer than two labelled photos show a face.
     """
     labelled = read_labels(labels)
-    row_of = {path: row for path in files.walk([folder]) if (row := labelled.get(path))}
+    strangers = files.walk([folder], choice=choice)
+    row_of = {path: row for path in strangers if (row := labelled.get(path))}
     faces = embed_largest(models, list(row_of), progress, "measuring")
-    rows, skipped = [row_of[path] for path in faces.photos], faces.skipped
+    rows = [row_of[path] for path in faces.photos]
+    skipped = [*strangers.skipped, *faces.skipped]
     if len(rows) < 2:
         raise BadInput(
             f"{labels} names {len(rows)} usable photos of {folder} and at least two are needed: "
@@ -91,7 +95,7 @@ def differentials(
         )
     genuine: list[Embeddings] = []
     if people:
-        person_of, loose = files.photos_of_people(people)
+        person_of, loose = files.photos_of_people(people, choice)
         others = embed_largest(models, list(person_of), progress, "measuring people")
         names, genuine = [person_of[path] for path in others.photos], others.vectors
         skipped = [*skipped, *loose, *others.skipped]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadInput
-from mien.files import EXTENSIONS
+from mien.formats import EXTENSIONS
 from mien.images import read_bytes
 
 _NUMBER = re.compile(r"[0-9]{1,9}")

@@ -21,7 +21,7 @@ from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
 from mien.errors import BadInput
-from mien.files import EXTENSIONS
+from mien.formats import EXTENSIONS
 from mien.images import decode, read_bytes
 from mien.recognition.align import SIZE
 from mien.types import Crops, Image

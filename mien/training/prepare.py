@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from mien.errors import BadInput, MienError, NoFace
 from mien.evaluation import verification_set
-from mien.files import write_atomically
+from mien.files import EVERYTHING, Choice, write_atomically
 from mien.images import decode, encode, read_bytes
 from mien.parallel import processors
 from mien.recognition.align import SIZE, read_face
@@ -60,6 +60,7 @@ def prepare(
     aligned: bool = False,
     resize: bool = False,
     people: frozenset[str] | None = None,
+    choice: Choice = EVERYTHING,
     detector: Callable[[], Detector] = default_detector,
     workers: int | None = None,
     progress: Progress = silent,
@@ -75,6 +76,7 @@ def prepare(
         resize: square crops of another size, in records or aligned photos, are resized to 112 x 112
             and kept as PNG; else they are skipped.
         people: the names of the folders to take from folders of people; all by default.
+        choice: which photos to take.
         detector: makes what finds the faces, once for each shard; workers must be able to unpickle
             it.
         workers: processes, as many as there are processors by default; 1 is this one alone.
@@ -84,7 +86,7 @@ def prepare(
         BadInput: a source cannot be used, no picture can, or `out` holds another data set.
         CannotWrite: the disk is full or read-only.
     """
-    found = [sources.find(path, people) for path in paths]
+    found = [sources.find(path, people, choice) for path in paths]
     if len({source.path.resolve() for source in found}) < len(found):
         raise BadInput("a source is given twice: give each once")
     _claim(out, found, {"aligned": aligned} | ({"resize": True} if resize else {}))

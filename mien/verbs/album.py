@@ -33,7 +33,6 @@ import numpy as np
 
 from mien import files, images, sidecar
 from mien.errors import BadInput, CannotWrite, UnknownPerson
-from mien.facebank.rows import spelled
 from mien.facebank.stores import Store
 from mien.parallel import map_in_order
 from mien.recognition.model import Model
@@ -181,7 +180,12 @@ class Album:
         self._db.close()
 
     def update(
-        self, folder: str | Path, *, at_once: int = 1, progress: Progress = silent
+        self,
+        folder: str | Path,
+        *,
+        choice: files.Choice = files.EVERYTHING,
+        at_once: int = 1,
+        progress: Progress = silent,
     ) -> Update:
         """Index what is new or changed in a folder, and drop what was deleted from it.
 
@@ -192,6 +196,7 @@ class Album:
 
         Args:
             folder: holds photos, at any depth.
+            choice: which of them to look at; of the others, what is known stays.
             at_once: how many photos to process at a time, in threads.
             progress: is given the photos to look at.
 
@@ -200,7 +205,8 @@ class Album:
                 is forgotten then.
         """
         root = _root(folder)
-        found = {path: _status(path) for path in files.walk([root])}
+        walked = files.walk([root], choice=choice)
+        found = {path: _status(path) for path in walked}
         rows = self._rows()
         new = [path for path, status in found.items() if not _is_known(rows.get(path), status)]
         skipped = [
@@ -234,7 +240,13 @@ class Album:
                     due = time.monotonic() + COMMIT_EVERY
         finally:
             note()
-        missing = [path for path in rows if path not in found and path.is_relative_to(root)]
+        missing = [
+            path
+            for path in rows
+            if path not in found
+            and path.is_relative_to(root)
+            and choice.takes(path.relative_to(root))
+        ]
         gone, away = _gone_or_away(missing, rows)
 
         def left(path: Path) -> bool:
@@ -266,6 +278,8 @@ class Album:
             for path, reason in bad
             if Path(path) in found
         ]
+        places = {place for place, _ in away}
+        skipped += [one for one in walked.skipped if one.path not in places]
         skipped += [
             Skipped(
                 place,
@@ -310,6 +324,7 @@ class Album:
         facebank: Store | None,
         people: Sequence[str] = (),
         *,
+        choice: files.Choice = files.EVERYTHING,
         policy: Policy | None = None,
     ) -> list[AlbumPhoto]:
         """The photos of a folder in which all of these people are, by path.
@@ -318,6 +333,7 @@ class Album:
             folder: what `update` was given.
             facebank: who has a name; None: nobody.
             people: by name; nobody asks for every photo.
+            choice: which of the photos to tell of.
             policy: the score a face needs to get a name; the model's own by default.
 
         Raises:
@@ -325,8 +341,7 @@ class Album:
             FacebankMismatch: its vectors are another model's.
         """
         known = facebank.people() if facebank else []
-        asked = {spelled(name) for name in people}
-        if strangers := asked - {person.name for person in known}:
+        if strangers := set(people) - {person.name for person in known}:
             raise UnknownPerson(f"nobody is called {min(strangers)}: see mien people")
         root = _root(folder)
         with self._in_words():
@@ -345,8 +360,9 @@ class Album:
                 _given(path, root, folder), width, height, turned, tuple(faces.get(number, ()))
             )
             for number, path, width, height, turned in photos
-            if Path(path).is_relative_to(root)
+            if Path(path).is_relative_to(root) and choice.takes(Path(path).relative_to(root))
         ]
+        asked = set(people)
         return sorted(
             (entry for entry in entries if asked <= set(entry.people)), key=lambda one: one.path
         )

@@ -13,13 +13,13 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from mien import files, images
+from mien import files, formats, images
 from mien.errors import BadInput, cannot_write, needs_extra
 from mien.parallel import at_once, map_in_order, threads_each
 from mien.recognition.model import Model, load
@@ -38,6 +38,7 @@ class Embedded:
     faces: int  # rows with a vector
     errors: int  # rows that say why there is none
     first_errors: tuple[Skipped, ...]  # the photos of the first `NAMED` of them, and why
+    unlisted: tuple[Skipped, ...]  # folders that could not be looked into, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def embed_photos(
     out: str | Path,
     load_model: Callable[[int], Model],
     *,
+    choice: files.Choice = files.EVERYTHING,
     workers: int = 1,
     cluster: str | None = None,
     progress: Progress = silent,
@@ -66,6 +68,7 @@ def embed_photos(
         source: a folder, a photo or a pattern; or the address of a bucket, as s3://bucket/photos.
         out: the Parquet file, whose columns are `columns`.
         load_model: makes a model of so many threads, in each worker.
+        choice: which of the photos to look at.
         workers: processes; more than one need the extra `ray`, and take one photo at a time.
         cluster: address of a Ray cluster that shares the folder of `out`, for this machine's own
             processors by default.
@@ -81,7 +84,7 @@ def embed_photos(
     together = at_once() if workers == 1 else 1
     model = load_model(threads_each(together) if workers == 1 else 1)
     parts = out.with_name(out.name + ".parts")
-    paths = _list(source)
+    paths, unlisted = _list(source, choice)
     done = _rows(pq, [out, *_there(parts)], model.model_id)
     todo = [path for path in paths if path not in done]
     chunks = [todo[i : i + PART] for i in range(0, len(todo), PART)]
@@ -93,7 +96,7 @@ def embed_photos(
                 _embed(chunk, work, model, together)
         else:
             list(progress(_by_ray(chunks, work, workers, cluster), "embedding"))
-        return _join(pq, out, parts, model, len(todo))
+        return replace(_join(pq, out, parts, model, len(todo)), unlisted=unlisted)
     except OSError as error:
         raise cannot_write(out, error) from error
 
@@ -118,28 +121,20 @@ def columns(dim: int, model_id: str) -> Any:
 
 def _embed(chunk: Sequence[str], work: _Work, model: Model, at_once: int = 1) -> int:
     """Write a part; how many photos are in it."""
-    read = _reader(work.source)
-    looked = map_in_order(lambda path: _look(path, read, model), chunk, at_once)
-    rows: list[dict[str, Any]] = []
-    try:
-        rows += ({"path": path, **row()} for path, row in looked)
-    finally:  # whatever ends it, as Ctrl-C
-        if rows:
-            _write(rows, work.parts, columns(model.dim, model.model_id))
-    return len(rows)
-
-
-def _write(rows: Sequence[dict[str, Any]], parts: Path, schema: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = hashlib.sha256("\n".join(row["path"] for row in rows).encode()).hexdigest()[:32]
-    new = parts / f"{name}.{os.getpid()}.new"
+    read = _reader(work.source)
+    looked = map_in_order(lambda path: _look(path, read, model), chunk, at_once)
+    rows = [{"path": path, **row()} for path, row in looked]
+    name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:32]
+    new = work.parts / f"{name}.{os.getpid()}.new"
     new.touch(0o600)
-    pq.write_table(pa.Table.from_pylist(rows, schema), new)
+    pq.write_table(pa.Table.from_pylist(rows, columns(model.dim, model.model_id)), new)
     with new.open("r+b") as file:
         os.fsync(file.fileno())
-    new.replace(parts / f"{name}.parquet")
+    new.replace(work.parts / f"{name}.parquet")
+    return len(rows)
 
 
 def _look(path: str, read: Callable[[str], bytes], model: Model) -> dict[str, Any]:
@@ -231,7 +226,7 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
         os.fsync(file.fileno())
     target.replace(out)
     shutil.rmtree(parts)
-    return Embedded(len(seen), new, faces, len(seen) - faces, tuple(named))
+    return Embedded(len(seen), new, faces, len(seen) - faces, tuple(named), ())
 
 
 def _rows(pq: Any, files: Sequence[Path], model_id: str) -> set[str]:
@@ -259,10 +254,12 @@ def _there(parts: Path) -> list[Path]:
     return sorted(parts.glob("*.parquet"))
 
 
-def _list(source: str) -> list[str]:
-    """The photos of a folder or a bucket, in order."""
+def _list(source: str, choice: files.Choice) -> tuple[list[str], tuple[Skipped, ...]]:
+    """The photos of a folder or a bucket, in order, and what could not be looked into."""
+    unlisted: tuple[Skipped, ...] = ()
     if "://" not in source:
-        paths = [str(path) for path in files.walk([source])]
+        walked = files.walk([source], choice=choice)
+        paths, unlisted = [str(path) for path in walked], walked.skipped
     else:
         from pyarrow import fs
 
@@ -271,9 +268,7 @@ def _list(source: str) -> list[str]:
             found = bucket.get_file_info(fs.FileSelector(root, recursive=True))
         except (OSError, ValueError) as error:
             raise BadInput(f"{source} cannot be listed ({error}): check the address") from error
-        paths = [
-            one.path for one in found if one.is_file and one.path.lower().endswith(files.EXTENSIONS)
-        ]
+        paths = [one.path for one in found if one.is_file and _is_photo(one.path, root, choice)]
     if not paths:
         raise BadInput(f"there are no photos in {source}: name another folder or bucket")
     for path in paths:
@@ -281,7 +276,14 @@ def _list(source: str) -> list[str]:
             path.encode()
         except UnicodeEncodeError as error:
             raise BadInput(f"{path!r} is not a name in UTF-8: rename the file") from error
-    return sorted(set(paths))
+    return sorted(set(paths)), unlisted
+
+
+def _is_photo(path: str, root: str, choice: files.Choice) -> bool:
+    """Whether a bucket's file is a photo, as `mien.files.walk` has it for a folder's."""
+    below = PurePosixPath(path).relative_to(root)
+    hidden = any(map(files.is_left_out, below.parts))
+    return bool(formats.named(below)) and not hidden and choice.takes(below)
 
 
 def _reader(source: str) -> Callable[[str], bytes]:

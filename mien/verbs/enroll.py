@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -54,6 +54,7 @@ def enroll(
     facebank: Store | Callable[[], Store],
     model: Model,
     *,
+    choice: files.Choice = files.EVERYTHING,
     largest: bool = False,
     at_once: int = 1,
     progress: Progress = silent,
@@ -67,6 +68,7 @@ def enroll(
         folder: has a folder for each person, with their name, and photos at any depth.
         facebank: the one to change; or a function that makes one, called for the first photo.
         model: the one that made the facebank's vectors.
+        choice: which of the folder's photos to look at; of the others, what is known stays.
         largest: use the largest of several faces; otherwise such a photo is skipped.
         at_once: how many photos to process at a time, in threads.
         progress: is given the photos.
@@ -80,10 +82,10 @@ def enroll(
     if not callable(facebank):
         facebank.require(model.model_id)
         known = facebank.photos()
-    root, paths = _list(folder)
+    root, paths = _list(folder, choice)
     held = {photo.sha256: photo for photo in known}
     hashes: dict[Path, str] = {}
-    skipped: dict[Path, str] = {}
+    skipped = {one.path: one.reason for one in paths.skipped}
     again: list[tuple[_File, str]] = []  # that the facebank has, and whose they are
     added = 0
 
@@ -122,7 +124,10 @@ def enroll(
     removed = facebank.delete_photos(
         photo.sha256
         for photo in known
-        if photo.folder == str(root) and photo.sha256 not in present and photo.path not in skipped
+        if photo.folder == str(root)
+        and photo.sha256 not in present
+        and choice.takes(PurePath(photo.file))
+        and not _around(photo.path, skipped)
     )
     return Enrolment(added, kept, removed, _listed(paths, skipped), len(facebank.people()))
 
@@ -132,6 +137,7 @@ def rebuild(
     facebank: Store,
     model: Model,
     *,
+    choice: files.Choice = files.EVERYTHING,
     largest: bool = False,
     at_once: int = 1,
     progress: Progress = silent,
@@ -139,16 +145,19 @@ def rebuild(
     """Refill a facebank with the vectors of a model, whichever model made the old ones.
 
     Photos from other folders are processed again too, and names given in the facebank stay.  It
-    changes in one step at the end, and then no longer has the photos that were skipped.  The
-    arguments are those of `enroll`.
+    changes in one step at the end, and then no longer has the photos that were skipped or not
+    chosen.  The arguments are those of `enroll`.
 
     Raises:
-        BadInput: as `enroll`; or another folder that photos came from is missing.
+        BadInput: as `enroll`; or a folder that photos came from cannot be looked into.
         BadFacebank, CannotWrite: see `Facebank`; nothing has changed.
     """
     known = facebank.photos()
-    root, paths = _list(folder)
-    skipped: dict[Path, str] = {}
+    root, paths = _list(folder, choice)
+    skipped = {one.path: one.reason for one in paths.skipped}
+    for photo in known:
+        if photo.folder == str(root) and (lost := _around(photo.path, skipped)):
+            raise BadInput(skipped[lost])
 
     def look(path: Path) -> _File:
         return _look(_read(root, path), model, largest)
@@ -271,17 +280,22 @@ def _is_there(photo: Photo) -> bool:
     return os.access(photo.path, os.F_OK)
 
 
-def _list(folder: str | Path) -> tuple[Path, list[Path]]:
+def _list(folder: str | Path, choice: files.Choice) -> tuple[Path, files.Found]:
     """The folder's real path, and the photos in it."""
     root = Path(os.path.realpath(folder))
     if not (os.access(root, os.R_OK) and root.is_dir()):
         raise BadInput(
             f"{folder} is not a readable folder: name one that holds a folder for each person"
         )
-    paths = files.walk([root], required=False)
+    paths = files.walk([root], choice=choice, required=False)
     if all(path.parent == root for path in paths):
         raise BadInput(f"{folder} has no people: put photos into a folder for each, {folder}/NAME/")
     return root, paths
+
+
+def _around(path: Path, skipped: Container[Path]) -> Path | None:
+    """What was skipped of a photo's path: the photo, or a folder above it."""
+    return next((one for one in (path, *path.parents) if one in skipped), None)
 
 
 def _text(path: Path) -> str:
@@ -293,8 +307,11 @@ def _text(path: Path) -> str:
 
 
 def _listed(paths: Iterable[Path], skipped: dict[Path, str]) -> tuple[Skipped, ...]:
-    """Why some of the files were skipped, in the files' order."""
-    return tuple(Skipped(path, skipped[path]) for path in paths if path in skipped)
+    """Why some of the files were skipped, in the files' order; before them what was not listed."""
+    order = {path: place for place, path in enumerate(paths)}
+    return tuple(
+        Skipped(path, skipped[path]) for path in sorted(skipped, key=lambda one: order.get(one, -1))
+    )
 
 
 def _taken(photo: Photo) -> str:

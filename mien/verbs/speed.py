@@ -15,6 +15,7 @@ from mien.parallel import map_in_order, threads_each
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import Model, load, model_file
 from mien.recognition.onnx.session import RUNTIMES
+from mien.types import Skipped
 
 LEAST = 16  # photos in a turn: threads begin slowly, and at the end wait for the last
 
@@ -28,6 +29,19 @@ class Speed:
     slowest: float  # turn
     fastest: float
     faces: int  # in all photos
+
+
+def readable(paths: Iterable[Path]) -> tuple[list[Path], list[Skipped]]:
+    """The photos to measure with, and those that cannot be read."""
+    photos, skipped = [], []
+    for path in paths:
+        try:
+            images.read(path)
+        except BadInput as error:
+            skipped.append(Skipped(path, str(error)))
+        else:
+            photos.append(path)
+    return photos, skipped
 
 
 def speed(

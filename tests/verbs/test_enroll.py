@@ -373,8 +373,11 @@ def test_a_folder_that_cannot_be_listed_removes_nobody(
 
         def again() -> None:
             children.drop_rights()
+            done = enroll(folder, facebank, model)
+            assert (done.kept, done.removed) == (1, 0)
+            assert ["Ann cannot be listed" in one.reason for one in done.skipped] == [True]
             with pytest.raises(BadInput, match="Ann cannot be listed"):
-                enroll(folder, facebank, model)
+                rebuild(folder, facebank, model)
             assert len(facebank.photos()) == 2
 
         assert children.error_of(again) is None

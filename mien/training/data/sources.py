@@ -9,13 +9,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadInput
-from mien.files import walk
+from mien.files import EVERYTHING, Choice, Found, is_left_out, walk
 from mien.images import read_bytes
 from mien.training.data.recordio import Entry, Records, Span
 from mien.training.data.shards import NO_LABEL, Skip
@@ -59,7 +59,9 @@ class Source:
         return digest.hexdigest()
 
 
-def find(path: str | Path, people: frozenset[str] | None = None) -> Source:
+def find(
+    path: str | Path, people: frozenset[str] | None = None, choice: Choice = EVERYTHING
+) -> Source:
     """What a folder, photo or pattern holds.
 
     A folder with `train.rec` is InsightFace's; one with folders that hold photos is one of people;
@@ -68,6 +70,7 @@ def find(path: str | Path, people: frozenset[str] | None = None) -> Source:
     Args:
         path: where to look.
         people: whose folders to take; all by default.
+        choice: which of the photos to take.
 
     Raises:
         BadInput: there is nothing of use, it cannot be read, or there are no folders to choose.
@@ -76,10 +79,11 @@ def find(path: str | Path, people: frozenset[str] | None = None) -> Source:
     if (path / "train.rec").is_file():
         source = _insightface(path)
     elif path.is_dir() and any(_folders(path)):
-        return _people(path, people)
+        return _people(path, people, choice)
     else:
-        photos = walk([path])
-        source = Source(path, "photos", (), photos, np.full(len(photos), NO_LABEL), _none())
+        photos = walk([path], choice=choice)
+        labels, skipped = np.full(len(photos), NO_LABEL), _skips(photos)
+        source = Source(path, "photos", (), photos, labels, _none(), tuple(skipped))
     if people is not None:
         raise BadInput(f"{path} has no folders of people to choose from: leave out the choice")
     return source
@@ -120,23 +124,33 @@ def _identities(path: Path, opened: Records) -> int:
     return people
 
 
-def _people(path: Path, chosen: frozenset[str] | None) -> Source:
-    folders = [folder for folder in _folders(path) if chosen is None or folder.name in chosen]
+def _people(path: Path, chosen: frozenset[str] | None, choice: Choice) -> Source:
+    folders = [
+        folder
+        for folder in _folders(path)
+        if (chosen is None or folder.name in chosen) and not choice.leaves(PurePath(folder.name))
+    ]
     if missing := (chosen or frozenset()) - {folder.name for folder in folders}:
         raise BadInput(f"{path} has no folder {min(missing)!r}: correct the list of people")
-    skipped = [
-        Skip(str(file), "no person", f"{file} is not in a person's folder: move it into one")
-        for file in sorted(path.iterdir())
-        if file.is_file() and not file.name.startswith(".")
-    ]
+    everything = walk([path], choice=choice)
+    skipped = _skips(everything)
+    of_person: dict[str, list[Path]] = {}
+    for photo in everything:
+        person, *rest = photo.relative_to(path).parts
+        if rest:
+            of_person.setdefault(person, []).append(photo)
+        else:
+            why = f"{photo} is not in a person's folder: move it into one"
+            skipped.append(Skip(str(photo), "no person", why))
     names: list[str] = []
     photos: list[Path] = []
     labels: list[int] = []
     for folder in folders:
-        try:
-            found = walk([folder])
-        except BadInput as error:
-            skipped.append(Skip(str(folder), "empty person", str(error)))
+        found = of_person.get(folder.name, [])
+        if not found:
+            unread = any(one.path.is_relative_to(folder) for one in everything.skipped)
+            if not choice.include and not unread:
+                skipped.append(Skip(str(folder), "empty person", f"{folder} holds no photos"))
             continue
         inside = {photo.parent for photo in found}
         if folder not in inside and len(inside) > 1:
@@ -156,7 +170,11 @@ def _folders(path: Path) -> list[Path]:
         inside = sorted(path.iterdir())
     except OSError as error:
         raise BadInput(f"{path} cannot be listed ({error.strerror}): check its rights") from error
-    return [entry for entry in inside if entry.is_dir() and not entry.name.startswith(".")]
+    return [one for one in inside if os.path.isdir(one) and not is_left_out(one.name)]  # noqa: PTH112
+
+
+def _skips(found: Found) -> list[Skip]:
+    return [Skip(str(one.path), "not listed", one.reason) for one in found.skipped]
 
 
 def _none() -> NDArray[np.int64]:

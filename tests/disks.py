@@ -1,0 +1,75 @@
+"""Disks as people have them: places that one may not look into, and no room left."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def forbidden(folder: Path) -> Iterator[None]:
+    """Nobody may look into or write to a folder, the administrator included."""
+    before = folder.stat().st_mode
+    root = os.geteuid() == 0
+    try:
+        folder.chmod(0)
+        if root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(before)
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """The same of this folder alone: an administrator is one who may look where others may.
+
+    On Linux that is taken from this thread; what other threads do with files stays as it was.
+    """
+    root = os.geteuid() == 0
+    before = folder.stat()
+    try:
+        folder.chmod(0)
+        if root:
+            os.chown(folder, 65534, 65534)
+            rights = _take_rights()
+        yield
+    finally:
+        if root:
+            _set_rights(rights)
+            os.chown(folder, before.st_uid, before.st_gid)
+        folder.chmod(before.st_mode)
+
+
+_HEADER = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
+_PASSES = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+
+
+def _take_rights() -> ctypes.Array[ctypes.c_uint32]:
+    rights = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+    assert ctypes.CDLL(None, use_errno=True).capget(_HEADER, rights) == 0
+    fewer = (ctypes.c_uint32 * 6)(*rights)
+    fewer[0] &= ~_PASSES
+    _set_rights(fewer)
+    return rights
+
+
+def _set_rights(rights: ctypes.Array[ctypes.c_uint32]) -> None:
+    assert ctypes.CDLL(None, use_errno=True).capset(_HEADER, rights) == 0
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Writing fails once a file has so many bytes, as on a disk without space."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
