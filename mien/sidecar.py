@@ -118,7 +118,9 @@ def _require_none_elsewhere(photo: Path) -> None:
         photo.with_name(f"{photo.name}.XMP"),
     }
     held = [(photo, packet) for packet in _packets(data)]
-    held += [(path, _read(path)) for path in sorted(beside - {path_of(photo)}) if path.is_file()]
+    for path in sorted(beside - {path_of(photo)}):
+        if os.path.lexists(path):
+            held.append((path, _read(path)))
     for path, packet in held:
         if _has_regions(packet):
             raise BadInput(

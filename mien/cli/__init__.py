@@ -51,7 +51,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 the answer is no; 2 not done, and a sentence says why; "
     "3 done, except for what was skipped; 70 a bug in mien; 130 interrupted; "
-    "141 nobody reads the output.",
+    "141 nobody reads the output; 143 ended by SIGTERM.",
 )
 _people = typer.Typer(cls=people.ListByDefault)
 

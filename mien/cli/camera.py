@@ -97,7 +97,7 @@ def camera(
 
     with (
         open_store(facebank, model_id=network.model_id) as bank,
-        _interrupted_by(watched.stop),  # then it is said who was there last
+        _interrupted_by(watched.stop) as signals,  # then it is said who was there last
     ):
         frames = watched.stills(_wanted) if shown else watched.stills()
         if seconds is not None:
@@ -111,24 +111,36 @@ def camera(
         about | ({"broken": watched.broken} if watched.broken else {}),
         [],
         [watched.broken] if watched.broken else [],
-        code=console.SKIPPED if watched.broken else 0,
+        code=_code(signals, bool(watched.broken)),
     )
 
 
 @contextmanager
-def _interrupted_by(stop: Callable[[], None]) -> Iterator[None]:
-    """Makes the first Ctrl-C an ordinary end."""
-    before = signal.getsignal(signal.SIGINT)
+def _interrupted_by(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Makes the first Ctrl-C or SIGTERM an end that `stop` brings about; which has come."""
+    come: list[int] = []
 
-    def end(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def end(number: int, _: object) -> None:
+        come.append(number)
+        restore()
         stop()
 
-    signal.signal(signal.SIGINT, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield come
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
+
+
+def _code(signals: list[int], broken: bool) -> int:
+    """How the command ends: Ctrl-C is how people end it, and a service is told of its SIGTERM."""
+    if signal.SIGTERM in signals:
+        return console.SIGNALLED + signal.SIGTERM
+    return console.SKIPPED if broken else 0
 
 
 def _sentence(one: SightingEntry) -> str:

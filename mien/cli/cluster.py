@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,10 @@ from mien.cli.options import (
     ModelName,
 )
 from mien.cli.render import Answer, Column, Table
+from mien.errors import CannotWrite
+
+if TYPE_CHECKING:
+    from mien.types import Skipped
 
 
 def cluster(
@@ -80,17 +84,24 @@ def cluster(
             at_once=many,
             progress=console.progress,
         )
-    save(found, out)
-    skipped = (*photos.skipped, *found.skipped)
+    unwritten: tuple[Skipped, ...] = ()
+    failed: list[str] = []
+    try:
+        unwritten = save(found, out)
+    except CannotWrite as error:  # what was found is told all the same
+        failed.append(str(error))
+    skipped = (*photos.skipped, *found.skipped, *unwritten)
     groups = [(number, members) for number, members in enumerate(found.groups, start=1)]
     return Answer(
         {"out": out, **to_json(found), "skipped": skipped},
         [Table(_COLUMNS, groups)],
         [
+            *failed,
             f"{console.counted(len(groups), 'group')}, {console.counted(found.alone, 'face')} in "
-            f"none, {found.known} known; see {out / 'index.html'}"
+            f"none, {found.known} known; see {out / 'index.html'}",
         ],
         skipped,
+        code=console.SKIPPED if failed else 0,
     )
 
 

@@ -12,6 +12,7 @@ import typer
 from mien.cli import console
 from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Exclude, Fmr, Include, Threshold
 from mien.cli.render import Answer, Column, Table
+from mien.errors import CannotWrite
 
 if TYPE_CHECKING:
     from mien.evaluation.protocol import Evaluation
@@ -124,17 +125,28 @@ def evaluate(
         choice=choice,
         progress=console.progress,
     )
-    drawn = page.write(report, found) if report else []
-    if pictures:
-        for picture in drawn or page.draw(found):
-            write_atomically(pictures / picture.name, picture.png)
-    written = {"report": report, "pictures": pictures}
+    drawn: list[page.Picture] = []
+    written: dict[str, Path] = {}
+    failed: list[str] = []
+    try:
+        if report:
+            drawn, written["report"] = page.write(report, found), report
+    except CannotWrite as error:  # what was measured is told all the same
+        failed.append(str(error))
+    try:
+        if pictures:
+            for picture in drawn or page.draw(found):
+                write_atomically(pictures / picture.name, picture.png)
+            written["pictures"] = pictures
+    except CannotWrite as error:
+        failed.append(str(error))
     content = {"evaluations": [one.to_json() for one in found]}
     return Answer(
-        content | {name: path for name, path in written.items() if path},
+        content | written,
         [_alone(found[0]) if len(found) == 1 else Table(_SIDE_BY_SIDE, found)],
-        [] if len(found) == 1 else [_LEGEND],
+        [*failed, *([] if len(found) == 1 else [_LEGEND])],
         found[0].skipped,
+        code=console.SKIPPED if failed else 0,
     )
 
 

@@ -157,8 +157,8 @@ def identify(
             min_face=min_face or 0,
             at_once=many,
         )
-        entries: Iterable[Entry] = (
-            _entry(one, copies, score) for one in chain(found.skipped, seen)
+        entries = chain.from_iterable(
+            _entries(one, copies, score) for one in chain(found.skipped, seen)
         )
         if clips:
             part = Part(stride, start or 0, end, max_size, tta, limit, min_face or 0)
@@ -229,20 +229,22 @@ def _copies(photos: Sequence[Path], save: Path) -> dict[Path, Path]:
     return copies
 
 
-def _entry(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> PhotoEntry | Skipped:
-    """What is said of a photo, once its copy is written."""
+def _entries(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> Iterator[Entry]:
+    """What is said of a photo, once its copy is written; and of the copy, where it cannot be."""
     from mien import draw, images
     from mien.types import Skipped
 
     if isinstance(seen, Skipped):
-        return seen
+        yield seen
+        return
     path = seen.picture.path
     if copy := copies.get(path):
         try:
             images.write(copy, draw.annotate(seen.picture.image, seen.faces, score=score))
         except (BadInput, CannotWrite) as error:  # as where it is too wide for a JPEG
-            return Skipped(path, str(error))
-    return photo_entry(seen, copy)
+            copy = None
+            yield Skipped(path, str(error))
+    yield photo_entry(seen, copy)
 
 
 class _Table:

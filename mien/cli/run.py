@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -22,7 +25,8 @@ WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, wherever T
 def run(command: Callable[[], Any], name: str, arguments: Sequence[str] | None) -> None:
     """Run what a function makes, a command of Typer's, by this name, and exit."""
     _open_streams()
-    code = _code(command, name, arguments)
+    with _ended_by_signals():
+        code = _code(command, name, arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -69,6 +73,29 @@ def _code(command: Callable[[], Any], name: str, arguments: Sequence[str] | None
         what = " ".join(f"{type(error).__name__}: {error}".split())
         console.note(f"this is a bug in mien, please report it ({what}): {DEBUG}=1 shows where")
         return console.FAULT
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end a command as Ctrl-C does: what it has in hand is put away."""
+    own = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() != own:  # a child that was forked: its parent puts away what there is
+            os._exit(console.SIGNALLED + number)
+        raise SystemExit(console.SIGNALLED + number)
+
+    ending = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        ending = set()  # only the main thread may ask for them
+    ours = {number for number in ending if signal.getsignal(number) == signal.SIG_DFL}
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _trace() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 import typer
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
     from mien.recognition.policy import Policy
+    from mien.types import Image
     from mien.verbs.watch import Sighting
+    from mien.video.write import Writer
 
 VIDEOS = "Videos"
 
@@ -104,8 +107,9 @@ def _video(
     copy: Path | None,
     *,
     score: bool,
-) -> Iterator[SightingEntry | VideoEntry]:
+) -> Iterator[Entry]:
     from mien import draw
+    from mien.types import Skipped
 
     with needs_extra("looking at videos", "video"):
         from mien.verbs.watch import Sighting, watch
@@ -126,12 +130,8 @@ def _video(
     )
     last = min((time for time in (part.end, video.seconds) if time is not None), default=None)
     stills = sightings = 0
-    with ExitStack() as stack:
-        writer = (
-            stack.enter_context(Writer(copy, video, start=part.start, end=part.end))
-            if copy
-            else None
-        )
+    drawn = _Copy(partial(Writer, copy, video, start=part.start, end=part.end) if copy else None)
+    with drawn:
         for seen in console.progress_in_time(
             found,
             path.name,
@@ -143,13 +143,15 @@ def _video(
                 yield sighting_entry(path, seen)
                 continue
             stills += 1
-            if writer:
-                drawn = draw.annotate(seen.frame.image(), seen.faces, score=score)
-                writer.write(seen.frame.time, drawn)
+            if drawn.writer:
+                picture = draw.annotate(seen.frame.image(), seen.faces, score=score)
+                drawn.write(seen.frame.time, picture)
         if not stills:
             raise BadInput(f"{path} has no picture between --start and --end: begin earlier")
-    if broken := video.broken or (writer and writer.broken):
+    if broken := video.broken or drawn.broken:
         console.note(broken)
+    if drawn.failed:
+        yield Skipped(path, drawn.failed)
     yield VideoEntry(
         path,
         video.width,
@@ -158,9 +160,49 @@ def _video(
         video.seconds and round(video.seconds, 3),
         stills,
         sightings,
-        copy,
+        None if drawn.failed else copy,
         broken or None,
     )
+
+
+class _Copy:
+    """A drawn copy of a video; if it cannot be written, the video is looked at all the same.
+
+    Args:
+        make: the writer of the copy, if there is to be one.
+    """
+
+    def __init__(self, make: Callable[[], Writer] | None) -> None:
+        self.writer: Writer | None = None
+        self.broken: str | None = None
+        self.failed: str | None = None  # why there is none
+        with self._noted():
+            self.writer = make() if make else None
+
+    def write(self, time: float, image: Image) -> None:
+        """Add a frame, as `Writer.write` does."""
+        with self._noted():
+            if self.writer:
+                self.writer.write(time, image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with self._noted():
+            if self.writer:
+                self.broken = self.writer.broken
+                self.writer.__exit__(*error)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except CannotWrite as error:
+            self.failed = str(error)
+            if self.writer:
+                self.writer.__exit__(CannotWrite, error, None)  # which leaves no part of it
+            self.writer = None
 
 
 def as_videos(entries: Sequence[Entry]) -> list[VideoEntry]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from mien.errors import BadInput, RunStopped
 from mien.evaluation.evaluate import aligned_pairs
@@ -36,7 +36,8 @@ def train(
 ) -> Path:
     """Trains, or goes on training, and returns the path of the checkpoint.
 
-    SIGINT (Ctrl-C) and SIGTERM save the step that is done, and then raise KeyboardInterrupt.
+    SIGINT (Ctrl-C) and SIGTERM save the step that is done, and then raise KeyboardInterrupt, or
+    SystemExit(143) where it was SIGTERM.
 
     Args:
         config: what to do; `mien.training.config` says what may change when a run goes on.
@@ -113,11 +114,11 @@ def _go(
                     report(entry)
                     if checked and run.config.keeps_best and log.is_best():
                         run_folder.save_weights(out / run_folder.BEST, run.checkpoint())
-            stop = distributed.any_rank(asked(), run.device)
+            stop = distributed.any_rank(bool(asked()), run.device)
             if done or stop or run.steps_done % run.config.save_every == 0:
                 run_folder.save(out, run.checkpoint(), run.classes(), run.config.keeps_checkpoints)
             if stop and not done:
-                raise KeyboardInterrupt
+                _end(asked())
         if log:
             run_folder.write_record(out, run.config, run.facts(), log.entries[-1])
             draw_training(log.entries, out / "training.png")
@@ -138,8 +139,8 @@ class Speed:
 
 
 @contextmanager
-def _stop_asked() -> Iterator[Callable[[], bool]]:
-    """Tells whether SIGINT or SIGTERM has come, which do nothing else meanwhile.
+def _stop_asked() -> Iterator[Callable[[], int]]:
+    """Tells which of SIGINT and SIGTERM has come, 0 for none; they do nothing else meanwhile.
 
     A second one ends the run at once.
     """
@@ -147,15 +148,21 @@ def _stop_asked() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if seen:
-            raise KeyboardInterrupt
+            _end(number)
         seen.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(seen)
+        yield lambda: seen[0] if seen else 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end(number: int) -> NoReturn:
+    if number == signal.SIGTERM:
+        raise SystemExit(128 + number)
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -33,6 +33,7 @@ import numpy as np
 
 from mien import files, images, sidecar
 from mien.errors import BadInput, CannotWrite, UnknownPerson
+from mien.facebank.rows import spelled
 from mien.facebank.stores import Store
 from mien.parallel import map_in_order
 from mien.recognition.model import Model
@@ -341,7 +342,8 @@ class Album:
             FacebankMismatch: its vectors are another model's.
         """
         known = facebank.people() if facebank else []
-        if strangers := set(people) - {person.name for person in known}:
+        asked = {spelled(name) for name in people}
+        if strangers := asked - {person.name for person in known}:
             raise UnknownPerson(f"nobody is called {min(strangers)}: see mien people")
         root = _root(folder)
         with self._in_words():
@@ -362,7 +364,6 @@ class Album:
             for number, path, width, height, turned in photos
             if Path(path).is_relative_to(root) and choice.takes(Path(path).relative_to(root))
         ]
-        asked = set(people)
         return sorted(
             (entry for entry in entries if asked <= set(entry.people)), key=lambda one: one.path
         )

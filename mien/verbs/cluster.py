@@ -154,14 +154,17 @@ def _is_own(path: Path) -> bool:
     return path.name in ours or path.match("group-*.png") or path.match(".*.part")
 
 
-def save(clusters: Clusters, out: str | Path) -> None:
+def save(clusters: Clusters, out: str | Path) -> tuple[Skipped, ...]:
     """Leave groups in a folder: contact sheets, the page, then the file that `cut` reads.
 
     If it is stopped there is no such file: no group can be named by another run's sheet.
 
+    Returns:
+        What of these cannot be written, and why.
+
     Raises:
         BadInput: there is something else in the folder.
-        CannotWrite: see `mien.files.write_atomically`, or an older file cannot be removed.
+        CannotWrite: an older file cannot be removed.
     """
     out = Path(out)
     require_own(out)
@@ -170,12 +173,20 @@ def save(clusters: Clusters, out: str | Path) -> None:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise CannotWrite(f"{error.filename} cannot be removed ({error.strerror})") from error
-    files.write_atomically(out / files.NO_MEDIA, b"", private=True)  # sheets are no photos
+    skipped: list[Skipped] = []
+
+    def leave(name: str, data: bytes) -> None:
+        try:
+            files.write_atomically(out / name, data, private=True)
+        except CannotWrite as error:
+            skipped.append(Skipped(out / name, str(error)))
+
+    leave(files.NO_MEDIA, b"")  # sheets are no photos
     for number, members in enumerate(clusters.groups, start=1):
-        images.write(out / _sheet_name(number), _sheet([one.thumb for one in members]))
-    files.write_atomically(out / _PAGE, _page(clusters).encode(), private=True)
-    content = json.dumps(to_json(clusters), indent=1)
-    files.write_atomically(out / FILE, content.encode(), private=True)
+        leave(_sheet_name(number), images.encode(_sheet([one.thumb for one in members]), ".png"))
+    leave(_PAGE, _page(clusters).encode())
+    leave(FILE, json.dumps(to_json(clusters), indent=1).encode())
+    return tuple(skipped)
 
 
 def to_json(clusters: Clusters) -> dict[str, Any]:
@@ -216,7 +227,6 @@ def cut(folder: str | Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tu
 
     Raises:
         BadInput: no such folder or group, or the name cannot be one.
-        CannotWrite: see `mien.files.write_atomically`.
     """
     folder = Path(folder)
     named = [(number, person_name(name)) for number, name in groups]
@@ -235,12 +245,10 @@ def cut(folder: str | Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tu
             piece = align.cut_out(images.decode(data, str(path)), face["box"])
             if not piece.size:
                 raise BadInput(f"{path} has no such face: run mien cluster again")
-        except BadInput as error:
+            left, top = map(round, face["box"][:2])
+            images.write(people / name / f"{face['sha256'][:16]}-{left}-{top}.png", piece)
+        except (BadInput, CannotWrite) as error:
             skipped.append(Skipped(path, str(error)))
-            continue
-        left, top = map(round, face["box"][:2])
-        file = people / name / f"{face['sha256'][:16]}-{left}-{top}.png"
-        images.write(file, piece)
     return people, tuple(skipped)
 
 

@@ -121,20 +121,28 @@ def columns(dim: int, model_id: str) -> Any:
 
 def _embed(chunk: Sequence[str], work: _Work, model: Model, at_once: int = 1) -> int:
     """Write a part; how many photos are in it."""
+    read = _reader(work.source)
+    looked = map_in_order(lambda path: _look(path, read, model), chunk, at_once)
+    rows: list[dict[str, Any]] = []
+    try:
+        rows += ({"path": path, **row()} for path, row in looked)
+    finally:  # whatever ends it, as Ctrl-C
+        if rows:
+            _write(rows, work.parts, columns(model.dim, model.model_id))
+    return len(rows)
+
+
+def _write(rows: Sequence[dict[str, Any]], parts: Path, schema: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    read = _reader(work.source)
-    looked = map_in_order(lambda path: _look(path, read, model), chunk, at_once)
-    rows = [{"path": path, **row()} for path, row in looked]
-    name = hashlib.sha256("\n".join(chunk).encode()).hexdigest()[:32]
-    new = work.parts / f"{name}.{os.getpid()}.new"
+    name = hashlib.sha256("\n".join(row["path"] for row in rows).encode()).hexdigest()[:32]
+    new = parts / f"{name}.{os.getpid()}.new"
     new.touch(0o600)
-    pq.write_table(pa.Table.from_pylist(rows, columns(model.dim, model.model_id)), new)
+    pq.write_table(pa.Table.from_pylist(rows, schema), new)
     with new.open("r+b") as file:
         os.fsync(file.fileno())
-    new.replace(work.parts / f"{name}.parquet")
-    return len(rows)
+    new.replace(parts / f"{name}.parquet")
 
 
 def _look(path: str, read: Callable[[str], bytes], model: Model) -> dict[str, Any]:

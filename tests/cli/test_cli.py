@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ from commands import Result, Run, is_a_sentence
 from fakes import MeanColours, save_photo
 from PIL import Image as Pillow
 
+from mien import files
 from mien.cli import app
 from mien.cli.album import _people
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
@@ -413,6 +415,39 @@ def test_calibrate(bare: Run, model_file: Path, tmp_path: Path) -> None:
     assert document["skipped"][0]["path"].endswith("bad.jpg")
 
 
+@pytest.mark.parametrize("typed", ["Zo\u00eb", "Zoe\u0308", " Zo\u00eb ", "\u00a0Zoe\u0308\t"])
+def test_a_name_may_be_typed_in_any_form(
+    mien: Run, people: Path, tmp_path: Path, typed: str
+) -> None:
+    """Composed or not, and with spaces around it, wherever a command takes a name."""
+    save_photo(tmp_path / "in/a.png", ANNA, shade=3)
+    assert mien("people", "rename", "Anna", typed).code == 0
+    assert mien("people", "photos", typed, "--json").document["person"] == "Zo\u00eb"
+    found = mien("album", "in", "--index", "album.db", "--with", typed, "--paths")
+    assert (found.code, found.out) == (0, "in/a.png\n")
+    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
+    assert mien("cluster", people, "--min-face", 0, "--facebank", "other.db").code == 0
+    group = ("enroll", "--cluster", 1, "--as", typed, "--facebank", "third.db")
+    assert mien(*group).code == 0
+    named = mien("people", "--json", "--facebank", "third.db").document["people"]
+    assert [person["person"] for person in named] == ["Zo\u00eb"]
+    assert mien("people", "rename", typed, "Anna").code == 0
+    assert mien("people", "rename", "Anna", typed).code == 0
+    assert mien("people", "delete", typed, "--yes", "--json").document["person"] == "Zo\u00eb"
+
+
+@pytest.mark.parametrize("typed", ["Zo\u200be", "Zoe\u202e", "Zo\u00ade", "\u2066Zoe", "a/b", ""])
+def test_a_name_that_cannot_be_seen_whole_is_refused(mien: Run, people: Path, typed: str) -> None:
+    for command in (
+        ("people", "rename", "Anna", typed),
+        ("people", "photos", typed),
+        ("people", "delete", typed, "--yes"),
+        ("album", people, "--index", "album.db", "--with", typed),
+    ):
+        result = mien(*command)
+        assert (result.code, result.out, is_a_sentence(result.err)) == (2, "", True)
+
+
 def test_an_album_forgets_when_it_is_told_to(mien: Run, people: Path, tmp_path: Path) -> None:
     save_photo(tmp_path / "in/a.png", ANNA, shade=3)
     save_photo(tmp_path / "in/disk/b.png", BERT, shade=3)
@@ -435,11 +470,48 @@ def test_an_output_that_cannot_be_made_stops_no_other(
     save_photo(tmp_path / "in/z.png", BERT)
     result = mien("identify", "in", "--save", "out")
     assert result.code == 3
-    assert "Bert B" in result.out and "File name too long" in result.err
+    assert "Anna" in result.out and "Bert B" in result.out
+    assert "File name too long" in result.err
     assert (tmp_path / "out/z.mien.png").is_file()
+    document = mien("identify", "in", "--save", "out", "--json").document
+    assert ["saved" in photo for photo in document["photos"]] == [False, True]
+    assert [Path(one["path"]).name[0] for one in document["skipped"]] == ["n"]
     result = mien("album", "in", "--index", "album.db", "--xmp")
     assert result.code == 3
     assert (tmp_path / "in/z.png.xmp").is_file()
+
+
+def test_a_disk_without_room_for_the_groups_stops_no_answer(
+    mien: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
+    save_photo(tmp_path / "in/bert.png", BERT, shade=7)
+    shutil.copytree(people, tmp_path / "in/people")
+    whole = files._replace
+    full = ["group-0001.png"]
+
+    def replace(path: Path, *how: Any) -> None:
+        if path.name in full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        whole(path, *how)
+
+    monkeypatch.setattr(files, "_replace", replace)
+    command = ("cluster", "in", "--min-face", 0, "--facebank", "other.db")
+    result = mien(*command)
+    assert (result.code, len(result.out.splitlines())) == (3, 3)
+    assert "group-0001.png cannot be written (No space left" in result.err
+    assert (tmp_path / "mien-clusters/group-0002.png").is_file()
+    full += ["index.html", "clusters.json"]
+    document = mien(*command, "--json").document
+    assert len(document["groups"]) == 2
+    assert [Path(one["path"]).name for one in document["skipped"]] == full
+    full.clear()
+    assert mien(*command).code == 0
+    (cut,) = {one["sha256"][:16] for one in document["groups"][0]["faces"][:1]}
+    full += [f"{cut}-0-0.png"]
+    named = mien("enroll", "--cluster", 1, "--as", "Anna", "--facebank", "third.db")
+    assert named.code == 3
+    assert "1 photo added" in named.out or "2 photos added" in named.out
 
 
 def test_an_album_for_pipes_and_for_people(mien: Run, people: Path, tmp_path: Path) -> None:
@@ -524,16 +596,21 @@ def test_a_table_that_nobody_reads_to_the_end_is_quiet(bare: Run, tmp_path: Path
     assert (process.stderr.read(), process.wait(60)) == ("", 141)
 
 
-def test_an_interruption_is_quiet_and_130(mien: Run, people: Path, model_file: Path) -> None:
+@pytest.mark.parametrize(
+    ("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_an_interruption_is_quiet_and_told(
+    mien: Run, people: Path, model_file: Path, ending: int, code: int
+) -> None:
     for number in range(500):  # photos of more lines than a pipe holds
         shutil.copy(people / "Anna/1.png", people / f"Anna/x{number}.png")
     command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
     process = start(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()  # it is at work
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (code, "")
 
 
 def on_a_terminal(*arguments: object, typed: str = "") -> tuple[int, str]:

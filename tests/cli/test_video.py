@@ -15,7 +15,7 @@ from commands import Result, Run, is_a_sentence
 
 from mien.cli import camera as camera_command
 from mien.cli.video import _moment, clock
-from mien.errors import BadInput
+from mien.errors import BadInput, CannotWrite
 from mien.images import write
 from mien.recognition.detect import DETECTORS
 from mien.types import Face, Image
@@ -100,6 +100,26 @@ def test_wrong_times_are_one_sentence(mien: Run, clip: Path) -> None:
     assert mien("identify", clip, "--start", "60").code == 3
 
 
+def test_a_copy_that_cannot_be_written_takes_no_answer_away(
+    mien: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.video.write import Writer
+
+    told = mien("identify", clip, "--json").document["videos"]
+
+    def full(*_: object, **how: object) -> None:
+        raise CannotWrite("out/clip.mien.mp4 cannot be written (No space left on device)")
+
+    for step in ("__init__", "write", "_finish"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, step, full)
+            result = mien("identify", clip, "--save", "out", "--json")
+        assert result.code == 3
+        assert result.document["videos"] == told
+        assert [one["path"] for one in result.document["skipped"]] == [str(clip)]
+        assert not list(Path("out").glob("*"))
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("0", 0)]
 )
@@ -115,11 +135,15 @@ def test_what_is_no_time(text: str) -> None:
 
 
 class _Interrupted(clips.Blobs):
-    """Sends what Ctrl-C sends, in the middle."""
+    """Sends a signal in the middle, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
 
     def __call__(self, image: Image) -> list[Face]:
         if self.pictures == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self._number)
         return super().__call__(image)
 
 
@@ -131,11 +155,12 @@ def test_a_camera_says_who_was_there(
     assert {one["person"] for one in result.document["sightings"]} == {"Anna", None}
     lines = mien("camera", clip, "--no-window", "--seconds", "1").out.splitlines()
     assert len(lines) == 2
-    monkeypatch.setitem(DETECTORS, "blobs", lambda *_: _Interrupted())
-    stopped = mien("camera", clip, "--json")
-    assert stopped.code == 0
-    assert all(one["end"] < 1.9 for one in stopped.document["sightings"])
-    assert len(stopped.document["sightings"]) == 2
+    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 143)):
+        monkeypatch.setitem(DETECTORS, "blobs", lambda *_, n=number: _Interrupted(n))
+        stopped = mien("camera", clip, "--json")
+        assert stopped.code == code
+        assert all(one["end"] < 1.9 for one in stopped.document["sightings"])
+        assert len(stopped.document["sightings"]) == 2
 
 
 def test_a_window_shows_the_camera(mien: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
