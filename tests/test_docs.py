@@ -21,7 +21,8 @@ from test_readme import OPERATORS, alike, run
 
 from benchmarks import __main__ as benchmarks
 from mien.cli import app
-from mien.recognition.model import shipped
+from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.model import model_file, shipped
 
 FOLDER = pages.ROOT / "docs"
 TEXTS = {page.relative_to(FOLDER).as_posix(): page.read_text("utf-8") for page in pages.DOCS}
@@ -195,6 +196,14 @@ def test_its_figures_are_those_that_were_measured(page: Path) -> None:
 @pytest.mark.parametrize("name", pages.RESULTS)
 def test_what_was_measured_can_be_measured_again(name: str) -> None:
     parse(pages.RESULTS[name]["command"])
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_cards_thresholds_are_those_in_the_models_file(name: str) -> None:
+    text = TEXTS[f"models/{name}.md"].replace("*", "")
+    for point in OnnxEmbedder(model_file(name)).card.calibration["table"]:
+        rate, share = f"1 in {1 / point['fmr']:,.0f}", f"{100 * point['tmr']:.1f} %"
+        assert f"| {rate} | {point['threshold']:.3f} | {share} |" in text
 
 
 @pytest.mark.parametrize(
