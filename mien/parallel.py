@@ -44,7 +44,7 @@ def at_once(photos: int = AT_ONCE) -> int:
 
 
 def threads_each(at_once: int) -> int:
-    """How many threads the networks have for each photo, where so many are processed at a time."""
+    """Threads per network, when this many photos are processed at a time."""
     return max(1, processors() // at_once)
 
 
@@ -71,7 +71,7 @@ def map_in_order(
                 yield coming.popleft()
         while coming:
             yield coming.popleft()
-    finally:  # whoever asks no more does not wait for what was not begun
+    finally:  # a caller that stops does not wait for what has not begun
         threads.shutdown(cancel_futures=True)
 
 

@@ -23,9 +23,9 @@ NO = 1  # done, and the answer is no
 CANNOT = 2  # not done
 SKIPPED = 3  # done, but something was left out
 FAULT = 70  # of ours: EX_SOFTWARE of sysexits.h
-SIGNALLED = 128  # and the signal's number: what a shell says of whom a signal has ended
+SIGNALLED = 128  # and the signal's number: what a shell reports of a program that a signal ended
 INTERRUPTED = SIGNALLED + 2
-UNREAD = SIGNALLED + 13  # SIGPIPE: nobody reads the results any more
+UNREAD = SIGNALLED + 13  # SIGPIPE: the reader has gone
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The command `people health`: what ails the facebank."""
+"""The command `people health`: what is wrong with the facebank."""
 
 from __future__ import annotations
 

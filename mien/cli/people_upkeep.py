@@ -69,7 +69,7 @@ def export(
     with open_store(facebank) as bank:
         photos = save(bank, file)
         secret = isinstance(bank, Facebank) and bank.encrypted
-    warning = f"{file} is not encrypted: whoever can read it has everyone's vectors"
+    warning = f"{file} is not encrypted: anyone who can read it has everyone's vectors"
     return Answer(
         {"path": file, "photos": photos},
         [f"{console.counted(photos, 'photo')} in {file}"],

@@ -32,7 +32,7 @@ class OperatingPoint:
     """A threshold and what it does.  Rates are fractions in [0, 1]."""
 
     fmr: float  # false-match rate that was asked for; the measured one is no higher
-    threshold: float  # a cosine: the smallest with no more false matches
+    threshold: float  # a cosine: the smallest that keeps this rate
     tmr: float | None  # true-match rate, among pairs of one person; None: there were none
 
 

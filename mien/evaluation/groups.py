@@ -68,14 +68,14 @@ def differentials(
 ) -> list[Differentials]:
     """The rates of each group of a folder of strangers, for each model.
 
-    Photos are looked for faces once, by the first model's detector; the largest counts.
+    The first model's detector finds the faces, once; the largest of a photo counts.
 
     Args:
         models: what is measured.
         folder: photos, of which hardly two show one person.
         labels: a CSV file with a column `file`, the end of a photo's path, and one for each label.
-        people: a folder `NAME/photo.jpg`, of whose pairs of one person the share is told that
-            reaches each threshold.
+        people: a folder `NAME/photo.jpg`, for the share of pairs of one person that reach each
+            threshold.
         choice: which of the photos to use.
         progress: is given the photos to look at.
 

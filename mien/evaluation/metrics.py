@@ -193,7 +193,7 @@ def ranks(scores: ArrayLike, right: ArrayLike) -> NDArray[np.intp]:
 def tpir_at_fpir(
     scores: ArrayLike, right: ArrayLike, strangers: ArrayLike, fpir: float
 ) -> float | None:
-    """The true-positive identification rate where so many strangers are taken for somebody.
+    """The true-positive identification rate at a false-positive identification rate.
 
     It is the share of searches whose best score reaches the threshold and is the right person's.
     None where it cannot be measured: no searches, or fewer than 1 / fpir of strangers.

@@ -58,7 +58,7 @@ class VerificationSet:
     same: NDArray[np.bool_]  # (N,) whether both show one person
 
     def batches(self, size: int) -> list[range]:
-        """The numbers of all pictures, so many at a time."""
+        """The numbers of all pictures, in batches of a size."""
         places = range(len(self.images))
         return [places[start : start + size] for start in places[::size]]
 

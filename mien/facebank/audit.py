@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-FORGOTTEN = ""  # in the place of a person who is not in the facebank any more; nobody's name
+FORGOTTEN = ""  # stands for a person who is no longer in the facebank; nobody's name
 COMMAND = ContextVar("COMMAND", default="python")  # what runs now, such as "mien people delete"
 
 

@@ -251,7 +251,7 @@ class Facebank:
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
-        """Add photos; a photo that is there already stays as it is, whoever it belongs to.
+        """Add photos; a photo that is there already stays as it is, whosever it is.
 
         Args:
             photos: N of them.
@@ -261,7 +261,7 @@ class Facebank:
             How many were not there yet.
 
         Raises:
-            BadInput: a name cannot be one; see `person_name`.
+            BadInput: a name is not allowed; see `person_name`.
         """
         rows = new_rows(photos, vectors, self.dim)
         with self._writing() as db:
@@ -316,7 +316,7 @@ class Facebank:
 
         Raises:
             UnknownPerson: nobody has the old name.
-            BadInput: the new name is somebody else's, or cannot be one; see `person_name`.
+            BadInput: the new name is somebody else's, or not allowed; see `person_name`.
         """
         old, new = spelled(old), person_name(new)
         with self._writing() as db:
@@ -481,7 +481,7 @@ class Facebank:
         db.execute("DELETE FROM log WHERE id <= (SELECT max(id) FROM log) - ?", (limit,))
 
     def _forget_names(self, db: sqlite3.Connection) -> None:
-        """Take the names out of the log that nobody has any more."""
+        """Remove from the log the names that nobody has any longer."""
         db.execute(
             "UPDATE log SET person = ?1,"
             " checksum = row_checksum(id, at, command, action, ?1, count)"

@@ -22,7 +22,7 @@ from mien.errors import BadInput
 
 PER_DECADE = 4  # rates at which a distribution is measured
 LAST_RATE = 1e-5
-_TAIL = 100  # the tail's line starts where strangers are so many times as frequent as at its end
+_TAIL = 100  # the tail's line starts where strangers are this many times as frequent as at its end
 _STEPS = 40  # of a bisection of [-1, 1]: to the last bit of a float32 and beyond
 
 # How much higher strangers score with the mean of several photos of a person than with one photo,
@@ -134,7 +134,7 @@ class Impostors:
         return high
 
     def gain(self, photos: int) -> float:
-        """The factor on strangers' scores against the mean of so many photos; linear in log2."""
+        """The factor on strangers' scores with the mean of a number of photos; linear in log2."""
         counts = sorted(self.gains)
         return float(
             np.interp(

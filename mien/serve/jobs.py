@@ -82,7 +82,7 @@ def portrait(
         data: the photo.
         pixels: see above.
         at: x and y of a point within the face, in pixels; without it there must be one face only.
-        biggest: of several faces take the largest.
+        biggest: of several faces, take the largest.
 
     Raises:
         NoFace: there is none, or not there, or there are several.

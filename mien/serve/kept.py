@@ -63,7 +63,7 @@ class KeptFaces:
     def mend(self, bank: Store) -> None:
         """Take people's names out of file names, and others' right to read out of modes.
 
-        Each step can be repeated, so whoever starts next goes on where this was stopped.
+        Each step can be repeated, so the next start continues where this one was stopped.
 
         Raises:
             CannotWrite: see `mien.files.write_atomically`.

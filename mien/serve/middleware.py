@@ -84,7 +84,7 @@ class Body:
 
 
 class Bodies:
-    """Those of all requests that arrive, wait or are in hand.
+    """Those of all requests that are arriving, waiting or in progress.
 
     Whoever finds no room is not read from meanwhile; there is always some for the one that has
     been arriving for longest, or none could ever end.

@@ -24,10 +24,10 @@ class Status(BaseModel):
 
 
 class Face(BaseModel):
-    """A face and whom it was taken for."""
+    """A face and who it is."""
 
     person: str | None = Field(description="null: nobody in the facebank reaches the threshold")
-    score: float = Field(description="cosine with the nearest person, in [-1, 1]; no probability")
+    score: float = Field(description="cosine in [-1, 1] with the nearest person")
     confidence: float = Field(description="the detector's, in [0, 1]")
     box: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright photo")
     points: list[list[float]] = Field(description="eyes, nose, mouth; x and y")
@@ -51,25 +51,25 @@ class Identified(BaseModel):
     height: int
     threshold: float = Field(description="the score from which a face gets a name")
     fpir: float | None = Field(description="share of strangers who get a name")
-    found: int = Field(description="faces in the photo; the largest are answered for")
+    found: int = Field(description="faces in the photo, of which the largest are listed")
     faces: list[Face]
 
 
 class Cascade(BaseModel):
-    """MTCNN as it is set."""
+    """MTCNN's settings."""
 
-    min_face: float = Field(description="side in pixels of the smallest face that is looked for")
+    min_face: float = Field(description="side of the smallest face to look for, in pixels")
     factor: float = Field(description="from one level of the pyramid to the next")
     thresholds: list[float] = Field(description="confidences that its three networks must reach")
 
 
 class Device(BaseModel):
-    """What it takes to find and embed faces elsewhere as this service does."""
+    """What a client needs to find and embed faces as this service does."""
 
     model_id: str
     missing: str | None = Field(description="why a browser cannot do it; null: it can")
-    faces: int = Field(description="of a photo that are looked at, the largest")
-    detector: Cascade | None = Field(description="null: it is another than MTCNN")
+    faces: int = Field(description="of a photo that are processed, the largest")
+    detector: Cascade | None = Field(description="null: the detector is not MTCNN")
 
 
 class Vectors(BaseModel):
@@ -83,14 +83,14 @@ class Vectors(BaseModel):
 
 
 class Name(BaseModel):
-    """Whom a vector was taken for."""
+    """Who a vector is."""
 
     person: str | None = Field(description="null: nobody in the facebank reaches the threshold")
-    score: float = Field(description="cosine with the nearest person, in [-1, 1]; no probability")
+    score: float = Field(description="cosine in [-1, 1] with the nearest person")
 
 
 class Matched(BaseModel):
-    """Whom vectors were taken for, in their order."""
+    """Who the vectors are, in their order."""
 
     threshold: float = Field(description="the score from which a face gets a name")
     fpir: float | None = Field(description="share of strangers who get a name")
@@ -138,7 +138,7 @@ class Photos(BaseModel):
 
 
 class Enrolled(BaseModel):
-    """A face that the facebank knows now: it is on the disk."""
+    """A face that is now in the facebank, and on disk."""
 
     person: str
     sha256: str
@@ -158,7 +158,7 @@ class Deleted(BaseModel):
 
     person: str
     deleted: int = Field(description="photos, and the cut-out faces that were kept of them")
-    photos: int = Field(description="that are left of this person")
+    photos: int = Field(description="photos left of this person")
     elsewhere: int = Field(description="photo files outside that stay where they are")
 
 
@@ -189,7 +189,7 @@ class Pair(BaseModel):
 
 
 class Doubt(BaseModel):
-    """A photo that is worth a look."""
+    """A photo that needs attention."""
 
     person: str
     sha256: str
@@ -205,7 +205,7 @@ class Point(BaseModel):
 
 
 class State(BaseModel):
-    """What ails the facebank."""
+    """The health of the facebank."""
 
     people: int
     photos: int

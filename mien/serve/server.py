@@ -143,7 +143,7 @@ class _Connection(H11Protocol):
             super().send_400_response(msg)
         else:
             self.transport.close()
-        if self.cycle:  # whoever waits for the rest of a body
+        if self.cycle:  # a request whose body is still arriving
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 
@@ -169,7 +169,7 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
 
 
 class OnceAMinute(logging.Filter):
-    """Lets a message of each kind through: whoever can cause errors cannot fill a disk."""
+    """Lets one message of each kind through a minute, so that no client can fill the disk."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -42,9 +42,9 @@ class Limits:
     """What a request may take."""
 
     bytes: int = 25 << 20  # of its body
-    held: int = 48 << 20  # bytes of all bodies that arrive, wait or are in hand
+    held: int = 48 << 20  # bytes of all bodies that are arriving, waiting or in progress
     pixels: int = 50_000_000  # of a photo
-    faces: int = 64  # of a photo that are looked at, the largest
+    faces: int = 64  # of a photo that are processed, the largest
     seconds: float = 30  # for its body to arrive, and again for the answer
     rate: float | None = None  # requests a second of one address; None: as many as it likes
 
@@ -77,9 +77,9 @@ class Service:
         keep: whether faces that are enrolled are kept beside the facebank; None: where it is a
             file that anybody can read who can read the faces.
         local: only this machine can ask, so faces may be shown from photos that lie elsewhere.
-        at_once: requests in hand: while some are looked at, others are searched for.
+        at_once: requests in progress: some in the workers, others being searched for.
         queue: requests that may wait for their turn.
-        count_faces: is told how many faces are embedded.
+        count_faces: is called with the number of faces that were embedded.
 
     Raises:
         BadFacebank, FacebankMismatch, CannotWrite: see `Facebank.create`.
@@ -232,7 +232,7 @@ class Turn:
         return await self.store(self._service.read_known)
 
     async def health(self) -> Health:
-        """What ails the facebank.
+        """The health of the facebank.
 
         Raises:
             BadInput: it is too large to find that out while a client waits.

@@ -208,7 +208,7 @@ def _work(pipe: Connection, make: Callable[[], Model]) -> None:
 
 
 def _silence_libraries() -> None:
-    """Decoders write a line for each damaged photo: whoever sends many could fill a disk."""
+    """Decoders write a line for each damaged photo, and many of them could fill a disk."""
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # Python's own goes on
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -88,7 +88,7 @@ def _sum(x: Tensor) -> Tensor:
     return x
 
 
-# torch.distributed.nn has these two, and has said that it will not for long.
+# torch.distributed.nn has these two, but announces that they will go.
 class _AllReduce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def from_onnx(path: Path, x: Tensor) -> nn.Module:
 
     Raises:
         BadModel: it is not such a file, was made of another project's network or in 8 bits, or its
-            network has layers of whose weights the file keeps no more than what they became.
+            network has layers whose weights the file keeps only in combined form.
     """
     trained = OnnxEmbedder(path, threads=1).card.trained
     lost = f"{path} does not hold the weights of a network of mien's: give a checkpoint"

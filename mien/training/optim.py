@@ -94,7 +94,7 @@ def flat_state(optimizer: torch.optim.Optimizer, prefix: str = "") -> dict[str, 
 
 
 def load_flat_state(optimizer: torch.optim.Optimizer, stored: dict[str, Tensor]) -> None:
-    """Gives an optimizer the state that `flat_state` has told."""
+    """Gives an optimizer the state that `flat_state` has returned."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in stored.items():
         index, name = key.split(".", 1)

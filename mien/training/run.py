@@ -176,7 +176,7 @@ class Run:
             ) from error
         if self.steps_done >= self.config.block_steps:
             self.network_optimizer = network_optimizer(self.config, self.network, self.steps_done)
-        if self.steps_done != self.config.block_steps:  # else its optimizer begins anew
+        if self.steps_done != self.config.block_steps:  # else its optimizer starts afresh
             load_flat_state(self.network_optimizer, _part(before.state, "network_optimizer."))
         if scaler := _part(before.state, "scaler."):
             self.scaler.load_state_dict({name: figure.item() for name, figure in scaler.items()})
@@ -413,7 +413,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _digest(path: str | None) -> str | None:
-    """SHA-256 of a file; None where there is none, which whoever reads it will say."""
+    """SHA-256 of a file; None if there is none, which is reported when it is read."""
     if path is None or not Path(path).is_file():
         return None
     with Path(path).open("rb") as file:

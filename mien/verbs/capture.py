@@ -29,7 +29,7 @@ class Attempt:
 def portraits(
     frames: Iterable[Frame], model: Model, *, photos: int, countdown: float = 3
 ) -> Iterator[Attempt]:
-    """Yield each picture with a hint, until so many photos are taken.
+    """Yield each picture with a hint, until enough photos are taken.
 
     A photo is taken when every picture has been good for the time of the countdown.
 

@@ -25,8 +25,8 @@ from mien.parallel import at_once, map_in_order, threads_each
 from mien.recognition.model import Model, load
 from mien.types import Progress, Skipped, silent
 
-PART = 64  # photos that are lost with whoever is killed
-NAMED = 5  # photos without a vector that are told outright; the file knows all of them
+PART = 64  # photos that are lost when a worker is killed
+NAMED = 5  # photos without a vector that are named; the file names all of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What ails a facebank: how often it names strangers, and which people and photos are to blame."""
+"""The health of a facebank: how often it names strangers, and what makes it do so."""
 
 from __future__ import annotations
 

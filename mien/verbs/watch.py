@@ -69,7 +69,7 @@ def watch(
     limit: int | None = None,
     min_face: float = 0,
 ) -> Iterator[Moment | Sighting]:
-    """Yield who is in each picture, in order; and whoever was in sight when they are so no more.
+    """Yield who is in each picture, in order; and a sighting once somebody has left.
 
     Args:
         frames: of one video, in order.
@@ -77,8 +77,8 @@ def watch(
         facebank: who is known.
         path: of the video, for the named faces.
         policy: the score a face needs to get a name; the model's own by default.
-        stride: pictures from one look of the detector to the next; by default so many as come in
-            a quarter of a second.
+        stride: pictures from one look of the detector to the next; by default as many as
+            come in a quarter of a second.
         patience: seconds by which pictures are held back, so that a name that is found within them
             is on them too, and what proves to be no face is not; 0 for a camera.
         mirror, limit, min_face: see `mien.verbs.identify.identify`.

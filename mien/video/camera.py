@@ -32,14 +32,14 @@ class Camera:
     Args:
         source: the number of a camera, such as 0, or its device, such as /dev/video0; the address
             of an RTSP or HTTP stream; or a file.
-        note: is told when a stream has stopped and is tried again.
+        note: is called when a stream has stopped and is tried again.
 
     Raises:
         BadInput: a camera or a file cannot be opened.
     """
 
     def __init__(self, source: str, *, note: Callable[[str], None] = lambda text: None) -> None:
-        self.broken: str | None = None  # why there are no more pictures, where that is no good end
+        self.broken: str | None = None  # why there are no more pictures, if it did not end well
         self._name = without_password(source)
         self._note = note
         self._newest: av.VideoFrame | None = None

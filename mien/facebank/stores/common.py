@@ -9,7 +9,7 @@ import numpy as np
 from mien.facebank.rows import Photo
 from mien.types import Embeddings, Match
 
-CANDIDATES = 32  # templates that the engine hands over for each face, to be scored anew
+CANDIDATES = 32  # templates that the engine returns for each face, to be scored again here
 
 
 def contents(
@@ -25,7 +25,7 @@ def contents(
 
 
 def template(vectors: Embeddings) -> Embeddings:
-    """The mean of someone's vectors, (N, D), brought back to unit length, (D,)."""
+    """The mean of someone's vectors, (N, D), scaled back to unit length, (D,)."""
     total = vectors.sum(axis=0)
     unit: Embeddings = (total / max(float(np.linalg.norm(total)), 1e-12)).astype("<f4")
     return unit
@@ -34,7 +34,7 @@ def template(vectors: Embeddings) -> Embeddings:
 def match(
     query: Embeddings, people: Sequence[str], templates: Embeddings, threshold: float
 ) -> Match:
-    """Whom a face looks like most, among those whom an engine has found near."""
+    """The person nearest to a face, among the candidates that the engine found."""
     if not people:
         return Match(None, -1.0)
     scores = templates @ query

@@ -1,9 +1,9 @@
 """A facebank in Milvus: in a file without a server, on a server, or in a cluster, by one client.
 
-Photos are one collection, and everyone's template is another, which is searched.  Milvus has no
-transactions.  So before photos change, the names of whom they belong to are written down, and
-struck out once their templates are made anew; who opens the facebank after a crash makes up for it.
-The index is exact: graphs lose people where their settings do not fit, and nobody would notice.
+Photos are one collection and templates another, which is searched.  Milvus has no transactions, so
+people whose photos are about to change are recorded as pending until their templates have been
+recomputed; after a crash, opening the facebank does that.  The index is exact: a graph with
+unsuitable settings would lose people, and nobody would notice.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MilvusStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
     @property
@@ -114,7 +114,7 @@ class MilvusStore:
         return [row["person"] for row in rows], vectors
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
-        """Whom each face looks like most."""
+        """The nearest person to each face."""
         self.require(self.model_id)
         matches = []
         for queries in _parts(vectors):
@@ -135,7 +135,7 @@ class MilvusStore:
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
-        """Add photos; a photo that is there already stays as it is, whoever it belongs to."""
+        """Add photos; a photo that is there already stays as it is, whosever it is."""
         rows = self._numbered(named(photos, vectors, self.dim), vectors)
         with self._writing():
             there = {row["sha256"] for row in self._get(list(rows), ["sha256"])}
@@ -144,7 +144,7 @@ class MilvusStore:
         return len(new)
 
     def replace(self, photos: Sequence[Photo], vectors: Embeddings, *, model_id: str) -> None:
-        """Put photos with another model's vectors in the place of all that there is."""
+        """Replace everything with photos and another model's vectors."""
         dim = vectors.shape[1]
         rows = self._numbered(named(photos, vectors, dim), vectors)
         with self._writing():
@@ -189,11 +189,11 @@ class MilvusStore:
             self.move([replace(photo, person=new) for photo in photos])
 
     def delete_person(self, name: str) -> int:
-        """Remove a person; how many photos they had."""
+        """Delete a person; returns how many photos they had."""
         return self.delete_photos(photo.sha256 for photo in self.photos(name))
 
     def delete_photos(self, sha256s: Iterable[str]) -> int:
-        """Remove photos; how many were there."""
+        """Delete photos; returns how many were there."""
         with self._writing():
             rows = self._get(list(sha256s), ["sha256", "person"])
             self._change({row["person"] for row in rows}, gone=[row["sha256"] for row in rows])
@@ -202,7 +202,7 @@ class MilvusStore:
     def _change(
         self, people: set[str], *, put: Sequence[dict[str, Any]] = (), gone: Sequence[str] = ()
     ) -> None:
-        """Write photos or delete them, and make the templates of whom they concern anew."""
+        """Write or delete photos, and recompute the templates of these people."""
         if not people:
             return
         self._write_about(pending=sorted(people))
@@ -213,7 +213,7 @@ class MilvusStore:
         self._refresh(people)
 
     def _refresh(self, people: Iterable[str]) -> None:
-        """Make templates anew, and strike the names out."""
+        """Recompute templates, after which nothing is pending."""
         for names in _parts(sorted(people)):
             rows = sorted(self._of(names, ["person", "vector"]), key=lambda row: row["person"])
             templates = [
@@ -281,7 +281,7 @@ class MilvusStore:
             ("person", _schema({"person": 1024}, "person", self.dim)),
         ):
             name = self._name(kind)
-            if self._client.has_collection(name):  # left by a crash before anything counted on it
+            if self._client.has_collection(name):  # left behind by a crash, before it was in use
                 self._client.drop_collection(name)
             self._create(name.removeprefix(self._prefix), schema)
 

@@ -63,7 +63,7 @@ class PostgresStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._db.close()
 
     def require(self, model_id: str) -> None:
@@ -113,7 +113,7 @@ class PostgresStore:
         return [row[0] for row in rows], _matrix([row[1] for row in rows]).reshape(-1, self.dim)
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
-        """Whom each face looks like most."""
+        """The nearest person to each face."""
         self.require(self.model_id)
         matches = []
         for query in vectors.astype("<f4"):
@@ -126,7 +126,7 @@ class PostgresStore:
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
-        """Add photos; a photo that is there already stays as it is, whoever it belongs to."""
+        """Add photos; a photo that is there already stays as it is, whosever it is."""
         rows = _rows(photos, vectors, self.dim)
         with self._writing():
             added = self._insert(rows)
@@ -134,7 +134,7 @@ class PostgresStore:
         return added
 
     def replace(self, photos: Sequence[Photo], vectors: Embeddings, *, model_id: str) -> None:
-        """Put photos with another model's vectors in the place of all that there is."""
+        """Replace everything with photos and another model's vectors."""
         dim = vectors.shape[1]
         rows = _rows(photos, vectors, dim)
         with self._writing():
@@ -168,11 +168,11 @@ class PostgresStore:
             self.move([replace(photo, person=new) for photo in photos])
 
     def delete_person(self, name: str) -> int:
-        """Remove a person; how many photos they had."""
+        """Delete a person; returns how many photos they had."""
         return self.delete_photos(photo.sha256 for photo in self.photos(name))
 
     def delete_photos(self, sha256s: Iterable[str]) -> int:
-        """Remove photos; how many were there."""
+        """Delete photos; returns how many were there."""
         ids = list(sha256s)
         with self._writing():
             people = self._whose(ids)
@@ -190,7 +190,7 @@ class PostgresStore:
             return int(cursor.rowcount)
 
     def _refresh(self, people: Iterable[str]) -> None:
-        """Make the templates of some people anew."""
+        """Recompute the templates of some people."""
         names = list(people)
         self._db.execute("DELETE FROM mien_person WHERE person = ANY(%s)", (names,))
         self._db.execute(
@@ -222,7 +222,7 @@ class PostgresStore:
             yield
 
     def _live(self) -> Any:
-        """The connection; a new one where a server that restarted has ended it."""
+        """The connection; a new one if the server has restarted."""
         if self._db.closed:
             self._db = _connect(self._address)
         return self._db
@@ -249,7 +249,7 @@ class PostgresStore:
 
 
 def _make(address: str, model_id: str | None, dim: int) -> None:
-    """Make the facebank's tables, where they are not there yet."""
+    """Create the facebank's tables if they are missing."""
     import psycopg
 
     with psycopg.connect(address) as db:  # one transaction

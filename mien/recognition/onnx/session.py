@@ -49,7 +49,7 @@ def session(
 
 
 def options(threads: int | None = None) -> Any:
-    """The options of a session that works on so many threads; by default on all processors."""
+    """The options of a session with this many threads; by default one per processor."""
     import onnxruntime as ort  # slow to import, and not every command runs a network
 
     settings = ort.SessionOptions()

@@ -1,4 +1,4 @@
-"""What ails the facebank."""
+"""The health of the facebank."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter()
 
 @router.get("/facebank")
 async def facebank(service: TheService) -> schema.State:
-    """How often strangers will get a name, and whom to look after."""
+    """How often strangers get a name, and who needs attention."""
     async with service.turn() as turn:
         found = await turn.health()
         photos = [person.photos for person in (await turn.known()).people]

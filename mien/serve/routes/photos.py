@@ -50,9 +50,9 @@ async def enroll(
     service: TheService,
     x: Annotated[float | None, Form(description="a point within the face")] = None,
     y: Annotated[float | None, Form(description="in pixels of the upright photo")] = None,
-    largest: Annotated[bool, Form(description="of several faces take the largest")] = False,
+    largest: Annotated[bool, Form(description="of several faces, take the largest")] = False,
 ) -> schema.Enrolled:
-    """Teach the facebank one face of a photo; when this is answered, it is on the disk."""
+    """Enrol one face of a photo; once this is answered, it is on disk."""
     if (x is None) != (y is None):
         raise BadInput("a point takes both x and y: send both, or neither")
     given, data = person_name(name), await content(photo)
@@ -83,7 +83,7 @@ async def enroll(
     responses={200: {"content": {"image/png": {}}}},
 )
 async def face(sha256: Sha256, service: TheService) -> Response:
-    """The face of a photo, where there still is a picture of it that may be shown."""
+    """The face of a photo, if there still is a picture of it that may be shown."""
     missing = HTTPException(404, "there is no picture of this face that may be shown")
 
     def do(store: Store) -> Photo | bytes:

@@ -26,7 +26,7 @@ async def health() -> schema.Status:
 
 @router.get("/ready")
 async def ready(service: TheService) -> schema.Status:
-    """A photo that is sent now is looked at now: the facebank is open and nobody waits."""
+    """Whether a photo sent now would be processed at once; 503 if it would have to wait."""
     if not service.ready:
         raise HTTPException(
             503, "the service has as many requests as it takes", {"Retry-After": "1"}

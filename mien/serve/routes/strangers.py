@@ -16,7 +16,7 @@ router = APIRouter()
 
 @router.post("/strangers")
 async def strangers(photos: list[UploadFile], service: TheService) -> schema.Strangers:
-    """The faces of nobody in the facebank, grouped by person."""
+    """The faces that the facebank does not know, grouped by person."""
     uploads = [await content(photo) for photo in photos]
     threshold = default_threshold(service.policy)
     async with service.turn() as turn:

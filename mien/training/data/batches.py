@@ -85,7 +85,7 @@ class Batches(Dataset[Batch]):
         return self._orders[epoch]
 
     def load(self, start: int, end: int, *, workers: int) -> Iterator[Batch]:
-        """Batches `start` to `end`, from so many processes; 0 makes them in this one."""
+        """Batches `start` to `end`, loaded by this many processes; 0: by this one."""
         # Its threads would fight with torch's; and a forked process, which has none of them, would
         # wait for them for ever.
         cv2.setNumThreads(1)
