@@ -132,7 +132,7 @@ def test_no_arguments_show_the_help(bare: Run) -> None:
     [
         (("enroll", "gone"), "gone is no"),
         (("identify", "gone.jpg"), "gone.jpg does not exist"),
-        (("identify", "*.png"), "*.png does not exist"),
+        (("identify", "*.png"), "*.png holds no photos"),
         (("identify", "text.jpg", "--json", "--json-lines"), "give one of them"),
         (("compare", "text.jpg", "text.jpg"), "text.jpg is not a JPEG"),
         (("identify", "text.jpg", "--fmr", "1e-3"), "how alike strangers are"),
