@@ -8,7 +8,8 @@
 # make docs    make a site of docs/, in site/; any warning fails
 # make readme  run the commands of the README and of docs/, and put what they print into them
 # make page    fetch ONNX Runtime Web with npm, for recognition in the browser itself
-# make browser try the page in Chromium, which must be installed, as must npm
+# make browser try the page in Chromium, which must be installed, as must npm; and clients that others'
+#              generators make
 # make screenshots  the same, and picture its views for docs/serve.md
 # make faults  kill mien at thousands of random moments, and look for what is lost
 # make fuzz    feed damaged files to each reader of files, for SECONDS each
@@ -93,9 +94,12 @@ $(ORT)/ort-wasm-simd-threaded.wasm:
 	rm $(ORT)/onnxruntime-web-*.tgz
 
 browser: .venv/ready photos page
-	$(PIP) playwright
-	npm install --silent --no-save --no-package-lock axe-core
-	$(BIN)/pytest tests/serve/test_page.py
+	$(PIP) playwright virtualenv
+	$(BIN)/virtualenv --quiet .venv/clients
+	.venv/clients/bin/python -m pip install --quiet 'openapi-python-client>=0.29,<0.30'
+	npm install --silent --no-save --no-package-lock axe-core \
+		openapi-typescript@^7.13 openapi-fetch@^0.17 typescript@^5.9 @types/node@^20
+	$(BIN)/pytest tests/serve/test_page.py tests/serve/test_clients.py
 
 screenshots: export MIEN_SCREENSHOTS := docs/page
 screenshots: browser

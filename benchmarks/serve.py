@@ -81,8 +81,8 @@ def ways(
         many = stack.enter_context(_service(model, folder / "many.db"))
         for port in (one, many):
             for number, body in enumerate(bodies[:_ENROLLED]):
-                _ask(port, f"/people/{quote(f'Person {number}')}/photos", body, enroll=True)
-        truth = [_ask(one, "/identify", body) for body in bodies]
+                _ask(port, f"/api/v1/people/{quote(f'Person {number}')}/photos", body, enroll=True)
+        truth = [_ask(one, "/api/v1/identify", body) for body in bodies]
         tried = [("one at a time", one, clients), ("one client", many, 1)]
         tried.append(("together", many, clients))
         noted: dict[str, list[_Turn]] = {name: [] for name, _, _ in tried}
@@ -165,7 +165,7 @@ def _turn(
                 start = time.perf_counter()
                 if start > begun + seconds:
                     return
-                _, answer = _post(connection, "/identify", bodies[place])
+                _, answer = _post(connection, "/api/v1/identify", bodies[place])
                 turn.milliseconds.append(1000 * (time.perf_counter() - start))
                 turn.wrong += not _same(answer, truth[place])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
+import re
 import secrets
 import signal
 from contextlib import ExitStack
@@ -26,9 +28,9 @@ from mien.cli.options import (
 )
 from mien.cli.render import Answer, show
 from mien.errors import BadInput, needs_extra, without_password
+from mien.serve.keys import Keys, parse
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
-SHORTEST = 16  # characters of a token
 
 
 def serve(
@@ -45,11 +47,30 @@ def serve(
         typer.Option(
             "--token-file",
             metavar="FILE",
-            help=f"Holds the token that every request must send; or set {TOKEN}.",
+            help="Holds tokens, of which every request must send one: TOKEN, or identify TOKEN,"
+            f" enroll TOKEN, all TOKEN on a line each. Or set {TOKEN}.",
         ),
     ] = None,
     new_token: Annotated[
         bool, typer.Option("--new-token", help="Print a random token, and exit.")
+    ] = False,
+    socket: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Unix domain socket to listen on, in place of host and port."
+        ),
+    ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(
+            "--root-path", metavar="/PREFIX", help="Prefix below which a proxy offers the service."
+        ),
+    ] = "",
+    access_log: Annotated[
+        bool,
+        typer.Option(
+            "--access-log", help="Log each request on stderr, with its sender and without names."
+        ),
     ] = False,
     proxy: Annotated[
         str | None,
@@ -102,17 +123,21 @@ def serve(
     with needs_extra("mien serve", "serve"):
         from mien.serve.app import make_app
         from mien.serve.metrics import Metrics
-        from mien.serve.server import bind, is_loopback, server
+        from mien.serve.middleware import LOG
+        from mien.serve.server import bind, bind_unix, is_loopback, server
     from mien.parallel import processors
     from mien.recognition.model import load
     from mien.serve.service import Limits, Service
     from mien.serve.workers import Workers
 
-    token = _token(token_file)
+    keys = _keys(token_file)
     _require_address(proxy)
+    _require_prefix(root_path)
+    if socket and proxy:
+        raise BadInput("--socket and --proxy exclude each other: whoever opens it is believed")
     # With a token, others may come through a proxy.
-    local = is_loopback(host) and token is None and proxy is None
-    if token is None and not local:
+    local = keys is None and proxy is None and (socket is not None or is_loopback(host))
+    if keys is None and not local:
         raise BadInput(
             f"anyone who reaches {proxy or host} could read and change the facebank: set {TOKEN} or"
             " give --token-file, or listen on 127.0.0.1 without --proxy"
@@ -125,7 +150,7 @@ def serve(
         rate=rate if rate or local else 20,
     )
     with ExitStack() as stack:
-        listening = stack.enter_context(bind(host, port))
+        listening = stack.enter_context(bind_unix(socket) if socket else bind(host, port))
         number = min(at_once, processors())
         make = partial(load, model, detector=detector, threads=processors() // number)
         workers = stack.enter_context(Workers(make, number))
@@ -146,14 +171,21 @@ def serve(
         app = make_app(
             service,
             metrics,
-            token=token,
+            keys=keys,
             hosts=frozenset({"localhost", "127.0.0.1", "::1", host}) if local else None,
+            root_path=root_path,
         )
-        url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        if access_log:
+            _write_to_stderr(LOG)
+        if socket:
+            url = f"unix:{socket}"
+        else:
+            url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         about = {"url": url, "facebank": without_password(facebank), "model_id": network.model_id}
         show(Answer(about, [f"mien answers on {url}; Ctrl-C ends it"]), as_json=as_json)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself what it has handled
-        server(app, seconds=seconds, proxy=proxy).run(sockets=[listening])
+        believed = "*" if socket else proxy
+        server(app, seconds=seconds, proxy=believed).run(sockets=[listening])
 
 
 def _require_address(proxy: str | None) -> None:
@@ -166,21 +198,25 @@ def _require_address(proxy: str | None) -> None:
         ) from error
 
 
-def _token(file: Path | None) -> str | None:
-    """What requests must send; None: no token is set."""
-    token = os.environ.get(TOKEN, "").strip()
-    if file is not None:
-        try:
-            token = file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{file} cannot be read: give a file with the token in it") from error
-        if not token:
-            raise BadInput(f"{file} is empty: put the token into it")
-    if not (token.isascii() and token.isprintable()):  # each client would send it otherwise
-        raise BadInput("the token must be of printable ASCII characters: choose another")
-    if 0 < len(token) < SHORTEST:
-        raise BadInput(
-            f"the token has {len(token)} characters and could be guessed: use at least {SHORTEST},"
-            " such as mien serve --new-token makes"
-        )
-    return token or None
+def _require_prefix(path: str) -> None:
+    if path and not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
+        raise BadInput(f"--root-path {path} is no prefix of paths: give one such as /mien")
+
+
+def _write_to_stderr(log: logging.Logger) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _keys(file: Path | None) -> Keys | None:
+    """The tokens that requests must send one of; None: none is set."""
+    text = os.environ.get(TOKEN, "").strip()
+    if file is None:
+        return parse(text, TOKEN) if text else None
+    try:
+        return parse(file.read_text("utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} cannot be read: give a file with the token in it") from error

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from mien.errors import BadInput, CannotWrite
+from mien.errors import BadInput, CannotWrite, FacebankMismatch
 from mien.facebank.rows import MAX_DIM, Photo, are_unit, person_name
 from mien.facebank.stores import Store
 from mien.types import Embeddings
@@ -55,13 +55,7 @@ def save(facebank: Store, path: str | Path) -> int:
     """
     path = Path(path)
     photos, vectors = facebank.contents()
-    lines = [{"mien": FORMAT, "model_id": facebank.model_id, "dim": facebank.dim}]
-    lines += [
-        {name: getattr(photo, name) for name in _TYPES}
-        | {"vector": base64.b64encode(vector.tobytes()).decode()}
-        for photo, vector in zip(photos, vectors, strict=True)
-    ]
-    data = sealed("".join(json.dumps(line) + "\n" for line in lines).encode())
+    data = dump(Archive(facebank.model_id, photos, vectors))
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(data)
@@ -73,6 +67,17 @@ def save(facebank: Store, path: str | Path) -> int:
                 path.unlink()
         raise CannotWrite(f"{path} cannot be created ({error.strerror}): choose another") from error
     return len(photos)
+
+
+def dump(archive: Archive) -> bytes:
+    """The content of a file that holds it."""
+    lines = [{"mien": FORMAT, "model_id": archive.model_id, "dim": archive.vectors.shape[1]}]
+    lines += [
+        {name: getattr(photo, name) for name in _TYPES}
+        | {"vector": base64.b64encode(vector.tobytes()).decode()}
+        for photo, vector in zip(archive.photos, archive.vectors, strict=True)
+    ]
+    return sealed("".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def sealed(lines: bytes) -> bytes:
@@ -123,6 +128,11 @@ def bring(archive: Archive, facebank: Store) -> Imported:
         BadFacebank, CannotWrite: see `Facebank`.
     """
     facebank.require(archive.model_id)
+    if archive.vectors.shape[1] != facebank.dim:
+        raise FacebankMismatch(
+            f"these vectors have {archive.vectors.shape[1]} dimensions and those of {facebank.path}"
+            f" {facebank.dim}: export them again"
+        )
     there = {photo.sha256 for photo in facebank.photos()}
     duplicates = tuple(photo for photo in archive.photos if photo.sha256 in there)
     return Imported(facebank.add(archive.photos, archive.vectors), duplicates)
@@ -168,6 +178,4 @@ def _is_utf8(text: str) -> bool:
 
 
 def _refuse(path: str, number: int) -> NoReturn:
-    raise BadInput(
-        f"line {number} of {path} is not what mien people export writes: export it again"
-    )
+    raise BadInput(f"line {number} of {path} is not what an export writes: export it again")

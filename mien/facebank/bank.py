@@ -33,6 +33,7 @@ from mien.facebank.rows import (
     Person,
     Photo,
     are_unit,
+    best_of,
     is_right,
     is_sound,
     new_rows,
@@ -204,18 +205,19 @@ class Facebank:
         """
         if person is None:
             return [Photo(*row[1:-1]) for row in self._rows()]
-        photos = self._photos_with("person", spelled(person))
-        if not photos:
-            raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
-        return photos
+        return [Photo(*row[1:-1]) for row in self._rows_of(person)]
 
     def photo(self, sha256: str) -> Photo | None:
         """The photo with this hash, or None."""
-        return next(iter(self._photos_with("sha256", sha256)), None)
+        return next((Photo(*row[1:-1]) for row in self._rows_with("sha256", sha256)), None)
 
-    def contents(self) -> tuple[list[Photo], Embeddings]:
-        """All photos in the order in which they were added, and the vector of each, (N, D)."""
-        rows = list(self._rows())
+    def contents(self, person: str | None = None) -> tuple[list[Photo], Embeddings]:
+        """What `photos` returns, and the vector of each, (N, D).
+
+        Raises:
+            UnknownPerson: nobody has that name.
+        """
+        rows = list(self._rows()) if person is None else self._rows_of(person)
         return [Photo(*row[1:-1]) for row in rows], self._as_vectors([row[-1] for row in rows])
 
     def batches(self) -> Iterator[tuple[list[Photo], Embeddings]]:
@@ -239,16 +241,25 @@ class Facebank:
         Returns:
             M matches; while the facebank is empty, each with nobody at a score of -1.
         """
-        names, _, index = self._index()
-        matches = [Match(None, -1.0)] * len(vectors)
-        if names:
-            scores, rows = index.search(vectors, 1)
-            best = zip(scores[:, 0].clip(-1, 1).tolist(), rows[:, 0], strict=True)  # round-off
-            matches = [
-                Match(names[row] if score >= threshold else None, score) for score, row in best
-            ]
+        matches = [best_of(nearest, threshold) for nearest in self.nearest(vectors, 1)]
         self.note("searched", Counter(match.person for match in matches))
         return matches
+
+    def nearest(self, vectors: Embeddings, count: int) -> list[list[Match]]:
+        """The people nearest to each face, best first, whatever their score.
+
+        Args:
+            vectors: (M, D) of unit length, made by the facebank's model.
+            count: of people for each face; fewer where there are not as many.
+        """
+        names, _, index = self._index()
+        if not names:
+            return [[] for _ in vectors]
+        scores, rows = index.search(vectors, count)
+        found = zip(scores.clip(-1, 1).tolist(), rows.tolist(), strict=True)  # round-off
+        return [
+            [Match(names[row], score) for score, row in zip(*one, strict=True)] for one in found
+        ]
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
         """Add photos; a photo that is there already stays as it is, whosever it is.
@@ -413,13 +424,19 @@ class Facebank:
         if written != (number, total):
             raise bad(self.path, f"{number} photos are not the {(written or [0])[0]} that it had")
 
-    def _photos_with(self, column: str, value: str) -> list[Photo]:
-        """Those with a value in a column that has an index, each checked; no others are read."""
+    def _rows_of(self, person: str) -> list[tuple[Any, ...]]:
+        rows = self._rows_with("person", spelled(person))
+        if not rows:
+            raise UnknownPerson(f"nobody in {self.path} is called {person}: see mien people")
+        return rows
+
+    def _rows_with(self, column: str, value: str) -> list[tuple[Any, ...]]:
+        """`COLUMNS` of the rows with a value in one that has an index; only these are checked."""
         query = f"SELECT {COLUMNS}, checksum FROM photo WHERE {column} = ? ORDER BY id"
         rows = self._read(query, value)
         for row in rows:
             self._check(row)
-        return [Photo(*row[1:-2]) for row in rows]
+        return [row[:-1] for row in rows]
 
     def _check(self, row: tuple[Any, ...]) -> None:
         if not is_sound(row):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import BadInput, FacebankMismatch
-from mien.types import Embeddings
+from mien.types import Embeddings, Match
 
 COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  # of a photo
 LOG_COLUMNS = "id, at, command, action, person, count"
@@ -177,6 +177,21 @@ def are_unit(vectors: Embeddings) -> bool:
     """Whether each row has a length of 1, but for round-off."""
     with np.errstate(all="ignore"):  # on damaged numbers
         return bool((abs(np.linalg.norm(vectors, axis=1) - 1) < _ROUND_OFF).all())  # NaN is not
+
+
+def template(vectors: Embeddings) -> Embeddings:
+    """The mean of someone's vectors, (N, D), scaled back to unit length, (D,)."""
+    total = vectors.sum(axis=0)
+    unit: Embeddings = (total / max(float(np.linalg.norm(total)), 1e-12)).astype("<f4")
+    return unit
+
+
+def best_of(nearest: Sequence[Match], threshold: float) -> Match:
+    """The nearest person, if they reach the threshold; the nearest people come best first."""
+    if not nearest:
+        return Match(None, -1.0)
+    best = nearest[0]
+    return best if best.score >= threshold else Match(None, best.score)
 
 
 def as_embeddings(rows: Sequence[Sequence[float]], dim: int) -> Embeddings:

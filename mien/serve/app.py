@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 from starlette.formparsers import MultiPartParser
 from starlette.types import ASGIApp
 
 from mien import __version__
+from mien.serve.keys import Keys
 from mien.serve.metrics import Metrics
-from mien.serve.middleware import AccessMiddleware
+from mien.serve.middleware import AccessMiddleware, CompressMiddleware, RecordMiddleware
 from mien.serve.problems import RESPONSES, answer_with_problems
 from mien.serve.routes import device, facebank, people, photos, recognise, state, strangers
 from mien.serve.service import Service
@@ -26,16 +26,18 @@ def make_app(
     service: Service,
     metrics: Metrics,
     *,
-    token: str | None = None,
+    keys: Keys | None = None,
     hosts: frozenset[str] | None = None,
+    root_path: str = "",
 ) -> ASGIApp:
     """The service as an ASGI application.
 
     Args:
         service: does the work; it is closed when the application ends.
         metrics: counts; the service's `count_faces` should be its `faces`.
-        token: see `AccessMiddleware`.
+        keys: see `AccessMiddleware`.
         hosts: see `AccessMiddleware`.
+        root_path: see `RecordMiddleware`.
     """
 
     @asynccontextmanager
@@ -50,7 +52,9 @@ def make_app(
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
+        root_path=root_path,
         redirect_slashes=False,  # to whatever Host the request has named
+        generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses=RESPONSES,
     )
@@ -58,8 +62,13 @@ def make_app(
     answer_with_problems(app)
     for part in (state, recognise, device, people, photos, strangers, facebank):
         app.include_router(part.router)
-    app.mount("/page", StaticFiles(directory=state.PAGE))
+    app.mount("/page", state.page)
+    app.openapi()  # now, and not while a request waits for it
     gate = AccessMiddleware(
-        app, limits=service.limits, json=service.json_bytes, token=token, hosts=hosts
+        CompressMiddleware(app),
+        limits=service.limits,
+        json=service.json_bytes,
+        keys=keys,
+        hosts=hosts,
     )
-    return metrics.around(gate)
+    return RecordMiddleware(gate, metrics=metrics, root_path=root_path)

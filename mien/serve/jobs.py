@@ -15,6 +15,8 @@ import numpy as np
 
 from mien import images
 from mien.errors import BadInput, NoFace
+from mien.facebank import archive
+from mien.facebank.archive import Archive
 from mien.recognition import align
 from mien.recognition.grouping import group
 from mien.recognition.model import Looked, Model
@@ -72,6 +74,18 @@ def compare(model: Model, first: bytes, second: bytes, pixels: int, policy: Poli
     return verb.compare(one, other, model, policy=policy)
 
 
+def largest_face(model: Model, data: bytes, pixels: int) -> Looked:
+    """The largest face of a photo.
+
+    Raises:
+        NoFace: it shows none.
+    """
+    looked = model.look(images.decode(data, "the photo", pixels=pixels), limit=1)
+    if not looked.found:
+        raise NoFace("no face was found in it: use a photo that shows the face from the front")
+    return looked
+
+
 def portrait(
     model: Model, data: bytes, pixels: int, at: tuple[float, float] | None, biggest: bool
 ) -> Portrait:
@@ -101,6 +115,21 @@ def portrait(
         )
     png = images.encode(align.cut_out(image, face.box.tolist()), ".png")
     return Portrait(face, model.embed(image, [face]), png, hashlib.sha256(png).hexdigest())
+
+
+def parsed(_: Model, data: bytes) -> Archive:
+    """What an export holds; see `mien.facebank.archive.parse`."""
+    return archive.parse(data, "the archive")
+
+
+def scaled(_: Model, png: bytes, side: int) -> bytes:
+    """A picture as JPEG, its longer side no more than this many pixels."""
+    image = images.decode(png, "the picture")
+    height, width, _channels = image.shape
+    scale = min(1.0, side / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return images.encode(np.asarray(small, np.uint8), ".jpg")
 
 
 def shown(model: Model, path: Path, sha256: str, pixels: int) -> bytes:

@@ -1,12 +1,12 @@
-"""What a request must be before anybody looks at it: from a known sender, small, in time, not too
-frequent.  Everything here is an ASGI middleware's, so it holds for whatever route is added.
-"""
+"""What a request passes on its way to any route, and its answer on the way back."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
+import logging
+import re
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -16,14 +16,20 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mien.serve.keys import Keys, Role
+from mien.serve.metrics import Metrics
+from mien.serve.problems import problem
 from mien.serve.service import Limits
 
 SENDERS = 10_000  # whose rates are remembered
 OPEN = ("/health", "/ready", "/")  # what needs no token: it tells nothing of anybody
 OPEN_BELOW = "/page/"
+FULL = re.compile("/api/v1/(networks|photos|export)|/page/ort/")  # not worth compressing, or large
+LOG = logging.getLogger("mien.access")
+_ID = re.compile("[A-Za-z0-9._-]{1,64}")  # of a request, as its sender may give it
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval';"
     " img-src 'self' blob: data:; media-src 'self' blob: mediastream:;"
@@ -135,14 +141,77 @@ class Bodies:
             self._changed.notify_all()
 
 
+class RecordMiddleware:
+    """Gives each request an id, counts it, and logs it where that is wanted.
+
+    Args:
+        app: what is behind it.
+        metrics: count.
+        root_path: the prefix of all paths, such as /mien, which a proxy may take away or leave.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, root_path: str = "") -> None:
+        self._app, self._metrics, self._root = app, metrics, root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status, size = time.perf_counter(), 0, 0
+        given = Headers(scope=scope).get("x-request-id", "")
+        id_ = given if _ID.fullmatch(given) else secrets.token_hex(8)
+
+        async def noted(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = id_
+            size += len(message.get("body", b""))
+            await send(message)
+
+        path = scope["path"]
+        if not path.startswith(f"{self._root}/"):
+            path = self._root + path
+        # A HEAD is answered as a GET, of whose answer the server sends no body.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        inner = {**scope, "path": path, "root_path": self._root, "method": method, "mien.id": id_}
+        try:
+            await self._app(inner, receive, noted)
+        finally:
+            route = getattr(inner.get("route"), "path", "other")
+            seconds = time.perf_counter() - start
+            self._metrics.note(route, status, seconds)
+            sender = scope["client"][0] if scope.get("client") else "-"
+            LOG.info(
+                "%s %s %s %s %d %d bytes %.0f ms",
+                *(sender, id_, scope["method"], route, status, size, 1000 * seconds),
+            )
+
+
+class CompressMiddleware:
+    """Compresses answers that are read again and again and are small: no loop stands still."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app, self._gzip = app, GZipMiddleware(app, minimum_size=1000, compresslevel=5)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        small = (
+            scope["type"] == "http" and scope["method"] == "GET" and not FULL.match(_path(scope))
+        )
+        await (self._gzip if small else self._app)(scope, receive, send)
+
+
 class AccessMiddleware:
-    """Lets a request through, or answers it itself.
+    """Lets a request through, or answers it itself: it must be from a known sender, small, in
+    time, not too frequent.
 
     Args:
         app: what is behind it.
         limits: bytes, of one and of all, seconds and rate.
         json: bytes of a body that is no form; `limits.bytes` are for photos alone.
-        token: what senders must know; None: anybody may ask.
+        keys: of which senders must know one; None: anybody may ask for anything.
         hosts: names by which the service may be called; None: any.  Without it a foreign page
             could have its own name point here and read the answers.
     """
@@ -153,11 +222,11 @@ class AccessMiddleware:
         *,
         limits: Limits,
         json: int,
-        token: str | None,
+        keys: Keys | None,
         hosts: frozenset[str] | None,
     ) -> None:
         self._app, self._limits, self._json, self._hosts = app, limits, json, hosts
-        self._token = token.encode() if token is not None else None
+        self._keys = keys
         self._rates = RateLimiter(limits.rate) if limits.rate else None
         self._bodies = Bodies(limits.held)
 
@@ -170,23 +239,28 @@ class AccessMiddleware:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if page:
+                    headers["Cache-Control"] = "no-cache"  # the same for all: see `ETag`
                 for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                    if message["status"] != 304 or name == "Cache-Control":
+                        headers.setdefault(name, value)
             await send(message)
 
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), _path(scope)
+        page = path == "/" or path.startswith(OPEN_BELOW)
         try:
-            self._admit(scope, headers)
+            scope["mien.role"] = self._admit(scope, headers, path)
             most = self._most(headers)
         except Rejected as error:
-            answer = JSONResponse({"error": error.detail}, error.status_code, error.headers)
+            answer = problem(error.status_code, error.detail, error.headers)
             await answer(scope, receive, with_headers)
             return
         async with self._bodies.one() as body:
             await self._app(scope, self._counted(receive, body, most), with_headers)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
-        path, host, origin = scope["path"], headers.get("host", ""), headers.get("origin")
+    def _admit(self, scope: Scope, headers: Headers, path: str) -> Role | None:
+        """What the sender may do; None: what is open to all."""
+        host, origin = headers.get("host", ""), headers.get("origin")
         try:
             name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
         except ValueError as error:  # a bracket that is not closed
@@ -201,16 +275,23 @@ class AccessMiddleware:
         if self._rates and not self._rates.allows(sender, time.monotonic()):
             reason = f"more than {self._rates.rate:g} requests a second: wait a moment"
             raise Rejected(429, reason, **{"Retry-After": "1"})
-        if not (self._token is None or path in OPEN or path.startswith(OPEN_BELOW)):
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            right = hmac.compare_digest(given.strip().encode(), self._token)
-            if scheme.lower() != "bearer" or not right:
-                reason = "the token is missing or wrong: send Authorization: Bearer TOKEN"
-                raise Rejected(401, reason, **{"WWW-Authenticate": "Bearer"})
+        if self._keys is None:
+            return Role.ALL
+        if path in OPEN or path.startswith(OPEN_BELOW):
+            return None
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        role = self._keys.role(given.strip()) if scheme.lower() == "bearer" else None
+        if role is None:
+            reason = "the token is missing or wrong: send Authorization: Bearer TOKEN"
+            raise Rejected(401, reason, **{"WWW-Authenticate": "Bearer"})
+        return role
 
     def _most(self, headers: Headers) -> int:
         """Bytes that a body may have."""
-        form = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        kind = headers.get("content-type", "").lower()
+        if kind.startswith("application/x-www-form-urlencoded"):  # of a million small fields
+            raise Rejected(415, "a form is sent as multipart/form-data here: so must be this one")
+        form = kind.startswith("multipart/form-data")
         most = self._limits.bytes if form else self._json
         told = headers.get("content-length", "0")
         if not told.isdecimal() or len(told) > 20 or int(told) > most:
@@ -241,6 +322,12 @@ class AccessMiddleware:
             return message
 
         return counted
+
+
+def _path(scope: Scope) -> str:
+    """A path without the prefix of all."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _too_large(most: int) -> Rejected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, FailFast, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from mien.types import Face as Found
 from mien.types import Match
@@ -14,6 +14,7 @@ class Problem(BaseModel):
     """Why there is no answer."""
 
     error: str = Field(description="One sentence: what was wrong and what to do.")
+    code: str = Field(description="Which error it is, for programs; docs/serve.md lists all.")
 
 
 class Status(BaseModel):
@@ -21,6 +22,18 @@ class Status(BaseModel):
 
     status: str
     version: str
+
+
+class Name(BaseModel):
+    """Who a face is, or might be."""
+
+    person: str | None = Field(description="null: nobody in the facebank reaches the threshold")
+    score: float = Field(description="cosine in [-1, 1] with the nearest person")
+
+    @classmethod
+    def of(cls, match: Match) -> Name:
+        """As the command line's documents have it."""
+        return cls(person=match.person, score=round(match.score, 6))
 
 
 class Face(BaseModel):
@@ -31,6 +44,12 @@ class Face(BaseModel):
     confidence: float = Field(description="the detector's, in [0, 1]")
     box: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright photo")
     points: list[list[float]] = Field(description="eyes, nose, mouth; x and y")
+    candidates: list[Name] = Field(
+        default_factory=list, description="the `top` nearest people, best first; only if asked for"
+    )
+    vector: list[float] = Field(
+        default_factory=list, description="of unit length; only if `vectors` asks for it"
+    )
 
     @classmethod
     def of(cls, face: Found, match: Match) -> Face:
@@ -75,18 +94,13 @@ class Device(BaseModel):
 class Vectors(BaseModel):
     """Faces that were embedded elsewhere."""
 
-    model_id: str = Field(description="of the network that made them: see GET /device")
+    model_config = ConfigDict(extra="forbid")
+
+    model_id: str = Field(description="of the network that made them: see GET /api/v1/device")
     # The first error is answered: of all of them there could be a hundred thousand.
     vectors: Annotated[list[Annotated[list[float], FailFast()]], FailFast()] = Field(
         description="each of length 1"
     )
-
-
-class Name(BaseModel):
-    """Who a vector is."""
-
-    person: str | None = Field(description="null: nobody in the facebank reaches the threshold")
-    score: float = Field(description="cosine in [-1, 1] with the nearest person")
 
 
 class Matched(BaseModel):
@@ -106,18 +120,31 @@ class Compared(BaseModel):
     faces: list[int] = Field(description="found in either photo; the largest were compared")
 
 
+class ComparedWithPerson(BaseModel):
+    """Whether a photo shows someone."""
+
+    person: str
+    same: bool
+    score: float = Field(description="cosine with the mean of their vectors, in [-1, 1]")
+    threshold: float = Field(description="the score from which it is the same person")
+    found: int = Field(description="faces in the photo; the largest was compared")
+
+
 class PersonEntry(BaseModel):
     """Someone in the facebank."""
 
     person: str
     photos: int
+    cover: str | None = Field(description="GET /api/v1/photos/{cover} shows them; null: nothing")
 
 
 class People(BaseModel):
-    """Everyone in the facebank."""
+    """Some of the people in the facebank, by name."""
 
     model_id: str
+    total: int = Field(description="people in the facebank")
     people: list[PersonEntry]
+    next: str | None = Field(description="the `after` of the next page; null: there is none")
 
 
 class PhotoEntry(BaseModel):
@@ -127,7 +154,7 @@ class PhotoEntry(BaseModel):
     confidence: float
     size: float = Field(description="the longer side of the face, in pixels")
     added: str
-    shown: bool = Field(description="GET /photos/{sha256} has its face")
+    shown: bool = Field(description="GET /api/v1/photos/{sha256} has its face")
 
 
 class Photos(BaseModel):
@@ -146,11 +173,23 @@ class Enrolled(BaseModel):
     photos: int = Field(description="of this person now")
 
 
+class Imported(BaseModel):
+    """What an import has changed: it is on the disk."""
+
+    added: int = Field(description="photos that were not in the facebank")
+    duplicates: int = Field(description="photos that were, and stay as they were")
+    people: int = Field(description="in the facebank now")
+
+
 class Rename(BaseModel):
     """Another name for someone."""
 
+    model_config = ConfigDict(extra="forbid")
+
     person: str = Field(description="the new name", max_length=200)
-    merge: bool = Field(False, description="make one person of both if somebody has that name")
+    merge: bool = Field(
+        default_factory=bool, description="make one person of both if somebody has that name"
+    )
 
 
 class Deleted(BaseModel):

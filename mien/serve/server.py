@@ -6,11 +6,13 @@ import asyncio
 import ipaddress
 import logging
 import math
+import os
 import socket
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -56,6 +58,29 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
+def bind_unix(path: Path) -> socket.socket:
+    """A Unix domain socket that listens, for its owner and group; it is removed where it was left.
+
+    Raises:
+        BadInput: something else is there, or it cannot be made.
+    """
+    try:
+        if path.is_socket():
+            path.unlink()
+        before = os.umask(0o117)
+        try:
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+        listening.listen(2048)
+    except OSError as error:
+        raise BadInput(
+            f"cannot listen on {path} ({error.strerror or error}): give another"
+        ) from error
+    return listening
+
+
 @dataclass(slots=True)
 class Connections:
     """Who is connected, and whether somebody else may be.
@@ -74,7 +99,8 @@ class Connections:
     def admits(self, address: str) -> bool:
         """Whether one more may come from an address; if so, it has come."""
         network = network_of(address)
-        shared = is_loopback(address) or self._is_proxy(address)
+        # Those of a Unix domain socket have no address.
+        shared = not address or is_loopback(address) or self._is_proxy(address)
         if self.open.total() >= self.most or not (shared or self.open[network] < self.each):
             return False
         self.open[network] += 1
@@ -88,7 +114,7 @@ class Connections:
             del self.open[network]
 
     def _is_proxy(self, address: str) -> bool:
-        if self.proxy is None:
+        if self.proxy is None or self.proxy == "*":
             return False
         with suppress(ValueError):
             return ipaddress.ip_address(address) in ipaddress.ip_network(self.proxy)
@@ -210,7 +236,8 @@ def server(app: ASGIApp, *, seconds: float, proxy: str | None = None) -> uvicorn
     Args:
         app: what to answer with.
         seconds: for a request's headers to arrive, and at the end for what was accepted.
-        proxy: the address or network of one whose X-Forwarded-For is to be believed.
+        proxy: the address or network of one whose X-Forwarded-For is to be believed; * believes
+            everybody, such as those who may open a Unix domain socket.
     """
     # One connection takes two at most: its own and that of a file which is sent.
     most = max(1, min(MOST, (raise_descriptors() - _SPARE) // 2))
@@ -219,7 +246,7 @@ def server(app: ASGIApp, *, seconds: float, proxy: str | None = None) -> uvicorn
         app,
         http=type("Connection", (_Connection,), rules),
         log_level="warning",
-        access_log=False,  # addresses and names of people do not belong in a log
+        access_log=False,  # it has paths, and names of people are in them
         server_header=False,
         proxy_headers=proxy is not None,
         forwarded_allow_ips=proxy,

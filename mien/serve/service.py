@@ -12,15 +12,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 from mien.errors import BadInput
 from mien.facebank.audit import COMMAND
 from mien.facebank.bank import Facebank
-from mien.facebank.rows import Person, folded
+from mien.facebank.rows import Person, Photo, folded
 from mien.facebank.stores import Store, create_store, own_file
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
@@ -49,20 +49,24 @@ class Limits:
     rate: float | None = None  # requests a second of one address; None: as many as it likes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
     """Who is in the facebank, and what it takes to be one of them."""
 
     people: tuple[Person, ...]
     threshold: float
     fpir: float | None  # share of strangers who get a name; None: the model does not say
+    covers: dict[str, str | None] = field(default_factory=dict)  # faces to show, as they are asked
+
+    @cached_property
+    def spellings(self) -> dict[str, str]:
+        """Each name, by itself and by what it has in common with others of other letters."""
+        names = [person.name for person in self.people]
+        return {folded(name): name for name in names} | {name: name for name in names}
 
     def spelling(self, name: str) -> str:
         """A name as it is spelled here, where only the case of letters or their width differs."""
-        names = [person.name for person in self.people]
-        if name in names:
-            return name
-        return next((known for known in names if folded(known) == folded(name)), name)
+        return self.spellings.get(name) or self.spellings.get(folded(name), name)
 
 
 class Service:
@@ -122,6 +126,16 @@ class Service:
         return self.limits.faces * self.model.dim * NUMBER + 4096
 
     @property
+    def photos_at_once(self) -> int:
+        """How many are looked at, each by a worker."""
+        return len(self._workers)
+
+    def may_show(self, photo: Photo) -> bool:
+        """Whether there still is a picture of a face that those who ask may see."""
+        kept = self.kept is not None and self.kept.owns(photo)
+        return (kept or self.local) and os.access(photo.path, os.R_OK)
+
+    @property
     def ready(self) -> bool:
         """Whether a request would be begun now, and not wait for others."""
         return self._workers.alive and self._in_hand < self._at_once
@@ -158,11 +172,14 @@ class Service:
         version = _version(store)
         if self._known is None or self._known[0] != version:
             people = tuple(store.people())
-            photos = [person.photos for person in people]
-            threshold, strangers = self.policy.threshold_among(photos), self.policy.impostors
-            fpir = strangers.fpir(photos, threshold) if strangers else None
-            self._known = version, Known(people, threshold, fpir)
+            threshold = self.policy.threshold_among(person.photos for person in people)
+            self._known = version, self.known_at(threshold, people)
         return self._known[1]
+
+    def known_at(self, threshold: float, people: tuple[Person, ...]) -> Known:
+        """What a threshold means among people."""
+        strangers, photos = self.policy.impostors, [person.photos for person in people]
+        return Known(people, threshold, strangers.fpir(photos, threshold) if strangers else None)
 
     def _read_health(self, store: Store) -> Health:
         version = _version(store)
@@ -199,16 +216,19 @@ class Turn:
         run = partial(self._service._workers.run, do, *args, until=self._until)
         return await asyncio.get_running_loop().run_in_executor(self._service._threads, run)
 
-    async def look(self, photo: bytes, *, thumbs: bool = False) -> jobs.LookedPhoto:
-        """The faces in a photo."""
+    async def look(
+        self, photo: bytes, *, limit: int | None = None, thumbs: bool = False
+    ) -> jobs.LookedPhoto:
+        """The faces in a photo, the largest where they are more than a limit."""
         limits = self._service.limits
-        looked = await self.work(jobs.look, photo, limits.pixels, limits.faces, thumbs)
+        most = min(limit or limits.faces, limits.faces)
+        looked = await self.work(jobs.look, photo, limits.pixels, most, thumbs)
         self._service._count_faces(len(looked.faces))
         return looked
 
     async def look_at_all(self, photos: Sequence[bytes]) -> list[jobs.LookedPhoto | None]:
         """The faces in each photo, with thumbnails; None where it cannot be looked at."""
-        free = asyncio.Semaphore(len(self._service._workers))  # others' photos come in between
+        free = asyncio.Semaphore(self._service.photos_at_once)  # others' photos come in between
 
         async def look(photo: bytes) -> jobs.LookedPhoto | None:
             async with free:
@@ -239,14 +259,27 @@ class Turn:
         """
         return await self.store(self._service._read_health)
 
-    async def search(self, vectors: Embeddings) -> tuple[list[Match], Known]:
-        """Whom each face looks like, and the facebank that this was said of."""
+    async def search(
+        self, vectors: Embeddings, threshold: float | None = None
+    ) -> tuple[list[Match], Known]:
+        """Whom each face looks like, and the facebank that this was said of.
+
+        Args:
+            vectors: of the faces, (N, D).
+            threshold: the score to be named, in place of the policy's.
+        """
 
         def do(store: Store) -> tuple[list[Match], Known]:
             known = self._service.read_known(store)
+            if threshold is not None:
+                known = self._service.known_at(threshold, known.people)
             return store.search(vectors, known.threshold), known
 
         return await self.store(do)
+
+    async def nearest(self, vectors: Embeddings, count: int) -> list[list[Match]]:
+        """The people whom each face looks like most, best first."""
+        return await self.store(lambda store: store.nearest(vectors, count))
 
     async def group(self, vectors: Embeddings, threshold: float) -> list[int]:
         """The group of each vector; see `mien.recognition.grouping.group`.

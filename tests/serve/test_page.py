@@ -256,7 +256,7 @@ def test_no_picture_leaves_a_device_that_recognises_itself(page: Any, demo_photo
         body = request.post_data_json
         assert set(body) == {"model_id", "vectors"}
         assert np.array(body["vectors"]).shape[1:] == (128,)
-    count = re.compile(r'mien_requests_total{route="(/identify|/people/{name}/photos)".*')
+    count = re.compile(r'mien_requests_total{route="/api/v1(/identify|/people/{name}/photos)".*')
     assert count.findall(asked) == count.findall(page.request.get("/metrics").text()) != []
     page.get_by_role("switch").uncheck()
     page.get_by_text("Pictures go to your mien server").wait_for()

@@ -24,20 +24,12 @@ def contents(
     return photos, np.concatenate(parts)
 
 
-def template(vectors: Embeddings) -> Embeddings:
-    """The mean of someone's vectors, (N, D), scaled back to unit length, (D,)."""
-    total = vectors.sum(axis=0)
-    unit: Embeddings = (total / max(float(np.linalg.norm(total)), 1e-12)).astype("<f4")
-    return unit
-
-
-def match(
-    query: Embeddings, people: Sequence[str], templates: Embeddings, threshold: float
-) -> Match:
-    """The person nearest to a face, among the candidates that the engine found."""
+def nearest(
+    query: Embeddings, people: Sequence[str], templates: Embeddings, count: int
+) -> list[Match]:
+    """The people nearest to a face, best first, among the candidates that the engine found."""
     if not people:
-        return Match(None, -1.0)
-    scores = templates @ query
-    best = int(scores.argmax())
-    score = float(scores[best].clip(-1, 1))
-    return Match(people[best] if score >= threshold else None, score)
+        return []
+    scores = (templates @ query).clip(-1, 1)
+    best = scores.argsort(kind="stable")[::-1][:count]
+    return [Match(people[row], float(scores[row])) for row in best]

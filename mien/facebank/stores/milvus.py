@@ -21,7 +21,16 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from mien.errors import BadFacebank, BadInput, UnknownPerson, needs_extra, without_password
-from mien.facebank.rows import Person, Photo, named, person_name, require_model, spelled
+from mien.facebank.rows import (
+    Person,
+    Photo,
+    best_of,
+    named,
+    person_name,
+    require_model,
+    spelled,
+    template,
+)
 from mien.facebank.stores import common
 from mien.types import Embeddings, Match
 
@@ -95,9 +104,14 @@ class MilvusStore:
         """The photo with this hash, or None."""
         return next(map(_photo, self._get([sha256], _PHOTO)), None)
 
-    def contents(self) -> tuple[list[Photo], Embeddings]:
-        """All photos in the order in which they were added, and the vector of each, (N, D)."""
-        return common.contents(self.batches(), self.dim)
+    def contents(self, person: str | None = None) -> tuple[list[Photo], Embeddings]:
+        """What `photos` returns, and the vector of each, (N, D)."""
+        if person is None:
+            return common.contents(self.batches(), self.dim)
+        photos = self.photos(person)
+        rows = {row["sha256"]: row for row in self._get([photo.sha256 for photo in photos])}
+        vectors = [rows[photo.sha256]["vector"] for photo in photos]
+        return photos, np.array(vectors, "<f4").reshape(-1, self.dim)
 
     def batches(self) -> Iterator[tuple[list[Photo], Embeddings]]:
         """Photos and their vectors, in the order in which they were added."""
@@ -115,6 +129,10 @@ class MilvusStore:
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
         """The nearest person to each face."""
+        return [best_of(nearest, threshold) for nearest in self.nearest(vectors, 1)]
+
+    def nearest(self, vectors: Embeddings, count: int) -> list[list[Match]]:
+        """The people nearest to each face, best first."""
         self.require(self.model_id)
         matches = []
         for queries in _parts(vectors):
@@ -122,7 +140,7 @@ class MilvusStore:
                 answers = self._client.search(
                     self._name("person"),
                     data=queries.tolist(),
-                    limit=common.CANDIDATES,
+                    limit=max(count, common.CANDIDATES),
                     output_fields=["person", "vector"],
                     search_params={"metric_type": "IP"},
                     consistency_level="Strong",
@@ -131,7 +149,7 @@ class MilvusStore:
                 found = [hit["entity"] for hit in hits]
                 templates = np.array([row["vector"] for row in found], "<f4")
                 names = [row["person"] for row in found]
-                matches.append(common.match(query, names, templates, threshold))
+                matches.append(common.nearest(query, names, templates, count))
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:
@@ -219,7 +237,7 @@ class MilvusStore:
             templates = [
                 {
                     "person": name,
-                    "vector": common.template(np.array([row["vector"] for row in group], "<f4")),
+                    "vector": template(np.array([row["vector"] for row in group], "<f4")),
                 }
                 for name, group in groupby(rows, key=lambda row: str(row["person"]))
             ]

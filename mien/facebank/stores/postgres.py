@@ -21,7 +21,15 @@ from mien.errors import (
     needs_extra,
     without_password,
 )
-from mien.facebank.rows import Person, Photo, named, person_name, require_model, spelled
+from mien.facebank.rows import (
+    Person,
+    Photo,
+    best_of,
+    named,
+    person_name,
+    require_model,
+    spelled,
+)
 from mien.facebank.stores import common
 from mien.types import Embeddings, Match
 
@@ -91,9 +99,16 @@ class PostgresStore:
         rows = self._read(f"SELECT {_PHOTO} FROM mien_photo WHERE sha256 = %s", (sha256,))
         return Photo(*rows[0]) if rows else None
 
-    def contents(self) -> tuple[list[Photo], Embeddings]:
-        """All photos in the order in which they were added, and the vector of each, (N, D)."""
-        return common.contents(self.batches(), self.dim)
+    def contents(self, person: str | None = None) -> tuple[list[Photo], Embeddings]:
+        """What `photos` returns, and the vector of each, (N, D)."""
+        if person is None:
+            return common.contents(self.batches(), self.dim)
+        photos = self.photos(person)
+        rows = self._read(
+            "SELECT sha256, vector FROM mien_photo WHERE person = %s", (photos[0].person,)
+        )
+        vectors = dict(rows)
+        return photos, _matrix([vectors[photo.sha256] for photo in photos])
 
     def batches(self) -> Iterator[tuple[list[Photo], Embeddings]]:
         """Photos and their vectors, in the order in which they were added."""
@@ -114,15 +129,19 @@ class PostgresStore:
 
     def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
         """The nearest person to each face."""
+        return [best_of(nearest, threshold) for nearest in self.nearest(vectors, 1)]
+
+    def nearest(self, vectors: Embeddings, count: int) -> list[list[Match]]:
+        """The people nearest to each face, best first."""
         self.require(self.model_id)
         matches = []
         for query in vectors.astype("<f4"):
             rows = self._read(
                 "SELECT person, vector FROM mien_person ORDER BY vector <#> %s LIMIT %s",
-                (query, common.CANDIDATES),
+                (query, max(count, common.CANDIDATES)),
             )
             names, templates = [row[0] for row in rows], _matrix([row[1] for row in rows])
-            matches.append(common.match(query, names, templates, threshold))
+            matches.append(common.nearest(query, names, templates, count))
         return matches
 
     def add(self, photos: Sequence[Photo], vectors: Embeddings) -> int:

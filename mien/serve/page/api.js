@@ -3,6 +3,7 @@
 import { ask, h } from "./dom.js";
 
 const TOKEN = "mien-token";
+const API = new URL("../api/v1", import.meta.url).pathname; // below whatever prefix a proxy gives
 
 async function send(method, path, body) {
   const token = sessionStorage.getItem(TOKEN);
@@ -11,7 +12,7 @@ async function send(method, path, body) {
   let response;
   try {
     const data = headers["Content-Type"] ? JSON.stringify(body) : body;
-    response = await fetch(path, { method, body: data, headers });
+    response = await fetch(API + path, { method, body: data, headers });
   } catch {
     throw new Error("The server does not answer: is mien serve still running?");
   }
@@ -68,7 +69,18 @@ function form(fields) {
 }
 
 export const identify = (photo) => json("POST", "/identify", form({ photo }));
-export const people = async () => (await json("GET", "/people")).people;
+
+export async function people() {
+  const everyone = [];
+  for (let after = ""; after !== null; ) {
+    const page = await json("GET", `/people?limit=1000&after=${encodeURIComponent(after)}`);
+    everyone.push(...page.people);
+    after = page.next;
+  }
+  return everyone;
+}
+
+export const person = (name) => json("GET", at(name));
 export const photosOf = async (name) => (await json("GET", `${at(name)}/photos`)).photos;
 export const enroll = (name, photo, x, y) => json("POST", `${at(name)}/photos`, form({ photo, x, y }));
 export const rename = (name, person, merge) => json("PATCH", at(name), { person, merge });
@@ -82,9 +94,10 @@ export const state = () => json("GET", "/facebank");
 
 const pictures = new Map(); // SHA-256 to address: a picture never changes
 
+// A face, no larger than it is shown on a screen of two dots a pixel.
 export async function picture(sha256) {
   if (!pictures.has(sha256)) {
-    const blob = await (await send("GET", `/photos/${sha256}`)).blob();
+    const blob = await (await send("GET", `/photos/${sha256}?size=256`)).blob();
     pictures.set(sha256, URL.createObjectURL(blob));
   }
   return pictures.get(sha256);

@@ -7,7 +7,7 @@ const NETWORKS = ["propose", "refine", "confirm", "embed"];
 // What looks at pixels as the server would: `look` finds and embeds faces, `identify` also names them.
 export async function open(device) {
   const files = await Promise.all(NETWORKS.map(api.network));
-  const worker = new Worker("/page/device/worker.js", { type: "module" });
+  const worker = new Worker(new URL("device/worker.js", import.meta.url), { type: "module" });
   const broken = new Promise((_, reject) => {
     worker.onerror = () => reject(new Error("This browser cannot run the networks"));
   });

@@ -18,11 +18,11 @@ export async function show(main) {
   await refresh();
 }
 
-function card({ person, photos }, everyone, refresh) {
+function card({ person, photos, cover }, everyone, refresh) {
   return h(
     "button",
     { className: "person", onclick: () => details(person, everyone, refresh) },
-    face(person),
+    face(person, cover),
     h(
       "span",
       { className: "about" },
@@ -43,17 +43,19 @@ const seen = new IntersectionObserver(
   { rootMargin: "200px" },
 );
 
-// The first face of somebody that may be shown, once it is in sight; until then an initial.
-export function face(person) {
+// A face of somebody, once it is in sight; until then, or where none may be shown, an initial.
+export function face(person, cover) {
   const place = h("span", { className: "thumb", "aria-hidden": "true" }, [...person][0].toUpperCase());
-  place.dataset.person = person;
-  seen.observe(place);
+  if (cover !== null) {
+    Object.assign(place.dataset, cover ? { cover } : { person });
+    seen.observe(place);
+  }
   return place;
 }
 
 async function reveal(place) {
-  const first = (await api.photosOf(place.dataset.person)).find((photo) => photo.shown);
-  if (first) place.replaceChildren(h("img", { alt: "", src: await api.picture(first.sha256) }));
+  const cover = place.dataset.cover ?? (await api.person(place.dataset.person)).cover;
+  if (cover) place.replaceChildren(h("img", { alt: "", src: await api.picture(cover) }));
 }
 
 async function details(person, everyone, refresh) {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -14,16 +16,17 @@ from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import Model
 from mien.serve import schema
-from mien.serve.routes import TheService
+from mien.serve.keys import Role
+from mien.serve.routes import BINARY, TheService, api, role
 
 # ONNX Runtime Web, where it was fetched
 RUNTIME = Path(__file__).parents[1] / "page" / "ort" / "ort-wasm-simd-threaded.wasm"
 
-router = APIRouter()
+router = api("device")
 
 
-@router.get("/device")
-async def device(service: TheService) -> schema.Device:
+@router.get("/device", dependencies=role(Role.IDENTIFY))
+async def get_device(service: TheService) -> schema.Device:
     """How this service finds faces, for those who do it themselves."""
     detector = service.model.detector
     return schema.Device(
@@ -42,21 +45,32 @@ async def device(service: TheService) -> schema.Device:
 
 @router.get(
     "/networks/{name}",
+    dependencies=role(Role.IDENTIFY),
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={200: {"content": {"application/octet-stream": BINARY}}},
 )
-async def network(
-    name: Literal["propose", "refine", "confirm", "embed"], service: TheService
+async def get_network(
+    name: Literal["propose", "refine", "confirm", "embed"],
+    request: Request,
+    service: TheService,
 ) -> Response:
     """One of the networks that this service runs, as an ONNX file."""
     part = service.model.embedder if name == "embed" else service.model.detector
     if isinstance(part, OnnxEmbedder):
-        content = await run_in_threadpool(part.network)
+        content, etag = await run_in_threadpool(_tagged, part.network)
     elif isinstance(part, MTCNN):
-        content = await run_in_threadpool(partial(part.network, name))
+        content, etag = await run_in_threadpool(_tagged, partial(part.network, name))
     else:
-        raise HTTPException(404, f"this service has no network to {name}: see GET /device")
-    return Response(content, media_type="application/octet-stream")
+        raise HTTPException(404, f"this service has no network to {name}: see GET /api/v1/device")
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+def _tagged(read: Callable[[], bytes]) -> tuple[bytes, str]:
+    content = read()
+    return content, f'"{hashlib.sha256(content).hexdigest()}"'
 
 
 def _missing(model: Model) -> str | None:

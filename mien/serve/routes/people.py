@@ -3,33 +3,67 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import Query
 
 from mien.errors import UnknownPerson
-from mien.facebank.rows import person_name
+from mien.facebank.rows import Person, person_name, spelled
 from mien.facebank.stores import Store
 from mien.serve import schema
 from mien.serve.kept import KeptFaces
+from mien.serve.keys import Role
 from mien.serve.problems import Conflict
-from mien.serve.routes import Name, Sha256, TheService
+from mien.serve.routes import Name, Sha256, TheService, api, role
+from mien.serve.service import Service
 
-router = APIRouter()
+router = api("people")
 
 
-@router.get("/people")
-async def people(service: TheService) -> schema.People:
-    """Everyone in the facebank."""
+@router.get("/people", dependencies=role(Role.ENROLL))
+async def list_people(
+    service: TheService,
+    limit: Annotated[int, Query(ge=1, le=1000, description="how many to list")] = 100,
+    after: Annotated[
+        str, Query(max_length=200, description="a name; who comes after it is listed")
+    ] = "",
+) -> schema.People:
+    """Everyone in the facebank by name, page by page: `next` is the `after` of the next one."""
+
+    def do(store: Store) -> schema.People:
+        everyone = service.read_known(store).people
+        rest = [person for person in everyone if person.name > after]
+        page = [_entry(service, store, person) for person in rest[:limit]]
+        return schema.People(
+            model_id=service.model.model_id,
+            total=len(everyone),
+            people=page,
+            next=page[-1].person if len(rest) > limit else None,
+        )
+
     async with service.turn() as turn:
-        known = await turn.known()
-    return schema.People(
-        model_id=service.model.model_id,
-        people=[schema.PersonEntry(person=one.name, photos=one.photos) for one in known.people],
-    )
+        return await turn.store(do)
 
 
-@router.patch("/people/{name}")
-async def rename(name: Name, wanted: schema.Rename, service: TheService) -> schema.PersonEntry:
+@router.get("/people/{name}", dependencies=role(Role.ENROLL))
+async def get_person(name: Name, service: TheService) -> schema.PersonEntry:
+    """Someone in the facebank."""
+
+    def do(store: Store) -> schema.PersonEntry:
+        wanted = spelled(name)
+        for person in service.read_known(store).people:
+            if person.name == wanted:
+                return _entry(service, store, person)
+        raise UnknownPerson
+
+    async with service.turn() as turn:
+        return await turn.store(do)
+
+
+@router.patch("/people/{name}", dependencies=role(Role.ALL))
+async def rename_person(
+    name: Name, wanted: schema.Rename, service: TheService
+) -> schema.PersonEntry:
     """Give someone another name, or make one person of two."""
 
     new = person_name(wanted.person)
@@ -42,24 +76,34 @@ async def rename(name: Name, wanted: schema.Rename, service: TheService) -> sche
         elif not wanted.merge:
             raise Conflict(f"{person} is in the facebank already: choose another name, or merge")
         store.rename(old, person, merge=wanted.merge)
-        return schema.PersonEntry(person=person, photos=len(store.photos(person)))
+        return _entry(service, store, Person(person, len(store.photos(person))))
 
     async with service.turn() as turn:
         return await turn.store(do)
 
 
-@router.delete("/people/{name}")
-async def delete(name: Name, service: TheService) -> schema.Deleted:
+@router.delete("/people/{name}", dependencies=role(Role.ALL))
+async def delete_person(name: Name, service: TheService) -> schema.Deleted:
     """Forget someone: their vectors, and the faces that were kept."""
     async with service.turn() as turn:
         return await turn.store(lambda store: _delete(store, name, None, service.kept))
 
 
-@router.delete("/people/{name}/photos/{sha256}")
+@router.delete("/people/{name}/photos/{sha256}", dependencies=role(Role.ALL))
 async def delete_photo(name: Name, sha256: Sha256, service: TheService) -> schema.Deleted:
     """Forget one photo of someone; with the last one they are forgotten."""
     async with service.turn() as turn:
         return await turn.store(lambda store: _delete(store, name, sha256, service.kept))
+
+
+def _entry(service: Service, store: Store, person: Person) -> schema.PersonEntry:
+    """A person, and the best of their faces that may be shown."""
+    covers = service.read_known(store).covers
+    if person.name not in covers:
+        shown = [photo for photo in store.photos(person.name) if service.may_show(photo)]
+        best = max(shown, key=lambda photo: photo.confidence, default=None)
+        covers[person.name] = best.sha256 if best else None
+    return schema.PersonEntry(person=person.name, photos=person.photos, cover=covers[person.name])
 
 
 def _delete(store: Store, name: str, sha256: str | None, kept: KeptFaces | None) -> schema.Deleted:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Response, UploadFile
+from fastapi import Form, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from mien.errors import BadInput
 from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
+from mien.serve.keys import Role
 from mien.serve.problems import Conflict
-from mien.serve.routes import Name, Sha256, TheService, content
-from mien.serve.service import Service
+from mien.serve.routes import BINARY, Name, Sha256, TheService, Upload, api, content, role
 
 NOWHERE = "/nonexistent"  # a face's folder where none is kept; enroll --rebuild asks for it
 
-router = APIRouter()
+router = api("photos")
 
 
-@router.get("/people/{name}/photos")
-async def photos(name: Name, service: TheService) -> schema.Photos:
+@router.get("/people/{name}/photos", dependencies=role(Role.ENROLL))
+async def list_photos(name: Name, service: TheService) -> schema.Photos:
     """Someone's photos."""
 
     def do(store: Store) -> schema.Photos:
@@ -33,7 +32,7 @@ async def photos(name: Name, service: TheService) -> schema.Photos:
                 confidence=round(photo.confidence, 6),
                 size=round(photo.size, 1),
                 added=photo.added,
-                shown=_may_be_shown(photo, service),
+                shown=service.may_show(photo),
             )
             for photo in found
         ]
@@ -43,14 +42,22 @@ async def photos(name: Name, service: TheService) -> schema.Photos:
         return await turn.store(do)
 
 
-@router.post("/people/{name}/photos", status_code=201)
+@router.post(
+    "/people/{name}/photos",
+    dependencies=role(Role.ENROLL),
+    status_code=201,
+    responses={200: {"model": schema.Enrolled, "description": "It was there already."}},
+)
 async def enroll(
     name: Name,
-    photo: UploadFile,
+    photo: Upload,
     service: TheService,
+    response: Response,
+    largest: Annotated[
+        bool, Form(default_factory=bool, description="of several faces, take the largest")
+    ],
     x: Annotated[float | None, Form(description="a point within the face")] = None,
     y: Annotated[float | None, Form(description="in pixels of the upright photo")] = None,
-    largest: Annotated[bool, Form(description="of several faces, take the largest")] = False,
 ) -> schema.Enrolled:
     """Enrol one face of a photo; once this is answered, it is on disk."""
     if (x is None) != (y is None):
@@ -74,34 +81,51 @@ async def enroll(
             photos = len(store.photos(person))
             return schema.Enrolled(person=person, sha256=sha256, added=bool(added), photos=photos)
 
-        return await turn.store(add)
+        enrolled = await turn.store(add)
+        response.status_code = 201 if enrolled.added else 200
+        return enrolled
 
 
 @router.get(
     "/photos/{sha256}",
+    dependencies=role(Role.ENROLL),
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
+    responses={200: {"content": {"image/png": BINARY, "image/jpeg": BINARY}}},
 )
-async def face(sha256: Sha256, service: TheService) -> Response:
+async def get_face(
+    sha256: Sha256,
+    request: Request,
+    service: TheService,
+    size: Annotated[
+        int | None,
+        Query(ge=16, le=1024, description="of the longer side in pixels, at most; then as JPEG"),
+    ] = None,
+) -> Response:
     """The face of a photo, if there still is a picture of it that may be shown."""
     missing = HTTPException(404, "there is no picture of this face that may be shown")
+    # What a browser keeps it asks for again each time, so that it shows nobody who was forgotten,
+    # and nothing to those without a token.
+    etag = f'"{sha256}-{size}"' if size else f'"{sha256}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
 
     def do(store: Store) -> Photo | bytes:
         photo = store.photo(sha256)
-        if not (photo and _may_be_shown(photo, service)):
+        if not (photo and service.may_show(photo)):
             raise missing
+        if request.headers.get("if-none-match") == etag:
+            return b""
         return service.kept.read(photo) if service.kept and service.kept.owns(photo) else photo
 
     async with service.turn() as turn:
         try:
             png = await turn.store(do)
+            if png == b"":
+                return Response(status_code=304, headers=headers)
             if isinstance(png, Photo):
                 png = await turn.work(jobs.shown, png.path, sha256, service.limits.pixels)
+            if size:
+                jpeg = await turn.work(jobs.scaled, png, size)
+                return Response(jpeg, headers=headers, media_type="image/jpeg")
         except BadInput as error:  # whose sentence names the file
             raise missing from error
-    return Response(png, media_type="image/png")
-
-
-def _may_be_shown(photo: Photo, service: Service) -> bool:
-    kept = service.kept is not None and service.kept.owns(photo)
-    return (kept or service.local) and os.access(photo.path, os.R_OK)
+    return Response(png, headers=headers, media_type="image/png")

@@ -1,40 +1,115 @@
-"""Who is in a photo, and whether two show one person."""
+"""Who is in photos, and whether two show one person."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, UploadFile
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
 
-from mien.errors import BadInput
-from mien.facebank.rows import as_embeddings
+from fastapi import Form
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from mien.errors import BadInput, MienError
+from mien.facebank.rows import as_embeddings, template
+from mien.facebank.stores.common import CANDIDATES
 from mien.serve import jobs, schema
-from mien.serve.routes import TheService, content
+from mien.serve.keys import Role
+from mien.serve.problems import sentence_of
+from mien.serve.routes import BINARY, Name, TheService, Upload, Uploads, api, content, role
+from mien.serve.service import Turn
 
-router = APIRouter()
+# Defaults are made by functions: of a field with a `default`, openapi-typescript says that it must
+# be sent.
+Top = Annotated[
+    int,
+    Form(
+        default_factory=int,
+        ge=0,
+        le=CANDIDATES,
+        description="nearest people to list as each face's `candidates`; by default none",
+    ),
+]
+Limit = Annotated[int | None, Form(ge=1, description="faces to answer for, the largest")]
+MinScore = Annotated[
+    float | None, Form(ge=-1, le=1, description="a threshold in place of the service's own")
+]
+WithVectors = Annotated[
+    bool, Form(default_factory=bool, description="whether to send each face's `vector` too")
+]
+NDJSON = "application/x-ndjson"
+
+router = api("recognise")
 
 
-@router.post("/identify")
-async def identify(photo: UploadFile, service: TheService) -> schema.Identified:
+@router.post("/identify", dependencies=role(Role.IDENTIFY), response_model_exclude_unset=True)
+async def identify(
+    photo: Upload,
+    service: TheService,
+    top: Top,
+    vectors: WithVectors,
+    limit: Limit = None,
+    min_score: MinScore = None,
+) -> schema.Identified:
     """Who is in a photo."""
     data = await content(photo)
     async with service.turn() as turn:
-        looked = await turn.look(data)
-        matches, known = await turn.search(looked.vectors)
-    return schema.Identified(
-        width=looked.width,
-        height=looked.height,
-        threshold=known.threshold,
-        fpir=known.fpir,
-        found=looked.found,
-        faces=list(map(schema.Face.of, looked.faces, matches)),
-    )
+        return await _identify(turn, data, top, vectors, limit, min_score)
 
 
-@router.post("/match")
-async def match(made: schema.Vectors, service: TheService) -> schema.Matched:
+@router.post(
+    "/identify/batch",
+    dependencies=role(Role.IDENTIFY),
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "content": {NDJSON: BINARY},
+            "description": "A line of JSON for each photo, in the order in which they are done:"
+            " what POST /identify answers, or an error, with `photo`, the photo's place from 0.",
+        }
+    },
+)
+async def identify_batch(
+    photos: Uploads,
+    service: TheService,
+    top: Top,
+    vectors: WithVectors,
+    limit: Limit = None,
+    min_score: MinScore = None,
+) -> StreamingResponse:
+    """Who is in each of many photos, each told as soon as it is known."""
+    uploads = [await content(photo) for photo in photos]
+    free = asyncio.Semaphore(service.photos_at_once)  # others' photos come in between
+
+    async def line(number: int) -> str:
+        answer: BaseModel
+        try:
+            async with free, service.turn() as turn:
+                answer = await _identify(turn, uploads[number], top, vectors, limit, min_score)
+        except MienError as error:
+            code, sentence = sentence_of(error)
+            answer = schema.Problem(error=sentence, code=code)
+        told = answer.model_dump_json(exclude_unset=True)
+        return f'{{"photo":{number},{told[1:]}\n'
+
+    async def lines() -> AsyncIterator[str]:
+        tasks = [asyncio.create_task(line(number)) for number in range(len(uploads))]
+        try:
+            for done in asyncio.as_completed(tasks):
+                yield await done
+        finally:  # who has asked may be gone
+            for task in tasks:
+                task.cancel()
+
+    return StreamingResponse(lines(), media_type=NDJSON)
+
+
+@router.post("/match", dependencies=role(Role.IDENTIFY))
+async def match_vectors(made: schema.Vectors, service: TheService) -> schema.Matched:
     """Who has these faces, which were found and embedded elsewhere."""
     model, faces = service.model, service.limits.faces
     if made.model_id != model.model_id:
-        raise BadInput(f"these vectors are not of {model.model_id}: see GET /device")
+        raise BadInput(f"these vectors are not of {model.model_id}: see GET /api/v1/device")
     if len(made.vectors) > faces:
         raise BadInput(f"there are more than {faces} faces: send the largest")
     async with service.turn() as turn:
@@ -42,12 +117,12 @@ async def match(made: schema.Vectors, service: TheService) -> schema.Matched:
     return schema.Matched(
         threshold=known.threshold,
         fpir=known.fpir,
-        matches=[schema.Name(person=one.person, score=round(one.score, 6)) for one in matches],
+        matches=list(map(schema.Name.of, matches)),
     )
 
 
-@router.post("/compare")
-async def compare(first: UploadFile, second: UploadFile, service: TheService) -> schema.Compared:
+@router.post("/compare", dependencies=role(Role.IDENTIFY))
+async def compare(first: Upload, second: Upload, service: TheService) -> schema.Compared:
     """Whether the largest faces of two photos are of one person."""
     photos = await content(first), await content(second)
     async with service.turn() as turn:
@@ -57,4 +132,51 @@ async def compare(first: UploadFile, second: UploadFile, service: TheService) ->
         score=round(done.score, 6),
         threshold=done.threshold,
         faces=list(done.faces),
+    )
+
+
+@router.post("/people/{name}/compare", dependencies=role(Role.IDENTIFY))
+async def compare_with_person(
+    name: Name, photo: Upload, service: TheService
+) -> schema.ComparedWithPerson:
+    """Whether the largest face of a photo is somebody's (1:1 verification)."""
+    data = await content(photo)
+    async with service.turn() as turn:
+        own, vectors = await turn.store(lambda store: store.contents(name))
+        found = await turn.work(jobs.largest_face, data, service.limits.pixels)
+    score = float((found.vectors[0] @ template(vectors)).clip(-1, 1))  # round-off
+    threshold = service.policy.threshold_among([len(own)])
+    return schema.ComparedWithPerson(
+        person=own[0].person,
+        same=score >= threshold,
+        score=round(score, 6),
+        threshold=threshold,
+        found=found.found,
+    )
+
+
+async def _identify(
+    turn: Turn,
+    photo: bytes,
+    top: int,
+    vectors: bool,
+    limit: int | None,
+    min_score: float | None,
+) -> schema.Identified:
+    looked = await turn.look(photo, limit=limit)
+    matches, known = await turn.search(looked.vectors, min_score)
+    faces = list(map(schema.Face.of, looked.faces, matches))
+    if top:
+        for face, nearest in zip(faces, await turn.nearest(looked.vectors, top), strict=True):
+            face.candidates = list(map(schema.Name.of, nearest))
+    if vectors:
+        for face, vector in zip(faces, looked.vectors, strict=True):
+            face.vector = vector.astype(float).round(6).tolist()
+    return schema.Identified(
+        width=looked.width,
+        height=looked.height,
+        threshold=known.threshold,
+        fpir=known.fpir,
+        found=looked.found,
+        faces=faces,
     )

@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 
 import numpy as np
-from fastapi import APIRouter, UploadFile
 
 from mien.recognition.grouping import default_threshold
 from mien.serve import schema
-from mien.serve.routes import TheService, content
+from mien.serve.keys import Role
+from mien.serve.routes import TheService, Uploads, api, content, role
 
-router = APIRouter()
+router = api("strangers")
 
 
-@router.post("/strangers")
-async def strangers(photos: list[UploadFile], service: TheService) -> schema.Strangers:
+@router.post("/strangers", dependencies=role(Role.ENROLL))
+async def group_strangers(photos: Uploads, service: TheService) -> schema.Strangers:
     """The faces that the facebank does not know, grouped by person."""
     uploads = [await content(photo) for photo in photos]
     threshold = default_threshold(service.policy)

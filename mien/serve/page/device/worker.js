@@ -1,6 +1,6 @@
 // Recognition in a thread of its own, so that the page stays at hand: pixels in, faces and vectors out.
 
-import { env, InferenceSession, Tensor } from "/page/ort/ort.wasm.bundle.min.mjs";
+import { env, InferenceSession, Tensor } from "../ort/ort.wasm.bundle.min.mjs";
 
 import { crop, SIZE } from "./align.js";
 import { detect } from "./mtcnn.js";
