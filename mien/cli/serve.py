@@ -47,8 +47,8 @@ def serve(
         typer.Option(
             "--token-file",
             metavar="FILE",
-            help="Holds tokens, of which every request must send one: TOKEN, or identify TOKEN,"
-            f" enroll TOKEN, all TOKEN on a line each. Or set {TOKEN}.",
+            help="Holds the tokens of which every request must send one, each on a line, with a"
+            f" role (identify, enroll, all) before it or without. Or set {TOKEN}.",
         ),
     ] = None,
     new_token: Annotated[

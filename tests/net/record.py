@@ -75,7 +75,7 @@ VARIES = {  # from one run or machine to another
 }
 HIDDEN = {"decimals": r"\d+([.:]\d+)+(e-?\d+)?", "numbers": r"\d+([.:,]\d+)*(e-?\d+)?"}
 DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(e-?\d+)?(?!\w|\.\d)")
-DULL = {"date", "server", "content-length", "etag", "last-modified", "connection"}  # headers
+DULL = {"date", "server", "content-length", "etag", "last-modified", "connection", "x-request-id"}
 
 
 def alike(one: str, other: str) -> bool:
