@@ -299,8 +299,18 @@ def away(folder: Path, device: int | None) -> tuple[Path, str] | None:
         else:
             if not names - {_FOUND}:
                 return place, "is empty"
-            return None if place == folder or status.st_dev == device else (below, "is not there")
+            same = place == folder or device in (None, status.st_dev)
+            return None if same else (below, "is not there")
     return None
+
+
+def is_text(path: str | Path) -> bool:
+    """Whether a path can be kept as text: on Linux, names are bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_atomically(path: str | Path, data: bytes, *, private: bool = False) -> None:

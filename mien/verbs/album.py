@@ -211,9 +211,11 @@ class Album:
         rows = self._rows()
         new = [path for path, status in found.items() if not _is_known(rows.get(path), status)]
         skipped = [
-            Skipped(path, "its name is not UTF-8: rename it") for path in new if not _is_text(path)
+            Skipped(path, "its name is not UTF-8: rename it")
+            for path in new
+            if not files.is_text(path)
         ]
-        todo = progress([path for path in new if _is_text(path)], "looking")
+        todo = progress([path for path in new if files.is_text(path)], "looking")
         known = {row.sha256 for row in rows.values() if row.sha256 and row.usable}
         same: dict[Path, str] = {}  # photos that are known, by what they hold
         looked: list[tuple[Path, _Looked]] = []
@@ -661,12 +663,3 @@ def _gone_or_away(
         else:
             gone.add(path)
     return gone, away
-
-
-def _is_text(path: Path) -> bool:
-    """Whether a path can be kept as text."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

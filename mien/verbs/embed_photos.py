@@ -14,10 +14,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, compress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien import files, formats, images
 from mien.errors import BadInput, cannot_write, needs_extra
@@ -38,7 +40,7 @@ class Embedded:
     faces: int  # rows with a vector
     errors: int  # rows that say why there is none
     first_errors: tuple[Skipped, ...]  # the photos of the first `NAMED` of them, and why
-    unlisted: tuple[Skipped, ...]  # folders that could not be looked into, and why
+    unlisted: tuple[Skipped, ...]  # folders that cannot be looked into, names of no text, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def embed_photos(
 ) -> Embedded:
     """Write a row for each photo: where it is, and the vector of the largest face in it.
 
-    Photos that have a row already are left alone.
+    Photos that have a row already are left alone, unless it says that the photo could not be read
+    at all, or that it is bad and what photos are read with has changed since.
 
     Args:
         source: a folder, a photo or a pattern; or the address of a bucket, as s3://bucket/photos.
@@ -115,7 +118,7 @@ def columns(dim: int, model_id: str) -> Any:
             ("embedding", pa.list_(pa.float32(), dim)),
             ("error", pa.string()),  # why there is no embedding
         ],
-        metadata={"model_id": model_id},
+        metadata={"model_id": model_id, "readers": images.readers()},
     )
 
 
@@ -210,26 +213,28 @@ class _Counted(Sequence[Any]):  # progress wants to know how many come
 
 
 def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
-    """Make one file of all parts and of what there was, each photo once."""
+    """Make one file of all parts and of what there was, each photo once, the unread last."""
     seen: set[str] = set()
     faces = 0
     named: list[Skipped] = []
     target = out.with_name(out.name + ".new")
     target.touch(0o600)
     with pq.ParquetWriter(target, columns(model.dim, model.model_id)) as writer:
-        for path in [out, *_there(parts)]:
-            if path.is_file():
-                with pq.ParquetFile(path) as file:
-                    for batch in file.iter_batches():
-                        names = batch.column("path").to_pylist()
-                        fresh = [name not in seen for name in names]  # killed after joining
-                        seen.update(names)
-                        kept = batch.filter(np.array(fresh))
-                        bad = kept.filter(kept.column("embedding").is_null())
-                        faces += len(kept) - len(bad)
-                        some = bad.slice(length=NAMED - len(named)).to_pylist()
-                        named += [Skipped(Path(row["path"]), row["error"]) for row in some]
-                        writer.write_batch(kept)
+        older = [out] if out.is_file() else []
+        for wanted, paths in ((True, [*older, *_there(parts)]), (False, [*_there(parts), *older])):
+            for batch, settled in chain.from_iterable(_batches(pq, path) for path in paths):
+                names = batch.column("path").to_pylist()
+                fresh = [  # for whoever was killed after joining, some are in two files
+                    is_settled == wanted and name not in seen
+                    for name, is_settled in zip(names, settled, strict=True)
+                ]
+                seen.update(compress(names, fresh))
+                kept = batch.filter(np.array(fresh))
+                bad = kept.filter(kept.column("embedding").is_null())
+                faces += len(kept) - len(bad)
+                some = bad.slice(length=NAMED - len(named)).to_pylist()
+                named += [Skipped(Path(row["path"]), row["error"]) for row in some]
+                writer.write_batch(kept)
     with target.open("r+b") as file:
         os.fsync(file.fileno())
     target.replace(out)
@@ -237,24 +242,40 @@ def _join(pq: Any, out: Path, parts: Path, model: Model, new: int) -> Embedded:
     return Embedded(len(seen), new, faces, len(seen) - faces, tuple(named), ())
 
 
+def _batches(
+    pq: Any, path: Path, names: Sequence[str] | None = None
+) -> Iterator[tuple[Any, NDArray[np.bool_]]]:
+    """The rows of a file, and which of them no other look can change."""
+    with pq.ParquetFile(path) as file:
+        same = (file.schema_arrow.metadata or {}).get(b"readers") == images.readers().encode()
+        for batch in file.iter_batches(columns=names):
+            looked, read = (
+                batch.column(name).is_valid().to_numpy(zero_copy_only=False)
+                for name in ("faces", "sha256")
+            )
+            yield batch, looked | (read & same)
+
+
 def _rows(pq: Any, files: Sequence[Path], model_id: str) -> set[str]:
-    """The photos that have a row."""
+    """The photos that have a row, which no other look can change."""
     found: set[str] = set()
     for path in files:
         if path.exists():
             try:
-                table = pq.read_table(path, columns=["path"])
+                metadata = pq.read_schema(path).metadata or {}
+                rows = list(_batches(pq, path, ["path", "sha256", "faces"]))
             except (OSError, ValueError) as error:
                 raise BadInput(
                     f"{path} is not a Parquet file written by mien: choose another name"
                 ) from error
-            made_by = (table.schema.metadata or {}).get(b"model_id", b"").decode()
+            made_by = metadata.get(b"model_id", b"").decode()
             if made_by != model_id:
                 raise BadInput(
                     f"{path} was made with the model {made_by or 'unknown'}, not {model_id}: choose"
                     " another name"
                 )
-            found.update(table.column("path").to_pylist())
+            for batch, settled in rows:
+                found.update(compress(batch.column("path").to_pylist(), settled))
     return found
 
 
@@ -279,12 +300,12 @@ def _list(source: str, choice: files.Choice) -> tuple[list[str], tuple[Skipped, 
         paths = [one.path for one in found if one.is_file and _is_photo(one.path, root, choice)]
     if not paths:
         raise BadInput(f"there are no photos in {source}: name another folder or bucket")
-    for path in paths:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise BadInput(f"{path!r} is not a name in UTF-8: rename the file") from error
-    return sorted(set(paths)), unlisted
+    named = {path for path in paths if files.is_text(path)}
+    unlisted += tuple(
+        Skipped(Path(path), "its name is not UTF-8: rename it")
+        for path in sorted(set(paths) - named)
+    )
+    return sorted(named), unlisted
 
 
 def _is_photo(path: str, root: str, choice: files.Choice) -> bool:

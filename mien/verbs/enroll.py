@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path, PurePath
 
@@ -61,8 +62,9 @@ def enroll(
 ) -> Enrolment:
     """Add the people in a folder to a facebank, and remove what is gone from the folder.
 
-    People renamed in the facebank keep their new names.  If a photo has changed and can no longer
-    be used, its earlier vector stays.  Photos from other folders are left alone.
+    What may only be away is kept, as where a folder is empty, cannot be listed, or is a link to
+    nothing.  People renamed in the facebank keep their new names.  If a photo has changed and can
+    no longer be used, its earlier vector stays.  Photos from other folders are left alone.
 
     Args:
         folder: has a folder for each person, with their name, and photos at any depth.
@@ -121,13 +123,21 @@ def enroll(
         raise BadInput(_nothing(folder, paths, skipped))
     facebank.move(moved)
     present = set(hashes.values())
-    removed = facebank.delete_photos(
-        photo.sha256
+    gone = [
+        photo
         for photo in known
         if photo.folder == str(root)
         and photo.sha256 not in present
         and choice.takes(PurePath(photo.file))
         and not _around(photo.path, skipped)
+    ]
+    away = _away(gone)
+    for place, (why, photo) in away.items():
+        skipped[place] = (
+            f"{place} {why}: what {photo.person} has from it is kept until mien people delete"
+        )
+    removed = facebank.delete_photos(
+        photo.sha256 for photo in gone if not _around(photo.path, away)
     )
     return Enrolment(added, kept, removed, _listed(paths, skipped), len(facebank.people()))
 
@@ -166,6 +176,11 @@ def rebuild(
     found = [replace(file, person=name) for file, name in _named(read, known, str(root))]
     here = {file.sha256 for file in found}
     others = {p.path: p for p in known if p.folder != str(root) and p.sha256 not in here}
+    for place, (why, photo) in _away(one for one in known if one.sha256 not in here).items():
+        raise BadInput(
+            f"{place} {why}, and {photo.person} came from it: restore it, or enrol into another"
+            " facebank"
+        )
     for photo in others.values():
         if not os.access(photo.folder, os.R_OK):  # such as a disk that is not plugged in
             raise BadInput(
@@ -296,6 +311,17 @@ def _list(folder: str | Path, choice: files.Choice) -> tuple[Path, files.Found]:
 def _around(path: Path, skipped: Container[Path]) -> Path | None:
     """What was skipped of a photo's path: the photo, or a folder above it."""
     return next((one for one in (path, *path.parents) if one in skipped), None)
+
+
+def _away(photos: Iterable[Photo]) -> dict[Path, tuple[str, Photo]]:
+    """The places that some of the photos may only be away from, why, and the first of each."""
+    found: dict[Path, tuple[str, Photo]] = {}
+    why = cache(partial(files.away, device=None))
+    for photo in photos:
+        if not os.path.lexists(photo.path) and (cause := why(photo.path.parent)):
+            place, reason = cause
+            found.setdefault(place, (reason, photo))
+    return found
 
 
 def _text(path: Path) -> str:

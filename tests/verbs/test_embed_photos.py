@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fakes import FakeModel, save_photo
 
+from mien import images
 from mien.cli import main
 from mien.errors import BadInput, MissingExtra
 from mien.recognition.model import Model
@@ -97,6 +98,33 @@ def test_the_next_run_adds_what_is_new(photos: Path, tmp_path: Path) -> None:
     save_photo(photos / "new.png", 99)
     assert counts(embed_photos(str(photos), out, fake)) == (34, 1, 32, 2)
     assert pq.read_table(out).to_pylist()[:33] == before
+
+
+def test_what_could_not_be_read_is_tried_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = images.read_bytes, tmp_path / "v.parquet"
+    failing = sorted(photos.rglob("*.png"))[0]
+
+    def read_bytes(path: str | Path) -> bytes:
+        if Path(path) == failing:
+            raise BadInput(f"{path} cannot be read (Input/output error): check who may read it")
+        return whole(path)
+
+    save_photo(photos / "not \udcff text.png", 1)
+    monkeypatch.setattr(images, "read_bytes", read_bytes)
+    first = embed_photos(str(photos), out, fake)
+    assert [path.name for path, _ in first.unlisted] == ["not \udcff text.png"]
+    assert str(failing) in {str(path) for path, _ in first.first_errors}
+    monkeypatch.setattr(images, "read_bytes", whole)
+    second = embed_photos(str(photos), out, fake)
+    assert (second.new, second.photos) == (1, first.photos)
+    assert second.errors == first.errors - 1
+    monkeypatch.setattr(images, "readers", lambda: "a newer mien")
+    third = embed_photos(str(photos), out, fake)
+    assert (third.photos, third.faces) == (second.photos, second.faces)
+    assert third.new <= second.errors
+    assert embed_photos(str(photos), out, fake).new == 0
 
 
 def test_a_bucket_is_read_like_a_folder(photos: Path, tmp_path: Path) -> None:

@@ -383,6 +383,25 @@ def test_a_folder_that_cannot_be_listed_removes_nobody(
         assert children.error_of(again) is None
 
 
+def test_an_empty_folder_may_be_a_disk_that_is_away(
+    folder: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    enroll(folder, facebank, model)
+    facebank.rename("Ben", "Benjamin")
+    (folder / "Ben").rename(away := folder.parent / "away")
+    (folder / "Ben").mkdir()
+    done = enroll(folder, facebank, model)
+    assert counts(done) == (0, 2, 0, 1)
+    assert done.skipped[0].path == folder / "Ben"
+    assert "is empty: what Benjamin has from it is kept" in done.skipped[0].reason
+    with pytest.raises(BadInput, match="Ben is empty, and Benjamin came from it"):
+        rebuild(folder, facebank, FakeModel("other-9"))
+    (folder / "Ben").rmdir()
+    away.rename(folder / "Ben")
+    assert counts(enroll(folder, facebank, model)) == (0, 3, 0, 0)
+    assert facebank.people() == [Person("Ann", 2), Person("Benjamin", 1)]
+
+
 def test_another_model_must_rebuild(folder: Path, facebank: Facebank, model: FakeModel) -> None:
     enroll(folder, facebank, model)
     with pytest.raises(FacebankMismatch, match="--rebuild"):
