@@ -69,6 +69,7 @@ VARIES = {  # from one run or machine to another
     r"[A-Za-z0-9+/]{80,}={0,2}": "<base64>",
     r" at 0x[0-9a-f]+": "",
     r"tfevents\S+": "tfevents",
+    r"(?<=readers: ).*": "<versions>",
     r'(?<="photos_per_second": )[\d.]+|[\d.]+(?= (photos )?(a|per) second)': "#",
     r'(?<="missing": )("[^"]*"|null)': "<ONNX Runtime Web, or not>",
     r'"(system|python|torch|numpy|processors)": ("[^"]*"|\d+)': r'"\1": "<machine>"',
