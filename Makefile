@@ -141,5 +141,5 @@ clean:
 	$(PIP) torch==2.13.0
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))[\
 	'dependency-groups']['dev'], sep='\n')" > .venv/dev.txt
-	$(PIP) --editable '.[train,evaluate,encryption,serve,video]' --requirement .venv/dev.txt
+	$(PIP) --editable '.[train,evaluate,encryption,serve,video,heic,jxl,raw]' --requirement .venv/dev.txt
 	touch $@

@@ -36,7 +36,7 @@ FORMATS = (
         (
             *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf"),
             *(".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq", ".x3f", ".mrw", ".kdc", ".dcr"),
-            *(".erf", ".mef", ".mos", ".raw", ".rwl", ".gpr"),
+            *(".erf", ".mef", ".mos", ".rwl", ".gpr"),
         ),
         rb"II\*\0....CR|IIR[OS]|IIU\0|MMOR|FUJIFILMCCD-RAW|....ftypcrx |FOVb|\0MRM",
         "raw",

@@ -6,32 +6,38 @@ orientation and OpenCV's BGR order.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import io
+import os
 import re
+import stat
 import struct
 import warnings
 import zlib
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image as Pillow
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from mien.errors import BadInput
+from mien import formats
+from mien.errors import BadInput, MissingExtra, needs_extra
 from mien.files import write_atomically
 from mien.types import Image, require_picture
 
 MAX_PIXELS = 120_000_000  # 100-megapixel cameras and some room
 MAX_BYTES = 1 << 30  # of a file; MAX_PIXELS of 16-bit RGB without compression are 0.7 GB
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # Pillow's names
-_FIRST_BYTES = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|GIF8|BM|II\*\0|MM\0\*|....ftypavif", re.DOTALL
-)
+MAX_SIDE = 100_000  # pixels
+MAX_PARTS = 100_000  # of a file, such as texts in a PNG: each takes time
+MAX_SCANS = 64  # of a JPEG: each goes over all pixels, and may be a few bytes
+
 _DAMAGED = (  # what Pillow's readers let through on bytes that make no sense
     OSError,
     ValueError,
@@ -47,6 +53,11 @@ _DAMAGED = (  # what Pillow's readers let through on bytes that make no sense
 
 _ORIENTATION = 0x0112  # EXIF: which way up the camera was held, 1 to 8
 _TRANSPOSED = (5, 6, 7, 8)
+_BITS, _PHOTOMETRIC, _PLANES, _KIND, _DNG_VERSION = 258, 262, 284, 339, 50706  # of TIFF
+_FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns, in EXIF's numbers
+_TURNED = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # of PNG: may say which way up it is
+_SHORT = 1 << 16  # bytes
+_HARMLESS = re.compile("JFIF revision|Adobe color|Invalid SOS")  # warnings of libjpeg
 _FLIP = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # cv2.flip: 1 left-right, 0 up-down, -1 both
 
 _ENCODING = {
@@ -69,30 +80,43 @@ def read_bytes(path: str | Path) -> bytes:
         BadInput: no such file, not an ordinary one, not readable, or more than `MAX_BYTES`.
     """
     path = Path(path)
+    irregular = f"{path} is not an ordinary file: copy the picture into one"
     try:
-        if path.is_dir():
-            raise BadInput(f"{path} is a folder: name a picture inside it")
-        if path.exists() and not path.is_file():  # a pipe or a device may never end
-            raise BadInput(f"{path} is not an ordinary file: copy the picture into one")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise BadInput(f"{path} has {size} bytes, over the limit of {MAX_BYTES}: shrink it")
-        return path.read_bytes()
-    except FileNotFoundError as error:
+        with open(path, "rb", opener=_open) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+                raise BadInput(irregular)
+            if status.st_size > MAX_BYTES:
+                raise BadInput(
+                    f"{path} has {status.st_size} bytes, over the limit of {MAX_BYTES}: shrink it"
+                )
+            return file.read(status.st_size)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BadInput(f"{path} does not exist: check the path") from error
+    except IsADirectoryError as error:
+        raise BadInput(f"{path} is a folder: name a picture inside it") from error
     except OSError as error:
-        raise BadInput(
-            f"{path} cannot be read ({error.strerror}): check who may read it"
-        ) from error
+        if error.errno == errno.ENXIO:  # a socket
+            raise BadInput(irregular) from error
+        whose = isinstance(error, PermissionError)
+        do = "check who may read it" if whose else "check its path, disk or share"
+        raise BadInput(f"{path} cannot be read ({error.strerror}): {do}") from error
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file, but do not wait for whoever might write into a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode(data: bytes, name: str = "the picture", *, pixels: int = MAX_PIXELS) -> Image:
-    """The picture in the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
+    """The picture in the bytes of a file of one of `mien.formats.FORMATS`.
 
     It has the size of the picture in the file: nothing is scaled down, so a box found here is a box
     in the file.  Memory is bounded by `pixels` instead, which is checked before any pixel is
     decoded: 3 bytes a pixel are kept, and decoding takes 6 for a JPEG (9 for a progressive one), 16
-    for a WebP and up to 10 for the others.  Transparency lies on white, 16-bit samples are scaled
-    to 8, an animation gives its first frame, and colour profiles are ignored.
+    for a WebP and up to 10 for the others.  Transparency lies on white, samples of fewer or more
+    bits are scaled to 8, of several pictures the first counts, and colour profiles are ignored.  Of
+    a raw file it is the preview, or what LibRaw makes of it where that is small.
 
     Args:
         data: the whole file.
@@ -103,21 +127,32 @@ def decode(data: bytes, name: str = "the picture", *, pixels: int = MAX_PIXELS) 
         A new (H, W, 3) RGB array, turned upright.
 
     Raises:
-        BadInput: no picture, a truncated one, or one of too many pixels.
+        BadInput: no picture, a damaged one, one of too many pixels or parts, one of a kind that
+            nothing here reads, or that takes an optional package to be read.
     """
     if not data:
         raise BadInput(f"{name} is empty (0 bytes): copy it again from its source")
+    format = formats.begun(data)
+    if format is None:
+        raise BadInput(f"{name} is not a {_known()} picture: convert it")
+    if format.extra is None:
+        raise BadInput(f"{name} is a {format.name} picture, which is not read: convert it to JPEG")
     try:
         with warnings.catch_warnings(action="ignore"):  # the limit is ours; damage is raised below
-            return _decode(data, name, pixels)
+            return _decode(data, name, pixels, format)
     except Pillow.DecompressionBombError as error:
         raise BadInput(_too_large(name, pixels)) from error
+    except MissingExtra as error:
+        raise BadInput(str(error)) from error
     except _DAMAGED as error:
-        if _FIRST_BYTES.match(data):
-            why = "is truncated or damaged: copy it again from its source"
-        else:
-            why = "is not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF picture: convert it"
+        with warnings.catch_warnings(action="ignore"):
+            why = _uncommon(data) or "is truncated or damaged: copy it again from its source"
         raise BadInput(f"{name} {why}") from error
+
+
+def _known() -> str:
+    names = [one.name for one in formats.FORMATS if one.extra is not None]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @cache
@@ -130,49 +165,253 @@ def readers() -> str:
     return ", ".join(parts)
 
 
-def _decode(data: bytes, name: str, pixels: int) -> Image:
-    with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:  # reads the header only
-        if picture.width * picture.height > pixels:
-            raise BadInput(_too_large(name, pixels))
-        if picture.mode in ("I", "F"):
-            raise BadInput(f"{name} has 32 bits a sample: save it with 8 or 16")
-        image = _fast_jpeg(picture, data)
-        if image is None:
-            image = _pixels(picture)
+def _decode(data: bytes, name: str, pixels: int, format: formats.Format) -> Image:
+    if format.name == "raw" or (format.name == "TIFF" and _is_raw(data, name)):
+        return _raw(data, name, pixels)
+    if format.name == "PNG":
+        data = _plain_png(data, name)
+    elif format.name == "JPEG":
+        _require_few_parts(data, name)
+    elif format.name == "JPEG XL":
+        _require_size(_size_of_jxl(data), name, pixels)  # the reader decodes all at once
+    _register(format, name)
+    with _opened(data, format) as picture:
+        _require_size(picture.size, name, pixels)
+        if format.name == "JPEG":
+            image = _jpeg(data)
+        else:
+            image = _pixels(picture, _scale_of_tiff(data, name) if format.name == "TIFF" else None)
         return _upright(image, _orientation(picture))
+
+
+def _opened(data: bytes, format: formats.Format) -> Pillow.Image:
+    """A picture of which the header has been read."""
+    called = {"HEIC": "HEIF", "JPEG XL": "JXL"}.get(format.name, format.name.upper())
+    return Pillow.open(io.BytesIO(data), formats=[called])
+
+
+def _register(format: formats.Format, name: str) -> None:
+    """Have Pillow read a format that takes an optional package."""
+    if format.extra:
+        with needs_extra(f"{name}, a {format.name} picture,", format.extra):
+            if format.extra == "heic":
+                import pi_heif
+
+                pi_heif.register_heif_opener()
+            elif format.extra == "jxl":
+                import pillow_jxl  # noqa: F401 - which registers itself
+
+
+def _require_size(size: tuple[int, int], name: str, pixels: int) -> None:
+    width, height = size
+    if width * height > pixels:
+        raise BadInput(_too_large(name, pixels))
+    if max(size) > MAX_SIDE:
+        raise BadInput(f"{name} has a side of {max(size)} pixels, over {MAX_SIDE}: cut it up")
 
 
 def _too_large(name: str, pixels: int) -> str:
     return f"{name} has more than {pixels / 1e6:g} megapixels: shrink it"
 
 
-def _fast_jpeg(picture: Pillow.Image, data: bytes) -> Image | None:
-    """The pixels of an ordinary JPEG, equal to Pillow's in half the time; None for any other.
+def _too_many(name: str, what: str, limit: int) -> BadInput:
+    return BadInput(f"{name} has more than {limit} {what}: save it again as a JPEG or PNG")
 
-    OpenCV does not report truncation, so the file must end with the end-of-image marker.
+
+def _require_few_parts(data: bytes, name: str) -> None:
+    """Refuse a JPEG whose reader would be held for hours."""
+    # In what is compressed, nothing but 0 and restart markers comes after an FF.
+    for scans, _ in enumerate(re.finditer(rb"\xff\xda\0[\x08\x0a\x0c\x0e]", data), 1):
+        if scans > MAX_SCANS:
+            raise _too_many(name, "scans", MAX_SCANS)
+    place = parts = 0
+    while (place := data.find(b"\xff", place)) >= 0 and data[place + 1 : place + 2] != b"\xda":
+        marker, parts = data[place + 1 : place + 4], parts + 1
+        if parts > MAX_PARTS:
+            raise _too_many(name, "parts", MAX_PARTS)
+        alone = len(marker) < 3 or marker[0] in (0xFF, 0xD8)
+        place += 1 if alone else 2 + int.from_bytes(marker[1:])
+
+
+def _jpeg(data: bytes) -> Image:
+    """The pixels of a JPEG, all of which must be there.
+
+    The reader fills what is missing with grey, and warns.
     """
-    whole = data.endswith(b"\xff\xd9")
-    if not (picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB") and whole):
-        return None
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    return None if image is None else cast("Image", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    colours = simplejpeg.decode_jpeg_header(data)[2]
+    wanted = "CMYK" if colours in ("CMYK", "YCCK") else "RGB"
+    try:
+        found = simplejpeg.decode_jpeg(data, wanted, strict=True)
+    except ValueError as error:
+        if not _HARMLESS.search(str(error)):
+            raise
+        found = simplejpeg.decode_jpeg(data, wanted, strict=False)
+    if wanted == "RGB":
+        return cast("Image", found)
+    image = np.empty((*found.shape[:2], 3), np.uint8)
+    for top in range(0, len(image), 256):  # as Adobe stores them: 255 is no ink
+        inks = found[top : top + 256].astype(np.uint16)
+        image[top : top + 256] = (inks[..., :3] * inks[..., 3:] + 127) // 255
+    return image
 
 
-def _pixels(picture: Pillow.Image) -> Image:
+def _plain_png(data: bytes, name: str) -> bytes:
+    """A PNG without what does not matter here, however large or odd that is.
+
+    Pixels, palette, transparency and what may say which way up it is stay; of an animation the
+    first picture.
+    """
+    kept, place, parts = [data[:8]], 8, 0
+    while place < len(data):
+        length, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
+        part = data[place : place + 12 + length]
+        parts, place = parts + 1, place + 12 + length
+        if parts > MAX_PARTS:
+            raise _too_many(name, "parts", MAX_PARTS)
+        if kind[:1].isupper() or kind == b"tRNS" or (kind in _TURNED and _is_short(part)):
+            kept.append(part)
+        if kind == b"IEND":
+            break
+    return b"".join(kept)
+
+
+def _is_short(part: bytes) -> bool:
+    """Whether a part of a PNG is sound, and what it says is short; it may be compressed."""
+    kind, content, checksum = part[4:8], part[8:-4], part[-4:]
+    if zlib.crc32(kind + content).to_bytes(4) != checksum or len(content) > _SHORT:
+        return False
+    if kind == b"eXIf":
+        return True
+    if not content.startswith((b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")):
+        return False
+    packed = content.find(b"\x78", content.index(b"\0"))  # how zlib's data begin
+    if kind == b"tEXt" or packed < 0:
+        return True
+    unpack = zlib.decompressobj()
+    try:
+        unpack.decompress(content[packed:], _SHORT)
+    except zlib.error:  # it is not compressed
+        return True
+    return not unpack.unconsumed_tail
+
+
+def _directory(data: bytes) -> ImageFileDirectory_v2 | dict[int, Any]:
+    """What the first directory of a TIFF says, by number; nothing where it cannot be read."""
+    with suppress(*_DAMAGED):
+        large = data[2:4] in (b"+\0", b"\0+")
+        found = ImageFileDirectory_v2(data[: 16 if large else 8])
+        file = io.BytesIO(data)
+        file.seek(found.next)
+        found.load(file)
+        return found
+    return {}
+
+
+def _is_raw(data: bytes, name: str) -> bool:
+    """Whether a TIFF's pixels are a sensor's, and its first picture is a small copy if anything."""
+    told = _directory(data)
+    named = formats.named(name)
+    return (
+        _DNG_VERSION in told
+        or told.get(_PHOTOMETRIC) in (32803, 34892)  # a mosaic of colours, and linear ones
+        or bool(named and named.name == "raw")
+    )
+
+
+def _scale_of_tiff(data: bytes, name: str) -> tuple[int, bool]:
+    """Bits a sample of a TIFF, and whether white is zero; refuses what Pillow gets wrong."""
+    told = _directory(data)
+    bits, kinds = told.get(_BITS, (1,)), told.get(_KIND, (1,))
+    if not set(kinds) <= {1, 4}:  # unsigned, and not told
+        raise BadInput(f"{name} has signed or floating-point samples: save it with 8 or 16 bits")
+    if max(bits) > 16:
+        raise BadInput(f"{name} has {max(bits)} bits a sample: save it with 8 or 16")
+    if max(bits) > 8 and len(bits) > 1 and told.get(_PLANES) == 2:
+        raise BadInput(f"{name} has its colours apart in {max(bits)} bits: save it with 8")
+    return max(bits), told.get(_PHOTOMETRIC) == 0
+
+
+def _uncommon(data: bytes) -> str:
+    """What is uncommon in a TIFF that Pillow does not know; nothing where it is no whole TIFF."""
+    format = formats.begun(data)
+    told = _directory(data) if format and format.name == "TIFF" else {}
+    bits = told.get(_BITS, ())
+    common = bits in ((1,), (8,), (8, 8, 8)) and {*told.get(_KIND, (1,))} == {1}
+    if not bits or common:
+        return ""
+    form = f"{' '.join(map(str, bits))} bits a sample, photometric {told.get(_PHOTOMETRIC)}"
+    return f"is damaged or a TIFF of an uncommon kind ({form}): save it as an ordinary PNG"
+
+
+def _raw(data: bytes, name: str, pixels: int) -> Image:
+    with needs_extra(f"{name}, a raw picture,", "raw"):
+        import rawpy
+    try:
+        with rawpy.imread(io.BytesIO(data)) as raw:
+            sides = raw.sizes.width, raw.sizes.height
+            _require_size(sides, name, pixels)
+            with suppress(rawpy.LibRawError):
+                preview = raw.extract_thumb()
+                if preview.format == rawpy.ThumbFormat.JPEG:
+                    data = bytes(preview.data)
+                    image = decode(data, name, pixels=pixels)
+                    if 2 * max(image.shape) >= max(sides):
+                        told = orientation(data) > 1
+                        return image if told else _upright(image, _FLIPS.get(raw.sizes.flip, 1))
+            return cast("Image", raw.postprocess(use_camera_wb=True, output_bps=8))
+    except rawpy.LibRawError as error:
+        raise ValueError(str(error)) from error
+
+
+def _size_of_jxl(data: bytes) -> tuple[int, int]:
+    """Width and height by the first bits of a JPEG XL, ISO/IEC 18181-1, in a container or alone."""
+    start = 0
+    if not data.startswith(b"\xff\x0a"):
+        found = re.search(rb"jxlc|jxlp....", data[:_SHORT], re.DOTALL)
+        if not found:
+            raise ValueError("no codestream")
+        start = found.end()
+    if data[start : start + 2] != b"\xff\x0a":
+        raise ValueError("no codestream")
+    bits = int.from_bytes(data[start + 2 : start + 18], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & ((1 << count) - 1), bits >> count
+        return value
+
+    small = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = side()
+    ratio = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+    if chosen := take(3):
+        wide, high = ratio[chosen - 1]
+        return height * wide // high, height
+    return side(), height
+
+
+def _pixels(picture: Pillow.Image, tiff: tuple[int, bool] | None) -> Image:
     """Any picture as RGB, in strips: converting it whole would take twice the memory."""
     picture.load()
     image = np.empty((picture.height, picture.width, 3), np.uint8)
+    bits, inverted = tiff or (16, False)
     for top in range(0, picture.height, 256):
         bottom = min(top + 256, picture.height)
-        image[top:bottom] = _rgb(picture.crop((0, top, picture.width, bottom)))
+        part = picture.crop((0, top, picture.width, bottom))
+        if picture.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
+            samples = np.asarray(part)
+            grey = (samples >> (bits - 8)).astype(np.uint8)
+            grey[samples == picture.info.get("transparency", -1)] = 255
+            image[top:bottom] = (255 - grey if inverted else grey)[:, :, None]
+        else:
+            image[top:bottom] = _rgb(part)
     return image
 
 
 def _rgb(picture: Pillow.Image) -> Image:
-    if picture.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.has_transparency_data:
         white = Pillow.new("RGBA", picture.size, "white")
         picture = Pillow.alpha_composite(white, picture.convert("RGBA"))
@@ -196,10 +435,13 @@ def _upright(image: Image, orientation: int) -> Image:
 
 def orientation(data: bytes) -> int:
     """EXIF's orientation of the picture, 1 to 8: 1 if the file does not say."""
+    format = formats.begun(data)
+    if format is None or format.extra != "":  # whose pixels are upright as they are read
+        return 1
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # as in `decode`, which has its own limit
-            Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture,
+            _opened(data, format) as picture,
         ):
             return _orientation(picture)
     except _DAMAGED:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import struct
 import subprocess
 import sys
+import tomllib
 import warnings
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -20,7 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import features
+from PIL import ImageCms, features
+from tiffs import FLOAT, SIGNED, dng, tiff
 
 from mien import files, formats, images
 from mien.errors import BadInput, CannotWrite
@@ -269,10 +274,9 @@ def test_a_jpeg_without_its_last_byte_is_truncated() -> None:
     ("name", "data", "complaint"),
     [
         ("empty.jpg", b"", "is empty (0 bytes)"),
-        ("letter.jpg", b"Dear Ann,\n" * 20, "is not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),
-        ("phone.jpg", b"\0\0\0\x18ftypheic" + bytes(40), "is not a JPEG"),
-        ("float.tif", encode(Pillow.new("F", (2, 2)), "TIFF"), "has 32 bits a sample"),
-        ("integer.tif", encode(Pillow.new("I", (2, 2)), "TIFF"), "has 32 bits a sample"),
+        ("letter.jpg", b"Dear Ann,\n" * 20, "is not a JPEG, PNG, "),
+        ("art.psd", b"8BPS\0\1" + bytes(40), "is a Photoshop picture, which is not read"),
+        ("film.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "is a JPEG 2000 picture"),
     ],
 )
 def test_what_is_not_a_picture_is_named(
@@ -384,6 +388,300 @@ def test_mutated_and_truncated_pictures_raise_nothing_else(
     for place, value in changes:
         data[int(place * len(data))] = value
     decodes_or_complains(bytes(data[: round(kept * len(data))]))
+
+
+def test_the_table_of_formats_is_complete() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "photos.md").read_text("utf-8")
+    for format in FORMATS:
+        (row,) = re.findall(rf"^\| {format.name} \| (.*?) \| (.*?) \|", page, re.M)
+        assert re.findall(r"`(.*?)`", row[0]) == list(format.endings)
+        assert (f"'.[{format.extra}]'" in row[1]) == bool(format.extra)
+
+
+# Optional packages
+
+LARGE = np.kron(scene(), np.ones((4, 4, 1), np.uint8))
+
+
+def heic(stored: Image, exif: bytes) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="nothing else here writes HEIC")
+    file = BytesIO()
+    pillow_heif.from_pillow(Pillow.fromarray(stored)).save(file, quality=95, exif=exif)
+    return file.getvalue()
+
+
+def jxl(stored: Image, exif: bytes) -> bytes:
+    pytest.importorskip("pillow_jxl", reason="needs the extra jxl")
+    return encode(stored, "JXL", lossless=True, exif=exif)
+
+
+def mosaic(stored: Image) -> NDArray[np.uint16]:
+    """What a sensor of red, green, green and blue pixels sees of a picture."""
+    rows, columns = np.indices(stored.shape[:2]) % 2
+    seen = np.choose(rows + columns, np.moveaxis(stored, 2, 0))
+    return np.asarray(seen, np.uint16) * 100
+
+
+def with_preview(stored: Image, orientation: int, shrink: int = 1) -> bytes:
+    preview = np.ascontiguousarray(stored[::shrink, ::shrink])
+    size = preview.shape[1], preview.shape[0]
+    return dng(encode(preview, "JPEG", quality=95), size, mosaic(stored), orientation)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("format", ["HEIC", "JPEG XL", "AVIF", "raw"])
+def test_what_optional_packages_read_is_upright(format: str, orientation: int) -> None:
+    stored = np.ascontiguousarray(STORED[orientation](LARGE))
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    if format == "HEIC":
+        data = heic(stored, exif.tobytes())
+    elif format == "JPEG XL":
+        data = jxl(stored, exif.tobytes())
+    elif format == "AVIF":
+        data = encode(stored, "AVIF", quality=95, exif=exif)
+    else:
+        pytest.importorskip("rawpy", reason="needs the extra raw")
+        data = with_preview(stored, orientation)
+    assert off_by(images.decode(data), LARGE) < 2
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_raw_file_with_a_small_preview_is_developed(orientation: int) -> None:
+    pytest.importorskip("rawpy", reason="needs the extra raw")
+    stored = np.ascontiguousarray(STORED[orientation](LARGE))
+    found = images.decode(with_preview(stored, orientation, shrink=8))
+    assert found.shape == LARGE.shape
+    red, _, blue = np.moveaxis(found.astype(int), 2, 0)
+    assert red[2, 2] > blue[2, 2] + 50 and blue[-3, 2] > red[-3, 2] + 50
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (200, 100), (640, 480), (9000, 3), (3, 9000)])
+def test_the_size_of_a_jpeg_xl_is_known_before_it_is_read(size: tuple[int, int]) -> None:
+    pytest.importorskip("pillow_jxl", reason="needs the extra jxl")
+    data = encode(Pillow.new("RGB", size), "JXL")
+    with pytest.raises(BadInput, match="more than 0 megapixels"):
+        images.decode(data, pixels=0)
+    assert images.decode(data, pixels=size[0] * size[1]).shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "package"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic", "pi-heif"),
+        ("a.jxl", b"\xff\x0a\x10\xb0\x13\x08", "pillow-jxl-plugin"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx ", "rawpy"),
+    ],
+)
+def test_what_reads_a_format_is_named_where_it_is_missing(
+    name: str, head: bytes, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pi_heif", "pillow_jxl", "rawpy"):
+        monkeypatch.setitem(sys.modules, module, None)
+    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    extras = declared["project"]["optional-dependencies"]
+    requirements = [f"{one[0]}; extra == '{name}'" for name, one in extras.items()]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: requirements)
+    with pytest.raises(BadInput, match=rf"^{name}, .* needs .*pip install '{package}>"):
+        images.decode(head + bytes(40), name)
+
+
+# Whole or not
+
+
+def damaged(data: bytes) -> None:
+    with pytest.raises(BadInput, match=r"^the picture is truncated or damaged: "):
+        images.decode(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+def test_a_jpeg_is_whole_or_refused(options: dict[str, object]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    data = encode(np.asarray(cv2.resize(noise, (313, 207)), np.uint8), "JPEG", **options)
+    third = len(data) // 3
+    damaged(data[:third] + bytes(len(data) - third - 2) + b"\xff\xd9")  # as of a stopped download
+    damaged(data[:third] + b"\xff\xd9")
+    damaged(data[:-2])
+    images.decode(data + b"whatever a phone leaves there")
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_that_holds_for_grey_and_inks(mode: str) -> None:
+    data = encode(Pillow.fromarray(NOISE).convert(mode), "JPEG")
+    damaged(data[: len(data) // 2] + b"\xff\xd9")
+
+
+def test_no_library_writes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    for whole in WHOLE.values():
+        for data in (whole[:-20] + whole[-2:], whole[: len(whole) // 2], whole[:99] + whole[120:]):
+            with suppress(BadInput):
+                images.decode(data)
+    assert capfd.readouterr() == ("", "")
+
+
+# What holds a reader
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    data = encode(NOISE, "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(BadInput, match="more than 64 scans"):
+        images.decode(data[:-2] + 99 * data[last:-2] + b"\xff\xd9")
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def test_a_picture_of_many_parts_is_refused() -> None:
+    png = encode(NOISE, "PNG")
+    with pytest.raises(BadInput, match="more than 100000 parts"):
+        images.decode(png[:33] + 200_000 * chunk(b"tEXt", b"a\0b") + png[33:])
+    jpeg = encode(NOISE, "JPEG")
+    with pytest.raises(BadInput, match="more than 100000 parts"):
+        images.decode(jpeg[:2] + 200_000 * b"\xff\xfe\0\2" + jpeg[2:])
+
+
+def test_a_picture_of_one_long_row_is_refused() -> None:
+    data = encode(Pillow.new("1", (1, 200_000)), "PNG")
+    with pytest.raises(BadInput, match="a side of 200000 pixels"):
+        images.decode(data)
+
+
+# Every kind
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"tEXt"])
+def test_what_else_a_png_holds_does_not_matter(kind: bytes) -> None:
+    png = encode(scene(), "PNG")
+    large = {
+        b"zTXt": b"history\0\0" + zlib.compress(bytes(2_000_000)),
+        b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(2_000_000)),
+        b"iCCP": b"profile\0\0" + zlib.compress(bytes(2_000_000)),
+        b"tEXt": b"comment\0hello",
+    }[kind]
+    odd = bytearray(chunk(kind, large))
+    for part in (bytes(odd), bytes(odd[:-1]) + bytes([odd[-1] ^ 1])):
+        assert off_by(images.decode(png[:33] + part + png[33:]), scene()) == 0
+
+
+def test_a_png_turned_by_its_xmp() -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    png = encode(np.ascontiguousarray(STORED[6](scene())), "PNG")
+    for packed, text in ((b"\0", xmp), (b"\1", zlib.compress(xmp))):
+        part = chunk(b"iTXt", b"XML:com.adobe.xmp\0" + packed + b"\0\0\0" + text)
+        assert off_by(images.decode(png[:33] + part + png[33:]), scene()) == 0
+
+
+def png(samples: NDArray[np.uint16], bits: int, kind: int, *parts: bytes) -> bytes:
+    """A PNG of samples (H, W, samples a pixel)."""
+    height, width, _ = samples.shape
+    digits = samples[..., None] >> np.arange(bits - 1, -1, -1) & 1
+    rows = np.packbits(digits.reshape(height, -1).astype(np.uint8), axis=1)
+    pixels = b"".join(b"\0" + row.tobytes() for row in rows)
+    head = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    chunks = (chunk(b"IHDR", head), *parts, chunk(b"IDAT", zlib.compress(pixels)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+RAMP = np.linspace(0, 1, 16)
+GREY = np.broadcast_to(RAMP[None, :, None], (6, 16, 1))
+COLOURS = np.stack(np.broadcast_arrays(RAMP, RAMP[::-1], RAMP[:1] + 0.3), -1)[None].repeat(6, 0)
+
+
+def whole(shares: NDArray[np.float64], bits: int) -> NDArray[np.uint64]:
+    samples: NDArray[np.uint64] = np.rint(shares * (2**bits - 1)).astype(np.uint64)
+    return samples
+
+
+def shows(data: bytes, shares: NDArray[np.float64], bits: int) -> None:
+    """That a picture shows these shares of white, as exactly as its bits can."""
+    told = np.rint(whole(shares, bits) / (2**bits - 1) * 255)
+    found = images.decode(data)
+    assert np.abs(found - np.broadcast_to(told, found.shape)).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_every_depth_of_png(bits: int) -> None:
+    def of(shares: NDArray[np.float64], kind: int, *parts: bytes) -> bytes:
+        return png(whole(shares, bits).astype(np.uint16), bits, kind, *parts)
+
+    shows(of(GREY, 0), GREY, bits)
+    shows(of(GREY, 0, chunk(b"tRNS", b"\0\0")), np.where(whole(GREY, bits), GREY, 1), bits)
+    if bits <= 8:
+        palette = np.linspace(0, 255, 2**bits).round().astype(np.uint8).repeat(3)
+        shows(of(GREY, 3, chunk(b"PLTE", palette.tobytes())), GREY, bits)
+    if bits >= 8:
+        shows(of(COLOURS, 2), COLOURS, bits)
+        seen = np.concatenate([COLOURS, np.broadcast_to(0.5, (6, 16, 1))], 2)
+        shows(of(seen, 6), (COLOURS + 1) / 2, bits)
+        shows(of(np.dstack([GREY, GREY]), 4), GREY * GREY + 1 - GREY, bits)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8, 10, 12, 14, 16, 24, 32, 64])
+def test_every_depth_of_tiff_is_right_or_refused(bits: int, order: str) -> None:
+    read = 0
+    for shares, photometric in ((GREY, 1), (GREY, 0), (COLOURS, 2), (1 - COLOURS, 5)):
+        samples = whole(1 - shares if photometric == 0 else shares, min(bits, 52))
+        if photometric == 5:
+            samples = np.dstack([samples, np.zeros_like(samples[..., :1])])
+        for planar in (False, True) if photometric >= 2 else (False,):
+            data = tiff(samples, bits, photometric, order=order, planar=planar)
+            try:
+                shows(data, COLOURS if photometric == 5 else shares, min(bits, 52))
+                read += 1
+            except BadInput as error:
+                assert re.search(r"bits|kind", str(error)), error
+                assert bits not in (1, 2, 4, 8) or (photometric >= 2 and bits != 8)
+    assert read == {8: 6, 16: 4 if order == "<" else 3}.get(bits, read)
+
+
+@pytest.mark.parametrize("kind", [SIGNED, FLOAT])
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("photometric", [0, 1, 2])
+def test_a_tiff_of_measurements_is_refused(bits: int, kind: int, photometric: int) -> None:
+    if kind == FLOAT and bits == 8:
+        return
+    shares = COLOURS if photometric == 2 else GREY
+    samples = shares if kind == FLOAT else whole(shares, bits - 1)
+    with pytest.raises(BadInput, match=r"signed or floating-point|uncommon kind|bits a sample"):
+        images.decode(tiff(samples, bits, photometric, kind=kind))
+
+
+def test_palettes_transparency_and_colour_spaces_of_tiff() -> None:
+    for bits in (1, 2, 4, 8):
+        palette = np.linspace(0, 65535, 2**bits).round().astype(int)[:, None].repeat(3, 1)
+        shows(tiff(whole(GREY, bits), bits, 3, palette=palette), GREY, bits)
+        shows(
+            tiff(whole(GREY, bits), bits, 1, fill=2)
+            if bits < 8
+            else encode(Pillow.fromarray(whole(GREY, 8)[:, :, 0].astype(np.uint8)), "TIFF"),
+            GREY,
+            bits,
+        )
+    seen = np.concatenate([COLOURS, np.broadcast_to(0.5, (6, 16, 1))], 2)
+    for bits in (8, 16):
+        shows(tiff(whole(seen, bits), bits, 2, extra=[2]), (COLOURS + 1) / 2, bits)
+        shows(tiff(whole(seen, bits), bits, 2, extra=[0]), COLOURS, bits)
+        faded = np.concatenate([COLOURS / 2, np.broadcast_to(0.5, (6, 16, 1))], 2)
+        found = images.decode(tiff(whole(faded, bits), bits, 2, extra=[1])) / 255
+        assert np.abs(found - (COLOURS + 1) / 2).max() < 0.01
+    grey = np.broadcast_to([100, 128, 128], (6, 16, 3))
+    assert (images.decode(tiff(grey, 8, 6, tags={530: (3, [1, 1])})) == 100).all()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_inks_with_a_profile_are_as_without(format: str) -> None:
+    inks = Pillow.fromarray(scene()).convert("CMYK")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encode(
+        inks, format, icc_profile=profile, **({"quality": 95} if format == "JPEG" else {})
+    )
+    assert off_by(images.decode(data), scene()) < 3
 
 
 # Writing

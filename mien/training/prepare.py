@@ -22,7 +22,6 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from mien.errors import BadInput, MienError, NoFace
@@ -289,7 +288,6 @@ def _kept(image: bytes, label: int, source: str, name: str, resize: bool) -> Rec
     """A crop as it is; one that is resized, or no JPEG or PNG, becomes PNG."""
     try:
         pixels = decode(image, name)
-        _require_sound(image, name)
     except BadInput as error:
         return Skip(name, "damaged", str(error))
     height, width, _ = pixels.shape
@@ -306,18 +304,6 @@ def _kept(image: bytes, label: int, source: str, name: str, resize: bool) -> Rec
     if not image.startswith((b"\xff\xd8", b"\x89PNG")):
         image = encode(pixels, ".png")
     return Record(image, label, source, height)
-
-
-def _require_sound(image: bytes, name: str) -> None:
-    """Raises BadInput for a JPEG with damage that decoders fill with grey, and say nothing."""
-    if not image.startswith(b"\xff\xd8"):
-        return
-    try:
-        colours = simplejpeg.decode_jpeg_header(image)[2]
-        if colours not in ("CMYK", "YCCK"):  # which it cannot turn into grey
-            simplejpeg.decode_jpeg(image, colorspace="GRAY", strict=True)
-    except ValueError as error:
-        raise BadInput(f"{name} is damaged ({error}): copy it again from its source") from error
 
 
 def _encoded(image: Image) -> bytes:

@@ -32,7 +32,11 @@ class Speed:
 
 
 def readable(paths: Iterable[Path]) -> tuple[list[Path], list[Skipped]]:
-    """The photos to measure with, and those that cannot be read."""
+    """The photos to measure with, and those that cannot be read.
+
+    Raises:
+        BadInput: none can.
+    """
     photos, skipped = [], []
     for path in paths:
         try:
@@ -41,6 +45,8 @@ def readable(paths: Iterable[Path]) -> tuple[list[Path], list[Skipped]]:
             skipped.append(Skipped(path, str(error)))
         else:
             photos.append(path)
+    if skipped and not photos:
+        raise BadInput(skipped[0].reason)
     return photos, skipped
 
 
