@@ -22,7 +22,7 @@ from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.recognition.detect.mien import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.recognition.detect.yunet import YuNet
+from mien.recognition.detect.oneshot import OneShot
 from mien.types import Detector, Image, Skipped
 
 
@@ -159,7 +159,7 @@ def main(
     detectors: dict[str, Detector] = {
         "mien": MienDetector(threads=1),
         "mtcnn": MTCNN(threads=1),
-        **{file.stem: YuNet(file, threads=1) for file in also or ()},
+        **{file.stem: OneShot(file, threads=1) for file in also or ()},
     }
     rows, skipped, content = list[Row](), list[Skipped](), dict[str, Any]()
     if photos:
@@ -183,7 +183,7 @@ def main(
         return {
             "mien": MienDetector(min_face=size, threshold=0.1, threads=1),
             "mtcnn": MTCNN(min_face=size, thresholds=(0.6, 0.6, 0.3), threads=1),
-            **{file.stem: YuNet(file, threshold=0.3, threads=1) for file in also or ()},
+            **{file.stem: OneShot(file, threshold=0.3, threads=1) for file in also or ()},
         }
 
     if data:

@@ -50,9 +50,8 @@ else
     learn "$model" seesaw_tiny --loss none --block-steps 600 --steps 9000 -lr 1e-3
 fi
 mien export "$run/$model/last.safetensors" "$run/$model.onnx"
-mien calibrate "$run/$model.onnx" "$run/held-out" --fmr 1e-3 --json > "$run/$model.json" ||
+mien calibrate "$run/$model.onnx" "$run/held-out" --fmr 1e-3 --out "$run/$model.onnx" ||
     [ $? -eq 3 ]
-mien export "$run/$model/last.safetensors" "$run/$model.onnx" --calibration "$run/$model.json"
 mien evaluate "$run/$model.onnx" "$data/lfw/pairsDevTest.txt"
 mien evaluate "$run/$model.onnx" "$data/lfw/pairs.txt" --report "$run/$model.html" --json \
     > "$run/$model-lfw.json"

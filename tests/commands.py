@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 PAGE = Path(__file__).parents[1] / "docs" / "json.md"
 # Fields whose content has no fixed fields.
 FREE = {"trained", "calibration", "tar", "rank", "tpir", "arguments", "published", "stages"}
-FREE |= {"parts", "gains"}
+FREE |= {"parts", "gains", "tried"}
 
 
 def fields(content: Any) -> set[str]:

@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from mien import __version__
 from mien.cli import (
+    adopt,
     album,
     calibrate,
     camera,
@@ -158,6 +159,7 @@ _add(
     _MAKE,
 )
 _add(app, "train", train.train, "mien train -d data -net seesaw_shuffle -b 196 -e 16", _MAKE)
+_add(app, "adopt", adopt.adopt, "mien adopt w600k_mbf.onnx theirs.onnx people", _MAKE)
 _add(app, "export", export.export, "mien export run/last.safetensors my-model.onnx", _MAKE)
 app.add_typer(
     _people,

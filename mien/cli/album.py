@@ -11,6 +11,7 @@ from mien.cli import console
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
+    Calibration,
     DetectorName,
     Exclude,
     FacebankPath,
@@ -79,6 +80,7 @@ def album(
     exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
+    calibration: Calibration = None,
 ) -> Answer:
     """Say who is in which photo of a collection, looking only at what is new or has changed."""
     from contextlib import nullcontext
@@ -91,7 +93,9 @@ def album(
 
     if folder is None and not forget:
         raise BadInput("there is nothing to look at: name a folder that holds photos")
-    network = load(model, detector=detector, threads=threads_each(at_once()))
+    network = load(
+        model, detector=detector, calibration=calibration, threads=threads_each(at_once())
+    )
     policy = network.policy(threshold=threshold, fmr=fpir)
     choice = Choice(include or (), exclude or ())
     there = exists(facebank)

@@ -8,10 +8,17 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
-from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Exclude, Include, ModelArgument
+from mien.cli.options import (
+    DEFAULT_DETECTOR,
+    DetectorName,
+    Exclude,
+    Include,
+    ModelArgument,
+    Strangers,
+)
 from mien.cli.render import Answer, Table
 
-_COLUMNS = {
+COLUMNS = {
     "FALSE MATCHES": "{fmr:g}",
     "THRESHOLD": "{threshold:.4f}",
     "TRUE MATCHES": "{tmr:.2%}",
@@ -32,22 +39,36 @@ def calibrate(
     ] = 1e-4,
     include: Include = None,
     exclude: Exclude = None,
+    strangers: Strangers = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a model's file that holds the threshold."),
+    ] = None,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
-    """Find the threshold for a false-match rate, from photos of people."""
+    """Find the threshold for a false-match rate, from photos of people.
+
+    --calibration of other commands takes what --json prints.
+    """
     from mien.evaluation.calibrate import calibrate as find
     from mien.files import Choice
-    from mien.recognition.model import load
+    from mien.recognition.calibration import store
+    from mien.recognition.model import load, model_file
 
     network = load(model, detector=detector)
     choice = Choice(include or (), exclude or ())
-    found = find(network, folder, choice=choice, fmr=fmr, progress=console.progress)
+    found = find(
+        network, folder, choice=choice, fmr=fmr, strangers=strangers, progress=console.progress
+    )
+    if out:
+        store(model_file(model), out, found.to_json())
     return Answer(
         found.to_json(),
-        [Table(_COLUMNS, dict.fromkeys((found.chosen, *found.table)))],
+        [Table(COLUMNS, dict.fromkeys((found.chosen, *found.table)))],
         [
             f"{found.photos} photos of {found.people} people: "
-            f"{found.impostor_pairs} pairs of strangers, {found.genuine_pairs} of one person"
+            f"{found.impostor_pairs} pairs of strangers, {found.genuine_pairs} of one person",
+            *([f"{out} is {found.model_id} with this threshold"] if out else []),
         ],
         found.skipped,
     )

@@ -21,6 +21,7 @@ from mien.cli.entries import SightingEntry, inside, sighting_entry
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
+    Calibration,
     DetectorName,
     FacebankPath,
     Fpir,
@@ -61,6 +62,7 @@ def camera(
     fpir: Fpir = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
+    calibration: Calibration = None,
     as_json: Json = False,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print a line of JSON for each sighting.")
@@ -81,7 +83,7 @@ def camera(
             f"no window can be opened ({why}): use mien serve, whose page shows a camera in a"
             " browser, or --no-window"
         )
-    network = load(model, detector=detector)
+    network = load(model, detector=detector, calibration=calibration)
     policy = network.policy(threshold=threshold, fmr=fpir)
     name = without_password(source)
     watched = Camera(source, note=console.note)

@@ -12,6 +12,7 @@ from mien.cli.options import (
     CLUSTERS,
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
+    Calibration,
     DetectorName,
     Exclude,
     FacebankPath,
@@ -54,6 +55,7 @@ def cluster(
     exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
+    calibration: Calibration = None,
 ) -> Answer:
     """Group the faces of people whom the facebank does not know.
 
@@ -71,7 +73,7 @@ def cluster(
     require_own(out)  # before the long part
     photos = files.walk(paths, choice=files.Choice(include or (), exclude or ()))
     many = at_once(len(photos))
-    network = load(model, detector=detector, threads=threads_each(many))
+    network = load(model, detector=detector, calibration=calibration, threads=threads_each(many))
     there = exists(facebank)
     with open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank:
         found = find(

@@ -10,6 +10,7 @@ from mien.cli import console
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
+    Calibration,
     DetectorName,
     Fmr,
     ModelName,
@@ -28,6 +29,7 @@ def compare(
     tta: Tta = False,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
+    calibration: Calibration = None,
 ) -> Answer:
     """Say whether two photos show one person.
 
@@ -37,7 +39,7 @@ def compare(
     from mien.recognition.model import load
     from mien.verbs.compare import compare as judge
 
-    network = load(model, detector=detector)
+    network = load(model, detector=detector, calibration=calibration)
     policy = network.policy(threshold=threshold, fmr=fmr)
     result = judge(images.read(first), images.read(second), network, policy=policy, mirror=tta)
     answer = "the same person" if result.same else "different people"

@@ -16,6 +16,7 @@ from mien.cli.entries import FaceEntry, PhotoEntry, SightingEntry, VideoEntry, p
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
+    Calibration,
     DetectorName,
     Exclude,
     FacebankPath,
@@ -84,6 +85,7 @@ def identify(
     exclude: Exclude = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
+    calibration: Calibration = None,
     as_json: Json = False,
     json_lines: Annotated[
         bool,
@@ -134,7 +136,7 @@ def identify(
 
     def network_of(threads: int) -> Model:
         finder = detect.named(detector, threads=threads, min_face=min_face or detect.MIN_FACE)
-        return load(model, detector=finder, threads=threads)
+        return load(model, detector=finder, calibration=calibration, threads=threads)
 
     many = at_once(len(photos))
     network = network_of(threads_each(many))

@@ -40,7 +40,7 @@ DetectorName: TypeAlias = Annotated[
     typer.Option(
         "--detector",
         metavar="NAME",
-        help="mtcnn; or whole, for photos that are aligned faces already.",
+        help="mtcnn, mien, a file of YuNet or SCRFD, or whole, for photos that are aligned faces.",
     ),
 ]
 ModelArgument: TypeAlias = Annotated[
@@ -73,6 +73,19 @@ Fpir: TypeAlias = Annotated[
         show_default="0.01",
         help="Instead of a score: strangers who may get a name, however many people are enrolled.",
     ),
+]
+Calibration: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        show_default="the model's",
+        help="What mien calibrate --json has printed: the model's thresholds.",
+    ),
+]
+Strangers: TypeAlias = Annotated[
+    bool,
+    typer.Option("--strangers", help="Every photo in FOLDER shows somebody else."),
 ]
 Tta: TypeAlias = Annotated[
     bool,

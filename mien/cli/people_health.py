@@ -12,6 +12,7 @@ from mien.cli import console
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
+    Calibration,
     DetectorName,
     FacebankPath,
     Fpir,
@@ -38,13 +39,14 @@ def health(
     fpir: Fpir = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
+    calibration: Calibration = None,
 ) -> Answer:
     """Say how often strangers get a name, and which people and photos need attention."""
     from mien.facebank.stores import open_store
     from mien.recognition.model import load
     from mien.verbs.health import examine
 
-    network = load(model, detector=detector)
+    network = load(model, detector=detector, calibration=calibration)
     policy = network.policy(threshold=threshold, fmr=fpir)
     with open_store(facebank, model_id=network.model_id) as bank:
         found = examine(bank, network, policy=policy, look=look, progress=console.progress)

@@ -19,6 +19,7 @@ from mien.cli import console
 from mien.cli.options import (
     DEFAULT_DETECTOR,
     DEFAULT_MODEL,
+    Calibration,
     DetectorName,
     FacebankPath,
     Fpir,
@@ -111,6 +112,7 @@ def serve(
     fpir: Fpir = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
+    calibration: Calibration = None,
     as_json: Json = False,
 ) -> None:
     """Recognise, enrol and keep people over HTTP, with a page for browsers.
@@ -154,7 +156,7 @@ def serve(
         number = min(at_once, processors())
         make = partial(load, model, detector=detector, threads=processors() // number)
         workers = stack.enter_context(Workers(make, number))
-        network = load(model, detector=detector)
+        network = load(model, detector=detector, calibration=calibration)
         workers.wait()
         metrics = Metrics()
         service = Service(

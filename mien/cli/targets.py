@@ -21,7 +21,7 @@ def targets(
         typer.Option(
             "--teacher",
             metavar="FILE[:FORM]",
-            help="A teacher in ONNX and its input form: imagenet, half, bgr. Repeat for several.",
+            help="A teacher in ONNX and its input form, as mien adopt --form. Repeat for several.",
         ),
     ],
     *,
@@ -44,17 +44,16 @@ def targets(
     """Compute teachers' embeddings of a data set once, for mien train --targets."""
     with needs_extra("training", "train"):
         from mien.evaluation.groups import read_labels
+        from mien.recognition.input_form import input_form
         from mien.training import targets as verb
         from mien.training.balance import Balance
-        from mien.training.teacher import INPUTS
 
     asked = []
     for given in teacher:
-        path, _, form = given.rpartition(":")
-        if form not in INPUTS:
-            path, form = given, "half"
+        path, _, form = (given, "", "half") if Path(given).is_file() else given.rpartition(":")
         if not Path(path).is_file():
-            raise BadInput(f"there is no teacher {path}; forms are {', '.join(INPUTS)}")
+            raise BadInput(f"there is no teacher {path or form}: give FILE:FORM")
+        input_form(form)
         asked.append((Path(path), form))
     made = verb.make(
         data,

@@ -21,7 +21,7 @@ from mien.evaluation.metrics import ERRORS_TO_TRUST
 from mien.evaluation.people import embed_largest
 from mien.evaluation.scores import score_blocks, shares_at, template_gains, thresholds_at_fmrs
 from mien.recognition.model import Model
-from mien.recognition.thresholds import Impostors, measurable_rates, require_rate
+from mien.recognition.thresholds import GAINS, Impostors, measurable_rates, require_rate
 from mien.types import Embeddings, Progress, Skipped, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -66,6 +66,7 @@ def calibrate(
     *,
     choice: files.Choice = files.EVERYTHING,
     fmr: float = 1e-4,
+    strangers: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
     """The threshold of a false-match rate, from every pair of photos in a folder of people.
@@ -79,13 +80,14 @@ def calibrate(
         folder: `<name>/*.jpg`, photos of one person in a folder of their own.
         choice: which of the photos to use.
         fmr: false-match rate to allow, in (0, 1).
+        strangers: every photo below the folder shows somebody else, wherever it lies.
         progress: is given the photos to look at.
 
     Raises:
         BadInput: no folder of people, or too few pairs to know so small a rate.
     """
     require_rate(fmr)
-    person_of, loose = files.photos_of_people(folder, choice)
+    person_of, loose = _who(folder, choice, strangers)
     _require_pairs(person_of.values(), fmr, folder)  # before the long part
     faces = embed_largest([model], list(person_of), progress, "calibrating")
     whose = [person_of[path] for path in faces.photos]
@@ -112,6 +114,16 @@ def calibrate(
     )
 
 
+def _who(
+    folder: str | Path, choice: files.Choice, strangers: bool
+) -> tuple[dict[Path, str], list[Skipped]]:
+    """Whose each photo is, and which are nobody's."""
+    if strangers:
+        found = files.walk([folder], choice=choice)
+        return {path: str(path) for path in found}, list(found.skipped)
+    return files.photos_of_people(folder, choice)
+
+
 def distribution(embeddings: Embeddings, whose: ArrayLike) -> Impostors | None:
     """How alike people are who are strangers to each other; None: too few pairs for two rates.
 
@@ -128,7 +140,8 @@ def _measure(
     """The threshold of each rate, and the distribution."""
     rates = measurable_rates(_pairs(np.asarray(whose).tolist()), ERRORS_TO_TRUST)
     found = thresholds_at_fmrs(lambda: score_blocks(embeddings, whose, same=False), {*fmrs, *rates})
-    gains = template_gains(embeddings, whose, ERRORS_TO_TRUST)
+    alone = np.unique(np.asarray(whose)).size == len(embeddings)  # nobody has two photos to average
+    gains = GAINS if alone else template_gains(embeddings, whose, ERRORS_TO_TRUST)
     impostors = Impostors(tuple(rates), tuple(found[rate] for rate in rates), gains)
     return [found[fmr] for fmr in fmrs], impostors if impostors.is_usable else None
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.errors import BadModel
-from mien.recognition.onnx.protobuf import metadata
+from mien.recognition.onnx.protobuf import metadata, with_metadata
 from mien.recognition.onnx.session import default_runtime, load_network, runtime_errors
 from mien.types import Crops, Embeddings
 
@@ -33,6 +34,42 @@ class Card:
     trained: dict[str, Any]  # the backbone, and how it was trained
     canary: list[float]  # the embedding of `canary_crop()` when the file was written
     precision: str = "float32"  # of weights and activations: float32 or int8
+    batch: int = BATCH  # crops that the network takes in one run
+
+
+def make_card(
+    name: str, digest: str, canary: NDArray[np.float32], trained: dict[str, Any], batch: int = BATCH
+) -> Card:
+    """What a file in float32 without a threshold says of itself.
+
+    Args:
+        name: the first part of its identity.
+        digest: SHA-256, in hex, of what makes it compute what it does.
+        canary: (D,), its vector of `canary_crop`.
+        trained: where its weights come from.
+        batch: crops that the network takes in one run.
+    """
+    return Card(
+        name=name,
+        model_id=f"{name}-{digest[:12]}",
+        dim=len(canary),
+        threshold=None,
+        calibration={},
+        trained=trained,
+        canary=[round(float(value), 6) for value in canary],
+        batch=batch,
+    )
+
+
+def with_card(network: bytes, card: Card) -> bytes:
+    """A model file: an ONNX file that holds its card."""
+    return with_metadata(network, mien=json.dumps(asdict(card)))
+
+
+def crops_to_compare() -> Crops:
+    """Four crops, the canary first, by which two forms of a network are compared."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    return np.concatenate([canary_crop(), noise])
 
 
 def canary_crop() -> Crops:
@@ -62,6 +99,8 @@ def _card(content: bytes) -> Card:
     card = Card(**json.loads(metadata(content)["mien"]))
     if card.precision not in CANARY_TOLERANCE:
         raise ValueError(f"no precision: {card.precision}")
+    if card.batch < 1:
+        raise ValueError(f"no batch: {card.batch}")
     return card
 
 
@@ -83,8 +122,8 @@ class OnnxEmbedder:
         self, path: Path, *, threads: int | None = None, runtime: str | None = None
     ) -> None:
         unusable = (
-            f"{path} is not a mien model or is damaged; fetch it again or export it with "
-            "mien export"
+            f"{path} is not a mien model or is damaged: fetch it again, or make one of it with "
+            "mien export or mien adopt"
         )
         self.path = path
         try:
@@ -139,5 +178,6 @@ class OnnxEmbedder:
         return self.card.model_id
 
     def __call__(self, crops: Crops) -> Embeddings:
-        parts = [self._run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        step = self.card.batch
+        parts = [self._run(crops[start : start + step]) for start in range(0, len(crops), step)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mien.errors import BadInput, BadModel
 from mien.recognition import detect
 from mien.recognition.align import crops
+from mien.recognition.calibration import calibrated, read
 from mien.recognition.embed import Card, OnnxEmbedder, embed_mirrored
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest
@@ -70,14 +73,14 @@ class Model:
         if fmr is not None:
             if impostors is None:
                 raise BadInput(
-                    f"{self.model_id} does not say how alike strangers are; give --threshold, or"
-                    " export it with --calibration"
+                    f"{self.model_id} does not say how alike strangers are: give --threshold, or"
+                    " --calibration with what mien calibrate has found"
                 )
             return Policy(impostors.threshold(fmr), impostors, fmr)
         if self.own is None:
             raise BadInput(
-                f"{self.model_id} has no threshold yet; give --threshold, or export it with"
-                " --calibration"
+                f"{self.model_id} has no threshold yet: give --threshold, or --calibration with"
+                " what mien calibrate has found"
             )
         return self.own
 
@@ -153,23 +156,31 @@ def load(
     name: str | Path = DEFAULT,
     *,
     detector: str | Detector = detect.DEFAULT,
+    calibration: str | Path | Mapping[str, Any] | None = None,
     threads: int | None = None,
 ) -> Model:
     """A model ready to use.
 
     Args:
-        name: a shipped name such as "mien-small", or a file made by `mien export`.
-        detector: a name in `mien.recognition.detect.DETECTORS`, the file of a YuNet, or a detector
-            of your own.
+        name: a shipped name such as "mien-small", or a file that `mien export` or `mien adopt`
+            has written.
+        detector: a name in `mien.recognition.detect.DETECTORS`, a file of YuNet or SCRFD, or a
+            detector of your own.
+        calibration: where its threshold comes from, in place of what the file says: the file that
+            `mien calibrate --json` has printed, or what `Calibration.to_json` gives.
         threads: processors to use for each photo; by default all that the process may use.
 
     Raises:
         BadModel: no such model, or a damaged one.
-        BadInput: no such detector.
+        BadInput: no such detector, or the calibration is another model's.
     """
     embedder = OnnxEmbedder(model_file(name), threads=threads)
+    card = embedder.card
+    if calibration is not None:
+        found = calibration if isinstance(calibration, Mapping) else read(calibration)
+        card = calibrated(card, found)
     finder = detect.named(detector, threads=threads) if isinstance(detector, str) else detector
-    return Model(finder, embedder, _own_policy(embedder.card))
+    return Model(finder, embedder, _own_policy(card))
 
 
 def _own_policy(card: Card) -> Policy | None:
@@ -178,4 +189,6 @@ def _own_policy(card: Card) -> Policy | None:
     try:
         return Policy(card.threshold, Impostors.from_calibration(card.calibration), FPIR)
     except (BadInput, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadModel(f"the calibration of {card.name} is damaged: export it again") from error
+        raise BadModel(
+            f"the calibration of {card.name} is damaged: run mien calibrate again"
+        ) from error

@@ -161,9 +161,8 @@ class TrainConfig:
     teacher_scaling: str = _set(
         "imagenet",
         TEACHER,
-        "How the teacher wants its pixels scaled.",
-        metavar="NAME",
-        choices=("imagenet", "half", "bgr"),
+        "How the teacher wants its pixels, as mien adopt --form.",
+        metavar="FORM",
     )
     teacher_weight: float = _set(
         1.0, TEACHER, "Weight of distillation relative to the loss.", metavar="W", at_least=0

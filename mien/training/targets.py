@@ -58,7 +58,7 @@ def make(
 
     Args:
         data: a folder that `mien prepare` has made.
-        teachers: ONNX files and their input forms, keys of `mien.training.teacher.INPUTS`.
+        teachers: ONNX files and their input forms; see `input_form`.
         dim: numbers in a target.
         balance: what to subtract; None leaves the targets as they are.
 

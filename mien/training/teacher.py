@@ -7,38 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor
 
 from mien.errors import BadModel
+from mien.recognition.input_form import input_form
 from mien.recognition.onnx.session import session
 from mien.types import Crops
-
-
-@dataclass(frozen=True, slots=True)
-class InputForm:
-    """What a teacher was trained to take of a crop: (value - mean) / deviation of 0 to 255."""
-
-    mean: tuple[float, float, float]  # of red, green and blue
-    deviation: tuple[float, float, float]
-    bgr: bool = False  # whether blue comes first
-
-    def __call__(self, crops: Crops) -> NDArray[np.float32]:
-        """(N, 112, 112, 3) uint8 RGB -> (N, 3, 112, 112)."""
-        x = (crops - np.array(self.mean, np.float32)) / np.array(self.deviation, np.float32)
-        return np.ascontiguousarray((x[..., ::-1] if self.bgr else x).transpose(0, 3, 1, 2))
-
-
-INPUTS = {
-    "imagenet": InputForm((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    "half": InputForm((127.5,) * 3, (127.5,) * 3),
-    "bgr": InputForm((127.0,) * 3, (128.0,) * 3, bgr=True),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,11 +33,12 @@ class Teacher:
     Args:
         path: ONNX, float32 (N, 3, 112, 112) RGB in; the last convolution or linear layer gives
             the embedding.
-        scaling: a key of `INPUTS`.
+        scaling: how it wants its pixels; see `input_form`.
         threads: processors to use.
         blocks: whether to show the residual stream too.
 
     Raises:
+        BadInput: there is no such form.
         BadModel: not an ONNX file, or one without a residual stream that is to be shown.
     """
 
@@ -92,7 +71,7 @@ class Teacher:
             proto.SerializeToString(), threads=threads, otherwise=f"{path} cannot be run"
         )
         self._input = graph.input[0].name
-        self._form = INPUTS[scaling]
+        self._form = input_form(scaling)
 
     def __call__(self, crops: Crops) -> TeacherOutput:
         outputs: list[Any] = self._session.run(None, {self._input: self._form(crops)})

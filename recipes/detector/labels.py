@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mien import images
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.recognition.detect.yunet import YuNet
+from mien.recognition.detect.oneshot import OneShot
 from mien.types import Face, Image
 
 Floats = NDArray[np.float32]
@@ -53,7 +53,7 @@ def label(photos: list[Image], teacher: Path) -> Labels:
         photos: RGB.
         teacher: an ONNX file of YuNet.
     """
-    yunet, mtcnn = YuNet(teacher, threshold=SEEN, threads=1), MTCNN(min_face=36, threads=1)
+    yunet, mtcnn = OneShot(teacher, threshold=SEEN, threads=1), MTCNN(min_face=36, threads=1)
     faces = np.full((len(photos), FACES, 14), np.nan, np.float32)
     kind = np.zeros((len(photos), FACES), np.uint8)
     trust = np.zeros(len(photos), np.float32)
@@ -70,7 +70,7 @@ def label(photos: list[Image], teacher: Path) -> Labels:
     return Labels(faces, kind, trust)
 
 
-def views(photo: Image, yunet: YuNet) -> Floats:
+def views(photo: Image, yunet: OneShot) -> Floats:
     """(N, 16) what each view sees: its number, confidence, box and points in the photo."""
     rows = [np.empty((0, 16), np.float32)]
     for scale in SCALES:

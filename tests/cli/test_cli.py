@@ -142,7 +142,6 @@ def test_no_arguments_show_the_help(bare: Run) -> None:
         (("evaluate", "text.jpg", "pairs.txt"), "text.jpg is not a mien model"),
         (("calibrate", "nothing", "."), "no model 'nothing'"),
         (("export", "text.jpg", "x.onnx", "--to", "onnx-int8"), "go together"),
-        (("export", "text.jpg", "x.onnx", "--calibration", "text.jpg"), "text.jpg is not what"),
         (("export", "text.jpg", "x.xml", "--to", "openvino", "--name", "a"), "leave out --name"),
     ],
 )
@@ -525,23 +524,6 @@ def test_an_album_for_pipes_and_for_people(mien: Run, people: Path, tmp_path: Pa
     failed = mien("album", *at, "--csv", "in/a.png/x.csv")
     assert failed.code == 3
     assert "Anna" in failed.out and "cannot be written" in failed.err
-
-
-def test_a_model_that_ships_takes_another_threshold(bare: Run, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    for person in range(8):
-        for photo in range(2):
-            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=9 * photo)
-    found = bare("calibrate", "mien-small", "people", "--fmr", 0.5, "--detector", "whole", "--json")
-    assert found.code == 0, found.err
-    (tmp_path / "found.json").write_text(found.out)
-    mine = ("export", "mien-small", "mine.onnx", "--calibration", "found.json")
-    assert bare(*mine, "--name", "other").code == 2
-    assert bare(*mine).code == 0
-    one = "people/0/0.png"
-    compared = bare("compare", one, one, "--model", "mine.onnx", "--detector", "whole", "--json")
-    assert compared.document["threshold"] == found.document["chosen"]["threshold"]
-    assert compared.document["model_id"] == found.document["model_id"]
 
 
 def test_many_people_leave_room_for_the_photo() -> None:

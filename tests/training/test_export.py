@@ -18,13 +18,11 @@ from toy import Toy  # noqa: E402
 
 from mien.errors import BadInput, BadModel, MissingExtra  # noqa: E402
 from mien.recognition.embed import Card, OnnxEmbedder  # noqa: E402
-from mien.recognition.onnx.session import session  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.checkpoint import Checkpoint  # noqa: E402
-from mien.training.export import adopt, elsewhere, export, fold, to_int8  # noqa: E402
+from mien.training.export import elsewhere, export, fold, to_int8  # noqa: E402
 from mien.training.export.elsewhere import TARGETS, to  # noqa: E402
 from mien.training.export.fold import QuickPReLU, as_published  # noqa: E402
-from mien.training.teacher import INPUTS  # noqa: E402
 
 
 def trained(name: str, seed: int = 0, crops: int = 8) -> Checkpoint:
@@ -41,7 +39,7 @@ def trained(name: str, seed: int = 0, crops: int = 8) -> Checkpoint:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Card, Checkpoint]:
     path = tmp_path_factory.mktemp("models") / "small.onnx"
     checkpoint = trained("seesaw_shuffle")
-    return path, export(checkpoint, path, name="small", threshold=0.4), checkpoint
+    return path, export(checkpoint, path, name="small"), checkpoint
 
 
 # The IRs take seconds; one of them stands for all.
@@ -81,7 +79,7 @@ def test_any_number_of_crops(exported: tuple[Path, Card, Checkpoint]) -> None:
 def test_the_card(exported: tuple[Path, Card, Checkpoint]) -> None:
     path, card, _ = exported
     assert OnnxEmbedder(path).card == card
-    assert card.threshold == 0.4
+    assert card.threshold is None
     assert card.dim == 128
     assert card.trained["backbone"] == "seesaw_shuffle"
     name, _, digest = card.model_id.partition("-")
@@ -118,15 +116,6 @@ def test_weights_that_changed_on_the_disk_are_noticed(
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(BadModel, match="no longer computes"):
         OnnxEmbedder(path)
-
-
-def test_the_threshold_of_another_model(
-    exported: tuple[Path, Card, Checkpoint], tmp_path: Path
-) -> None:
-    path = tmp_path / "x.onnx"
-    with pytest.raises(BadInput, match="the calibration is of other-0, and this is small-"):
-        export(exported[2], path, name="small", threshold=0.4, calibration={"model_id": "other-0"})
-    assert not path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a" * 50])
@@ -189,15 +178,6 @@ def test_8_bits_are_smaller_and_much_alike(
     assert logging.getLogger().level == logging.WARNING  # of the program, which is not silenced
 
 
-def test_8_bits_take_a_calibration_of_their_own(
-    exported: tuple[Path, Card, Checkpoint], tmp_path: Path
-) -> None:
-    crops = np.zeros((32, 112, 112, 3), np.uint8)
-    theirs = {"model_id": exported[1].model_id, "chosen": {"threshold": 0.4}}
-    with pytest.raises(BadInput, match="the calibration is of small-"):
-        to_int8(exported[0], tmp_path / "x.onnx", crops, calibration=theirs)
-
-
 def test_8_bits_want_some_faces(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="31 faces are too few"):
         to_int8(exported[0], tmp_path / "x.onnx", np.zeros((31, 112, 112, 3), np.uint8))
@@ -257,57 +237,3 @@ def test_the_name_of_another_target_is_refused(
 def test_no_such_target(exported: tuple[Path, Card, Checkpoint], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="'tensorrt' is not a target"):
         to("tensorrt", exported[2], tmp_path / "x")
-
-
-def theirs(path: Path, last: str = "Flatten", side: int = 112) -> Path:
-    """Another project's network: of one face, as many are exported."""
-    rng = np.random.default_rng(6)
-    weights = rng.standard_normal((5, 3, 9, 9)).astype(np.float32)
-    shape = np.array([1, 5], np.int64)
-    make = onnx.helper.make_node
-    nodes = [
-        make("Conv", ["x", "weights"], ["maps"], strides=[9, 9]),
-        make("GlobalAveragePool", ["maps"], ["means"]),
-        make(last, ["means", "shape"] if last == "Reshape" else ["means"], ["y"]),
-    ]
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        nodes,
-        "theirs",
-        [value("x", onnx.TensorProto.FLOAT, [1, 3, side, side])],
-        [value("y", onnx.TensorProto.FLOAT, [1, 5])],
-        [
-            onnx.numpy_helper.from_array(weights, "weights"),
-            onnx.numpy_helper.from_array(shape, "shape"),
-        ],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.save(model, path)
-    return path
-
-
-@pytest.mark.parametrize("last", ["Flatten", "Reshape"])
-@pytest.mark.parametrize("scaling", list(INPUTS))
-def test_a_network_of_others_becomes_a_model(tmp_path: Path, last: str, scaling: str) -> None:
-    network = theirs(tmp_path / "theirs.onnx", last)
-    card = adopt(network, tmp_path / "ours.onnx", scaling=scaling, name="ours", threshold=0.3)
-    crops = np.random.default_rng(7).integers(0, 256, (3, 112, 112, 3), np.uint8)
-    alone = session(network, otherwise="")
-    for crop, vector in zip(crops, OnnxEmbedder(tmp_path / "ours.onnx")(crops), strict=True):
-        expected = alone.run(None, {"x": INPUTS[scaling](crop[None])})[0][0]
-        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
-    assert (card.dim, card.threshold) == (5, 0.3)
-    other = adopt(theirs(network, "Relu"), tmp_path / "o.onnx", scaling=scaling, name="ours")
-    assert other.model_id != card.model_id
-
-
-def test_what_is_no_recogniser_is_not_adopted(tmp_path: Path) -> None:
-    path = tmp_path / "theirs.onnx"
-    for content in (b"no network", b"", theirs(path, side=96).read_bytes()):
-        path.write_bytes(content)
-        with pytest.raises(BadModel, match="does not take faces of 112 x 112"):
-            adopt(path, tmp_path / "ours.onnx", scaling="half", name="ours")
-    with pytest.raises(BadInput, match="no scaling 'whole': use one of imagenet, half, bgr"):
-        adopt(theirs(path), tmp_path / "ours.onnx", scaling="whole", name="ours")
-    assert list(tmp_path.iterdir()) == [path]

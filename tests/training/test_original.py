@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training is an extra: pip install 'mien[train]'")
 
 import torch.nn.functional as F  # noqa: E402
+from commands import Run  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from mien.errors import BadInput, BadModel  # noqa: E402
@@ -209,3 +210,16 @@ def test_what_is_not_of_the_original_is_said(tmp_path: Path) -> None:
     torch.save({**original.weights, "conv_7.weight": torch.zeros(1)}, path)
     with pytest.raises(BadModel, match=r"does not fit seesaw_share: it also has conv_7\.weight"):
         load(path, "seesaw_share")
+
+
+def test_a_pth_is_adopted(bare: Run, tmp_path: Path) -> None:
+    original = Original("mobilefacenet")
+    original(photos())
+    torch.save(original.weights, tmp_path / "theirs.pth")
+    ids = {
+        bare("adopt", "theirs.pth", "ours.onnx", *form, "--json").document["model_id"]
+        for form in ((), ("--form", "bgr"), ("--form", "half"))
+    }
+    assert len(ids) == 2
+    assert "takes bgr, or half" in bare("adopt", "theirs.pth", "x.onnx", "--form", "unit").err
+    assert "make a model of it with mien adopt" in bare("export", "theirs.pth", "x.onnx").err

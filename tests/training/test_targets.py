@@ -19,13 +19,14 @@ from toy import Toy  # noqa: E402
 from mien.errors import BadInput, BadModel  # noqa: E402
 from mien.evaluation.groups import Labels  # noqa: E402
 from mien.images import decode  # noqa: E402
+from mien.recognition.input_form import FORMS  # noqa: E402
 from mien.training import prepare, targets, train  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.balance import Balance, unit  # noqa: E402
 from mien.training.data.shards import Shards  # noqa: E402
 from mien.training.export.file import to_onnx  # noqa: E402
 from mien.training.student import Distiller, feature_weight  # noqa: E402
-from mien.training.teacher import INPUTS, Teacher, TeacherOutput  # noqa: E402
+from mien.training.teacher import Teacher, TeacherOutput  # noqa: E402
 
 PHOTOS = 40
 
@@ -158,7 +159,7 @@ def test_features_are_taught_less_and_less_and_then_not_at_all(
 def test_an_input_form_orders_and_scales_colours() -> None:
     crops = np.zeros((1, 112, 112, 3), np.uint8)
     crops[..., 0] = 255  # red
-    x = INPUTS["bgr"](crops)
+    x = FORMS["bgr"](crops)
     assert x.shape == (1, 3, 112, 112)
     np.testing.assert_allclose(x[0, :, 0, 0], [-127 / 128, -127 / 128, 1.0])
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from mien.errors import BadInput
 from mien.recognition.detect.mien import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
+from mien.recognition.detect.oneshot import OneShot
 from mien.recognition.detect.whole import WholeImage
-from mien.recognition.detect.yunet import YuNet
 from mien.types import Detector
 
 DEFAULT = "mtcnn"
@@ -22,7 +22,7 @@ MIN_FACE = 40  # pixels of the smallest face that is looked for where nobody say
 
 
 def named(name: str, *, threads: int | None = None, min_face: float = MIN_FACE) -> Detector:
-    """A detector of the table, or of a YuNet's file.
+    """A detector of the table, or of a file of YuNet or SCRFD.
 
     Args:
         name: of either.
@@ -31,12 +31,13 @@ def named(name: str, *, threads: int | None = None, min_face: float = MIN_FACE) 
 
     Raises:
         BadInput: there is neither such a detector nor such a file; or the face is too small for it.
-        BadModel: the file is none of YuNet, or weights are missing or damaged.
+        BadModel: the file is of neither family, or weights are missing or damaged.
     """
     if name in DETECTORS:
         return DETECTORS[name](threads, min_face)
     if Path(name).is_file():
-        return YuNet(Path(name), threads=threads)
+        return OneShot(Path(name), threads=threads)
     raise BadInput(
-        f"there is no detector {name!r}; use one of {', '.join(DETECTORS)}, or a file of YuNet"
+        f"there is no detector {name!r}; use one of {', '.join(DETECTORS)}, or a file of YuNet or"
+        " SCRFD"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _NUMBER, _BYTES = 0, 2  # types of fields
+_METADATA = 14  # metadata_props of ModelProto
 
 
 def field(number: int, content: bytes | str | int) -> bytes:
@@ -20,31 +21,50 @@ def field(number: int, content: bytes | str | int) -> bytes:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each field's number, and its content where that is bytes.
+    """Each field's number and content; that of a number is its varint, see `number`.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
+    for key, content, _ in whole_fields(message):
+        yield key, content
+
+
+def whole_fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Each field's number, its content, and the bytes that `field` would make of both.
 
     Raises:
         ValueError: the bytes are no message.
     """
     at = 0
     while at < len(message):
+        first = at
         key, at = _read_varint(message, at)
-        content = b""
+        start = at
         match key & 7:
             case 0:
                 _, at = _read_varint(message, at)
             case 1:
                 at += 8
             case 2:
-                length, at = _read_varint(message, at)
-                content = message[at : at + length]
-                at += length
+                length, start = _read_varint(message, at)
+                at = start + length
             case 5:
                 at += 4
             case other:
                 raise ValueError(f"no protobuf: a field of type {other}")
         if at > len(message):
             raise ValueError("no protobuf: a field reaches over the end")
-        yield key >> 3, content
+        yield key >> 3, message[start:at], message[first:at]
+
+
+def number(content: bytes) -> int:
+    """The number that a field holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    return _read_varint(content, 0)[0]
 
 
 def metadata(model: bytes) -> dict[str, str]:
@@ -53,9 +73,15 @@ def metadata(model: bytes) -> dict[str, str]:
     Raises:
         ValueError: the bytes are no message, or not text.
     """
-    metadata_props = 14  # of ModelProto
-    entries = [dict(fields(entry)) for key, entry in fields(model) if key == metadata_props]
+    entries = [dict(fields(entry)) for key, entry in fields(model) if key == _METADATA]
     return {entry.get(1, b"").decode(): entry.get(2, b"").decode() for entry in entries}
+
+
+def with_metadata(model: bytes, **said: str) -> bytes:
+    """An ONNX file that says this of itself, and nothing that it said before."""
+    kept = b"".join(whole for key, _, whole in whole_fields(model) if key != _METADATA)
+    entries = (field(1, name) + field(2, value) for name, value in said.items())
+    return kept + b"".join(field(_METADATA, entry) for entry in entries)
 
 
 def _varint(value: int) -> bytes:

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from mien.errors import BadInput, BadModel, needs_extra
+from mien.recognition.embed import crops_to_compare
 from mien.recognition.onnx.session import import_openvino
 from mien.training.checkpoint import Checkpoint
-from mien.training.export.file import Deployed, crops_to_compare, embed_all, to_onnx
+from mien.training.export.file import Deployed, embed_all, to_onnx
 from mien.training.export.fold import fold
 from mien.types import Crops, Embeddings
 

@@ -7,25 +7,21 @@ float32.  What is written is run on the same crops as the network, and refused w
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.errors import BadInput, BadModel
+from mien.errors import BadModel
 from mien.files import write_atomically
-from mien.recognition.embed import Card, OnnxEmbedder, canary_crop
+from mien.recognition.embed import Card, crops_to_compare, make_card, with_card
 from mien.recognition.onnx.session import session
 from mien.training.backbones import BACKBONES
 from mien.training.checkpoint import Checkpoint
@@ -59,8 +55,6 @@ def export(
     path: Path,
     *,
     name: str,
-    threshold: float | None = None,
-    calibration: dict[str, Any] | None = None,
     published: bool = False,
 ) -> Card:
     """Writes a model file and returns what it says of itself.
@@ -69,12 +63,9 @@ def export(
         checkpoint: the trained network.
         path: where to write; ends with .onnx.
         name: the model's name, the first part of its identity.
-        threshold: the cosine from which two faces are taken for one person.
-        calibration: where that threshold comes from, as `Calibration.to_json` gives it.
         published: leave the network as its papers have it, slower, to compare with.
 
     Raises:
-        BadInput: the calibration is another model's.
         BadModel: the file does not compute what the network does.
         CannotWrite: the disk is full, read-only or forbidden.
     """
@@ -85,11 +76,10 @@ def export(
     for key, tensor in sorted(checkpoint.weights.items()):
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
     trained = {"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained}
-    card = make_card(name, digest.hexdigest(), expected[0], trained, threshold, calibration)
+    card = make_card(name, digest.hexdigest(), expected[0], trained)
     form = as_published(network) if published else fold(network)
     proto = to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
-    proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
-    content = proto.SerializeToString()
+    content = with_card(proto.SerializeToString(), card)
     exported = session(content, otherwise=f"{path} would not run; use another version of torch")
     difference = float(np.abs(exported.run(None, {"crops": crops})[0] - expected).max())
     if difference > TOLERANCE:
@@ -99,70 +89,6 @@ def export(
         )
     write_atomically(path, content)
     return card
-
-
-def recalibrate(model: Path, path: Path, *, calibration: dict[str, Any]) -> Card:
-    """Writes a model's file again with another threshold, and returns what it says of itself.
-
-    Args:
-        model: its file; may be that of a model that ships.
-        path: where to write; ends with .onnx.
-        calibration: where the threshold comes from, as `Calibration.to_json` gives it.
-
-    Raises:
-        BadModel: it is no model of ours, or a damaged one.
-        BadInput: the calibration is another model's.
-        CannotWrite: the disk is full, read-only or forbidden.
-    """
-    card = OnnxEmbedder(model).card
-    require_its_own(calibration, card.model_id)
-    card = replace(card, threshold=calibration["chosen"]["threshold"], calibration=calibration)
-    proto = onnx.load(model)
-    (entry,) = (entry for entry in proto.metadata_props if entry.key == "mien")
-    entry.value = json.dumps(asdict(card))
-    write_atomically(path, proto.SerializeToString())
-    return card
-
-
-def make_card(
-    name: str,
-    digest: str,
-    canary: NDArray[np.float32],
-    trained: dict[str, Any],
-    threshold: float | None,
-    calibration: dict[str, Any] | None,
-) -> Card:
-    """What a file in float32 says of itself.
-
-    Args:
-        name, threshold, calibration: see `export`.
-        digest: SHA-256, in hex, of what makes it compute what it does.
-        canary: (D,), its vector of `canary_crop`.
-        trained: where its weights come from.
-
-    Raises:
-        BadInput: the calibration is another model's.
-    """
-    model_id = f"{name}-{digest[:12]}"
-    require_its_own(calibration, model_id)
-    return Card(
-        name=name,
-        model_id=model_id,
-        dim=len(canary),
-        threshold=threshold,
-        calibration=calibration or {},
-        trained=trained,
-        canary=[round(float(value), 6) for value in canary],
-    )
-
-
-def require_its_own(calibration: dict[str, Any] | None, model_id: str) -> None:
-    """Raise BadInput where a calibration is another model's."""
-    if calibration and calibration["model_id"] != model_id:
-        raise BadInput(
-            f"the calibration is of {calibration['model_id']}, and this is {model_id}; "
-            "run mien calibrate with this one"
-        )
 
 
 def export_random(
@@ -231,9 +157,3 @@ def quiet(logger: str | None = None) -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
-
-
-def crops_to_compare() -> Crops:
-    """Four crops, the canary first."""
-    noise = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
-    return np.concatenate([canary_crop(), noise])

@@ -10,9 +10,8 @@ multiplied out when the file is loaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,9 +22,9 @@ from onnx import helper, numpy_helper
 
 from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
-from mien.recognition.embed import Card, OnnxEmbedder, canary_crop
+from mien.recognition.embed import Card, OnnxEmbedder, canary_crop, with_card
 from mien.recognition.onnx.session import load_network
-from mien.training.export.file import quiet, require_its_own
+from mien.training.export.file import quiet
 from mien.types import Crops
 
 BATCH = 8  # crops that go through together
@@ -33,33 +32,28 @@ FEWEST = 32  # crops from which scales mean something
 LIKE = 0.9  # the least mean cosine between a face's vectors of both files
 
 
-def to_int8(
-    model: Path, out: Path, crops: Crops, *, calibration: dict[str, Any] | None = None
-) -> Card:
+def to_int8(model: Path, out: Path, crops: Crops) -> Card:
     """Writes the model once more, in 8 bits, and returns what it says of itself.
 
     Args:
         model: a file of `export`.
         out: where to write; ends with .onnx.
         crops: aligned faces of as many people and pictures as can be had, some hundreds.
-        calibration: where the threshold comes from, as `Calibration.to_json` gives it of this file.
 
     Raises:
-        BadInput: there are too few crops, or the calibration is another model's.
+        BadInput: there are too few crops.
         BadModel: the model is none of ours, or the file does not compute what it does.
         CannotWrite: the disk is full, read-only or forbidden.
     """
     if len(crops) < FEWEST:
         raise BadInput(f"{len(crops)} faces are too few to set the scales: give at least {FEWEST}")
     card, content = OnnxEmbedder(model).card, model.read_bytes()
-    model_id = f"{card.model_id}-int8"
-    require_its_own(calibration, model_id)
     card = replace(
         card,
         name=f"{card.name}-int8",
-        model_id=model_id,
-        threshold=calibration["chosen"]["threshold"] if calibration else None,
-        calibration=calibration or {},
+        model_id=f"{card.model_id}-int8",
+        threshold=None,
+        calibration={},
         precision="int8",
     )
     proto = _quantised(content, crops)
@@ -73,9 +67,7 @@ def to_int8(
         raise BadModel(
             f"{out} differs too much from its model: mean cosine {like:.3f}, under {LIKE}"
         )
-    del proto.metadata_props[:]
-    proto.metadata_props.add(key="mien", value=json.dumps(asdict(card)))
-    write_atomically(out, proto.SerializeToString())
+    write_atomically(out, with_card(proto.SerializeToString(), card))
     return card
 
 
