@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli import console
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    Calibration,
-    DetectorName,
-    Exclude,
-    FacebankPath,
-    Fpir,
-    Include,
-    ModelName,
-    Threshold,
-)
+from mien.cli import console, options
 from mien.cli.render import Answer, Column, Paths, Table
 from mien.errors import BadInput, CannotWrite, without_password
 
@@ -63,7 +51,7 @@ def album(
             help="First forget the photos of this folder that are not there now; may be repeated.",
         ),
     ] = None,
-    facebank: FacebankPath,
+    facebank: options.FacebankPath,
     index: Annotated[
         Path,
         typer.Option(
@@ -74,13 +62,13 @@ def album(
             help="Where faces are kept, so that no photo is looked at twice.",
         ),
     ],
-    threshold: Threshold = None,
-    fpir: Fpir = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    calibration: Calibration = None,
+    threshold: options.Threshold = None,
+    fpir: options.Fpir = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
+    calibration: options.Calibration = None,
 ) -> Answer:
     """Say who is in which photo of a collection, looking only at what is new or has changed."""
     from contextlib import nullcontext

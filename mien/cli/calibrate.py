@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DetectorName,
-    Exclude,
-    Include,
-    ModelArgument,
-    Strangers,
-)
+from mien.cli import console, options
 from mien.cli.render import Answer, Table
 
 COLUMNS = {
@@ -26,7 +18,7 @@ COLUMNS = {
 
 
 def calibrate(
-    model: ModelArgument,
+    model: options.ModelArgument,
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person.")
     ],
@@ -37,14 +29,14 @@ def calibrate(
             metavar="RATE", help="Share of pairs of strangers that may pass for one person."
         ),
     ] = 1e-4,
-    include: Include = None,
-    exclude: Exclude = None,
-    strangers: Strangers = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    strangers: options.Strangers = False,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a model's file that holds the threshold."),
     ] = None,
-    detector: DetectorName = DEFAULT_DETECTOR,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
 ) -> Answer:
     """Find the threshold for a false-match rate, from photos of people.
 

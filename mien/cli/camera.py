@@ -16,19 +16,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from mien.cli import console
+from mien.cli import console, options
 from mien.cli.entries import SightingEntry, inside, sighting_entry
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    Calibration,
-    DetectorName,
-    FacebankPath,
-    Fpir,
-    Json,
-    ModelName,
-    Threshold,
-)
 from mien.cli.render import Answer, Form, show_each
 from mien.cli.video import span
 from mien.errors import BadInput, needs_extra, without_password
@@ -49,7 +38,7 @@ Source: TypeAlias = Annotated[
 def camera(
     source: Source = "0",
     *,
-    facebank: FacebankPath,
+    facebank: options.FacebankPath,
     seconds: Annotated[
         float | None,
         typer.Option(metavar="S", min=0, help="Stop after S seconds; otherwise at Ctrl-C or q."),
@@ -58,12 +47,12 @@ def camera(
         bool,
         typer.Option("--window/--no-window", help="Show the frames, or only report who was there."),
     ] = True,
-    threshold: Threshold = None,
-    fpir: Fpir = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    calibration: Calibration = None,
-    as_json: Json = False,
+    threshold: options.Threshold = None,
+    fpir: options.Fpir = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
+    calibration: options.Calibration = None,
+    as_json: options.Json = False,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print a line of JSON for each sighting.")
     ] = False,

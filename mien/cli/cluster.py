@@ -7,18 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli import console
-from mien.cli.options import (
-    CLUSTERS,
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    Calibration,
-    DetectorName,
-    Exclude,
-    FacebankPath,
-    Include,
-    ModelName,
-)
+from mien.cli import console, options
 from mien.cli.render import Answer, Column, Table
 from mien.errors import CannotWrite
 
@@ -33,8 +22,8 @@ def cluster(
     *,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where to write the groups, with a page to look at.")
-    ] = CLUSTERS,
-    facebank: FacebankPath,
+    ] = options.CLUSTERS,
+    facebank: options.FacebankPath,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -51,11 +40,11 @@ def cluster(
     min_face: Annotated[
         int, typer.Option(metavar="PIXELS", min=0, help="Smallest face to group.")
     ] = 40,
-    include: Include = None,
-    exclude: Exclude = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    calibration: Calibration = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
+    calibration: options.Calibration = None,
 ) -> Answer:
     """Group the faces of people whom the facebank does not know.
 

@@ -6,17 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    Calibration,
-    DetectorName,
-    Fmr,
-    ModelName,
-    Threshold,
-    Tta,
-)
+from mien.cli import console, options
 from mien.cli.render import Answer
 
 
@@ -24,12 +14,12 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A photo.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     *,
-    threshold: Threshold = None,
-    fmr: Fmr = None,
-    tta: Tta = False,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    calibration: Calibration = None,
+    threshold: options.Threshold = None,
+    fmr: options.Fmr = None,
+    tta: options.Tta = False,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
+    calibration: options.Calibration = None,
 ) -> Answer:
     """Say whether two photos show one person.
 

@@ -8,15 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    DetectorName,
-    Exclude,
-    Include,
-    ModelName,
-)
+from mien.cli import console, options
 from mien.cli.render import Answer
 
 
@@ -36,10 +28,10 @@ def embed(
         str | None,
         typer.Option(metavar="ADDRESS", help="A Ray cluster that shares the folder of FILE."),
     ] = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
 ) -> Answer:
     """Write the vectors of many photos to a Parquet file.
 

@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli import console
+from mien.cli import console, options
 from mien.cli.camera import take_photos
-from mien.cli.options import (
-    CLUSTERS,
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    DetectorName,
-    Exclude,
-    FacebankPath,
-    Include,
-    ModelName,
-)
 from mien.cli.render import Answer
 from mien.errors import BadInput
 
@@ -34,7 +24,7 @@ def enroll(
         typer.Argument(metavar="FOLDER", help="Holds a folder of photos for each person."),
     ] = None,
     *,
-    facebank: FacebankPath,
+    facebank: options.FacebankPath,
     cluster: Annotated[
         list[int] | None,
         typer.Option(
@@ -72,10 +62,10 @@ def enroll(
         bool,
         typer.Option("--rebuild", help="Look at every photo again, as after a change of model."),
     ] = False,
-    include: Include = None,
-    exclude: Exclude = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
 ) -> Answer:
     """Learn the people in a folder: FOLDER/NAME/photo.jpg.
 
@@ -95,7 +85,7 @@ def enroll(
     if folder is None and not groups:
         raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
     unusable: tuple[Skipped, ...] = ()
-    source = folder or CLUSTERS
+    source = folder or options.CLUSTERS
     if groups:
         source, unusable = cut(source, groups)
         largest = True  # a cut-out may show a part of a neighbour

@@ -11,22 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli import console
+from mien.cli import console, options
 from mien.cli.entries import FaceEntry, PhotoEntry, SightingEntry, VideoEntry, photo_entry
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    Calibration,
-    DetectorName,
-    Exclude,
-    FacebankPath,
-    Fpir,
-    Include,
-    Json,
-    ModelName,
-    Threshold,
-    Tta,
-)
 from mien.cli.render import Answer, Form, show_each
 from mien.cli.video import VIDEOS, End, Part, Start, as_videos, span, video_entries
 from mien.errors import BadInput, CannotWrite
@@ -50,7 +36,7 @@ def identify(
         typer.Argument(metavar="PATH", help="Photos, videos, folders of them, or patterns."),
     ],
     *,
-    facebank: FacebankPath,
+    facebank: options.FacebankPath,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -63,9 +49,9 @@ def identify(
     update: Annotated[
         bool, typer.Option("--update", help="First enrol the facebank's folders again.")
     ] = False,
-    threshold: Threshold = None,
-    fpir: Fpir = None,
-    tta: Tta = False,
+    threshold: options.Threshold = None,
+    fpir: options.Fpir = None,
+    tta: options.Tta = False,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -81,12 +67,12 @@ def identify(
             metavar="PIXELS", min=12, show_default="40", help="The smallest face to look for."
         ),
     ] = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    calibration: Calibration = None,
-    as_json: Json = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
+    calibration: options.Calibration = None,
+    as_json: options.Json = False,
     json_lines: Annotated[
         bool,
         typer.Option(

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli import console
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    Calibration,
-    DetectorName,
-    FacebankPath,
-    Fpir,
-    ModelName,
-    Threshold,
-)
+from mien.cli import console, options
 from mien.cli.render import Answer, Table
 
 if TYPE_CHECKING:
@@ -28,18 +18,18 @@ if TYPE_CHECKING:
 
 def health(
     *,
-    facebank: FacebankPath,
+    facebank: options.FacebankPath,
     look: Annotated[
         bool,
         typer.Option(
             "--look/--no-look", help="Look at the photos again for blur, which takes longest."
         ),
     ] = True,
-    threshold: Threshold = None,
-    fpir: Fpir = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    calibration: Calibration = None,
+    threshold: options.Threshold = None,
+    fpir: options.Fpir = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
+    calibration: options.Calibration = None,
 ) -> Answer:
     """Say how often strangers get a name, and which people and photos need attention."""
     from mien.facebank.stores import open_store

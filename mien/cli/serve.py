@@ -15,18 +15,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    Calibration,
-    DetectorName,
-    FacebankPath,
-    Fpir,
-    Json,
-    ModelName,
-    Threshold,
-)
+from mien.cli import console, options
 from mien.cli.render import Answer, show
 from mien.errors import BadInput, needs_extra, without_password
 from mien.serve.keys import Keys, parse
@@ -42,7 +31,7 @@ def serve(
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="0 picks a free one.")
     ] = 8000,
-    facebank: FacebankPath,
+    facebank: options.FacebankPath,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -108,12 +97,12 @@ def serve(
     at_once: Annotated[
         int, typer.Option(metavar="N", min=1, help="Requests answered at a time.")
     ] = 8,
-    threshold: Threshold = None,
-    fpir: Fpir = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
-    calibration: Calibration = None,
-    as_json: Json = False,
+    threshold: options.Threshold = None,
+    fpir: options.Fpir = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
+    calibration: options.Calibration = None,
+    as_json: options.Json = False,
 ) -> None:
     """Recognise, enrol and keep people over HTTP, with a page for browsers.
 

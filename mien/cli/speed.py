@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import (
-    DEFAULT_DETECTOR,
-    DEFAULT_MODEL,
-    DetectorName,
-    Exclude,
-    Include,
-    ModelName,
-)
+from mien.cli import options
 from mien.cli.render import Answer, Table
 
 _COLUMNS = {
@@ -28,10 +21,10 @@ def speed(
         list[str], typer.Argument(metavar="PATH", help="Photos like yours, or folders of them.")
     ],
     *,
-    include: Include = None,
-    exclude: Exclude = None,
-    model: ModelName = DEFAULT_MODEL,
-    detector: DetectorName = DEFAULT_DETECTOR,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    model: options.ModelName = options.DEFAULT_MODEL,
+    detector: options.DetectorName = options.DEFAULT_DETECTOR,
 ) -> Answer:
     """Measure how many photos per second this machine manages, and with which runtime.
 
