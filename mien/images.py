@@ -6,9 +6,11 @@ orientation and OpenCV's BGR order.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import importlib.metadata
 import io
+import logging
 import os
 import re
 import stat
@@ -22,6 +24,7 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
+import PIL
 import simplejpeg
 from PIL import Image as Pillow
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -30,6 +33,8 @@ from mien import formats
 from mien.errors import BadInput, MissingExtra, needs_extra
 from mien.files import write_atomically
 from mien.types import Image, require_picture
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it says is raised, too
 
 MAX_PIXELS = 120_000_000  # 100-megapixel cameras and some room
 MAX_BYTES = 1 << 30  # of a file; MAX_PIXELS of 16-bit RGB without compression are 0.7 GB
@@ -186,8 +191,21 @@ def _decode(data: bytes, name: str, pixels: int, format: formats.Format) -> Imag
 
 def _opened(data: bytes, format: formats.Format) -> Pillow.Image:
     """A picture of which the header has been read."""
+    if format.name == "TIFF":
+        _silence_libtiff()
     called = {"HEIC": "HEIF", "JPEG XL": "JXL"}.get(format.name, format.name.upper())
     return Pillow.open(io.BytesIO(data), formats=[called])
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Keep it from writing to stderr what is raised too, and better told with the file's name."""
+    place = Path(PIL.__file__).parent
+    for path in (*place.glob(".dylibs/libtiff*"), *place.parent.glob("pillow.libs/libtiff*")):
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(str(path))
+            library.TIFFSetErrorHandler(None)
+            library.TIFFSetWarningHandler(None)
 
 
 def _register(format: formats.Format, name: str) -> None:

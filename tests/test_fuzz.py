@@ -11,6 +11,7 @@ FOLDER = Path(__file__).parent / "fuzz"
 SEEDS = sorted((FOLDER / "seeds").glob("*/*"))
 
 sys.path.append(str(FOLDER))
+import pictures  # noqa: E402
 import targets  # noqa: E402
 
 
@@ -21,3 +22,8 @@ def test_a_seed_is_read_or_refused(seed: Path) -> None:
 
 def test_every_target_has_seeds() -> None:
     assert {path.parent.name for path in SEEDS} == set(targets.TARGETS)
+
+
+def test_changed_pictures_are_read_or_refused() -> None:
+    counts, found = pictures.run(6, seed=0)
+    assert not found and sum(counts.values()) > 40
