@@ -15,7 +15,8 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-AT_ONCE = 8  # photos; one of 12 megapixels takes 0.15 GB while it is processed
+AT_ONCE = 8  # photos
+ROOM = 512 << 20  # bytes for each: one of 12 megapixels takes 0.15 GB, of 50 0.5 GB
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -38,9 +39,26 @@ def _quota() -> int:
     return os.cpu_count() or 1
 
 
+@cache
+def memory() -> int:
+    """Bytes that this process may take: no more than the machine has, and its container allows."""
+    limits = []
+    with suppress(AttributeError, ValueError, OSError):  # as on Windows
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2, 1
+        with suppress(OSError, ValueError):
+            limits.append(int((CGROUPS / file).read_text("ascii")))
+    return min(limits, default=AT_ONCE * ROOM)
+
+
+def workers() -> int:
+    """Processes or threads that look at photos: no more than processors, and memory for each."""
+    return max(1, min(processors(), memory() // ROOM))
+
+
 def at_once(photos: int = AT_ONCE) -> int:
     """How many photos to process at a time: more would take memory and gain little."""
-    return max(1, min(photos, processors(), AT_ONCE))
+    return max(1, min(photos, workers(), AT_ONCE))
 
 
 def threads_each(at_once: int) -> int:

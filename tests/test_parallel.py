@@ -46,6 +46,31 @@ def test_a_containers_quota_counts(
     parallel._quota.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("files", "photos"),
+    [
+        ({}, 8),
+        ({"memory.max": "max\n"}, 8),
+        ({"memory.max": f"{2 << 30}\n"}, 4),
+        ({"memory.max": f"{300 << 20}\n"}, 1),
+        ({"memory/memory.limit_in_bytes": f"{1 << 30}\n"}, 2),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, 8),
+    ],
+)
+def test_a_containers_memory_counts(
+    files: dict[str, str], photos: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(parallel, "CGROUPS", tmp_path)
+    monkeypatch.setattr(parallel, "processors", lambda: 64)
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 1 << 23))
+    parallel.memory.cache_clear()
+    assert parallel.at_once() == photos
+    parallel.memory.cache_clear()
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 def test_what_was_made_comes_in_order(at_once: int) -> None:
     def slow_first(number: int) -> int:

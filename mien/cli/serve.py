@@ -117,6 +117,7 @@ def serve(
         from mien.serve.middleware import LOG
         from mien.serve.server import bind, bind_unix, is_loopback, server
     from mien.parallel import processors
+    from mien.parallel import workers as most
     from mien.recognition.model import load
     from mien.serve.service import Limits, Service
     from mien.serve.workers import Workers
@@ -142,7 +143,7 @@ def serve(
     )
     with ExitStack() as stack:
         listening = stack.enter_context(bind_unix(socket) if socket else bind(host, port))
-        number = min(at_once, processors())
+        number = min(at_once, most())
         make = partial(load, model, detector=detector, threads=processors() // number)
         workers = stack.enter_context(Workers(make, number))
         network = load(model, detector=detector, calibration=calibration)

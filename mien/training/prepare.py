@@ -28,7 +28,7 @@ from mien.errors import BadInput, MienError, NoFace
 from mien.evaluation import verification_set
 from mien.files import EVERYTHING, Choice, write_atomically
 from mien.images import decode, encode, read_bytes
-from mien.parallel import processors
+from mien.parallel import workers as most
 from mien.recognition.align import SIZE, read_face
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.training.data import shards, sources
@@ -93,7 +93,7 @@ def prepare(
         return check(out)
     parts = list(_parts(found, None if aligned else detector, resize))
     todo = [(k, part) for k, part in enumerate(parts) if not shards.has_shard(out, k)]
-    _make(out, todo, workers or processors(), progress)
+    _make(out, todo, workers or most(), progress)
     sets, refused = _carry(found, out)
     names = _names(found)
 
