@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,8 +20,6 @@ from mien.types import Face, Image
 av = pytest.importorskip("av", reason="videos need the package av")
 
 WIDTH, HEIGHT, RATE = 320, 240, 30
-UPRIGHT = bytes.fromhex("00010000" + "00" * 12 + "00010000" + "00" * 12 + "40000000")
-TURNED = bytes.fromhex("00" * 4 + "00010000" + "00" * 4 + "ffff0000" + "00" * 16 + "40000000")
 
 
 class Blobs:
@@ -68,6 +67,7 @@ def write_clip(
     times: Sequence[float] | None = None,
     sound: bool = False,
     codec: str = "libx264",
+    pixel_shape: Fraction | None = None,
 ) -> Path:
     """Leave pictures in a video, evenly or at given seconds, perhaps with a tone."""
     with av.open(str(path), "w") as out:
@@ -75,6 +75,8 @@ def write_clip(
         stream = out.add_stream(codec, rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 3000)
+        if pixel_shape:
+            stream.codec_context.sample_aspect_ratio = pixel_shape
         tone = out.add_stream("aac", rate=16000, layout="mono") if sound else None
         number = 0
         for number, image in enumerate(pictures):
@@ -93,12 +95,22 @@ def write_clip(
     return path
 
 
-def turn(path: Path) -> Path:
-    """Mark an MP4 file as filmed with the camera on its side."""
+def turn(path: Path, a: int = 0, b: int = 1, c: int = -1, d: int = 0) -> Path:
+    """Mark an MP4 file as to be shown turned, by default as filmed with the camera on its side.
+
+    Args:
+        path: of the file.
+        a, b, c, d: of the display matrix: x and y are shown at ax + cy and bx + dy.
+    """
     data = path.read_bytes()
-    place = data.index(UPRIGHT, data.index(b"tkhd"))
-    path.write_bytes(data[:place] + TURNED + data[place + len(TURNED) :])
+    place = data.index(_matrix(1, 0, 0, 1), data.index(b"tkhd"))
+    path.write_bytes(data[:place] + _matrix(a, b, c, d) + data[place + 36 :])
     return path
+
+
+def _matrix(a: int, b: int, c: int, d: int) -> bytes:
+    one = 1 << 16
+    return struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
 
 
 def model() -> Model:

@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from fractions import Fraction
 from typing import Any
 
 import av
 import cv2
 
 from mien.errors import BadInput, without_password
-from mien.video.read import Frame, Video, decoded, opened, quarter_turns
+from mien.video.read import Frame, Video, decoded, opened, pixel_shape, shown_size
 
 PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds before each new try to connect; then it is given up
 SILENCE = (10.0, 5.0)  # seconds to wait for a stream to open, and to send; RTSP waits twice so long
@@ -43,6 +44,7 @@ class Camera:
         self._name = without_password(source)
         self._note = note
         self._newest: av.VideoFrame | None = None
+        self._shape = Fraction(1)  # of its pixels
         self._ended = False
         self._changed = threading.Condition()
         if device := re.fullmatch(r"(?:/dev/video)?([0-9]+)", source):
@@ -71,10 +73,7 @@ class Camera:
             for frame in self._frames(wanted):
                 now = time.monotonic()
                 start = now if start is None else start
-                width, height = frame.width, frame.height
-                if quarter_turns(frame) % 2:
-                    width, height = height, width
-                yield Frame(number, now - start, width, height, frame)
+                yield Frame(number, now - start, *shown_size(frame, self._shape), frame)
                 number += 1
         finally:
             self.stop()
@@ -136,6 +135,7 @@ class Camera:
 
     def _file(self, video: Video) -> Iterator[av.VideoFrame]:
         start = time.monotonic()
+        self._shape = video.pixel_shape
         for still in video.stills():
             time.sleep(max(0, start + still.time - time.monotonic()))
             yield still.frame
@@ -145,6 +145,7 @@ class Camera:
         container = _connect(address, self._name)
         while container:
             with container:
+                self._shape = pixel_shape(container.streams.video[0])
                 for frame in decoded(container, container.streams.video[0]):
                     if not isinstance(frame, str):  # what is damaged is soon followed by more
                         yield frame

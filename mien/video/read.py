@@ -1,4 +1,4 @@
-"""Frames of a video file or a stream, with their times, upright."""
+"""Frames of a video file or a stream, with their times, as they are meant to be shown."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ SHORT = 1.0  # seconds by which a sound file may end before the time that it say
 
 LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "nv12")  # in 8 bits
 
+WIDEST = 8  # times as wide as high, or as high as wide, that pixels may be
+
 Grey = NDArray[np.uint8]  # (H, W), row 0 on top
 
 
@@ -39,26 +41,62 @@ class Frame:
 
     def grey(self) -> Grey:
         """The frame in grey, (height, width): cheap, and not to be changed."""
-        turns = quarter_turns(self.frame)
-        width, height = (self.width, self.height)[:: -1 if turns % 2 else 1]
+        turn = Turn.of(self.frame)
+        width, height = turn.size(self.width, self.height)
         size = self.frame.width, self.frame.height
         if self.frame.format.name not in LUMA_FIRST or size != (width, height):
             return self._upright("gray")
         plane = self.frame.planes[0]
         pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        return turn.upright(pixels) if turn != Turn() else pixels
 
     def _upright(self, layout: str) -> NDArray[np.uint8]:
-        turns = quarter_turns(self.frame)
-        width, height = (self.width, self.height)[:: -1 if turns % 2 else 1]
-        pixels = self.frame.to_ndarray(format=layout, width=width, height=height)
-        return np.ascontiguousarray(np.rot90(pixels, turns))
+        turn = Turn.of(self.frame)
+        width, height = turn.size(self.width, self.height)
+        return turn.upright(self.frame.to_ndarray(format=layout, width=width, height=height))
 
 
-def quarter_turns(frame: av.VideoFrame) -> int:
-    """How many times to rotate a frame by 90 degrees counter-clockwise to make it upright."""
-    turns: int = round(frame.rotation / 90) % 4
-    return turns
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How stored frames are meant to be shown: what to do with them, in this order."""
+
+    transpose: bool = False
+    mirror: bool = False  # left to right
+    flip: bool = False  # top to bottom
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> Turn:
+        """What a frame's display matrix says, to the nearest quarter turn."""
+        told = frame.side_data.get("DISPLAYMATRIX")
+        if told is None:
+            return cls()
+        a, b, _, c, d = np.frombuffer(told, np.int32)[:5].tolist()  # x' = ax + cy, y' = bx + dy
+        if abs(a) >= abs(b):
+            return cls(False, a < 0, d < 0)
+        return cls(True, c < 0, b < 0)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of a frame as it is stored, by those as it is shown; or the reverse."""
+        return (height, width) if self.transpose else (width, height)
+
+    def upright(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A frame as it is shown, of one as it is stored, (H, W) or (H, W, 3)."""
+        if self.transpose:
+            pixels = pixels.swapaxes(0, 1)
+        return np.ascontiguousarray(pixels[:: -1 if self.flip else 1, :: -1 if self.mirror else 1])
+
+
+def pixel_shape(stream: Any) -> Fraction:
+    """How many times as wide as high a stream's pixels are; 1 if it does not say."""
+    told = stream.sample_aspect_ratio or Fraction(1)
+    return told if Fraction(1, WIDEST) <= told <= WIDEST else Fraction(1)
+
+
+def shown_size(frame: av.VideoFrame, shape: Fraction) -> tuple[int, int]:
+    """Width and height of a frame as it is shown, in square pixels, none of which is lost."""
+    width = round(frame.width * max(shape, Fraction(1)))
+    height = round(frame.height / min(shape, Fraction(1)))
+    return Turn.of(frame).size(width, height)
 
 
 class Video:
@@ -90,7 +128,8 @@ class Video:
                 )
             self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             self.seconds = _seconds(container, stream)  # None: it does not say
-        size = (first.width, first.height)[:: -1 if quarter_turns(first) % 2 else 1]
+            self.pixel_shape = pixel_shape(stream)
+        size = shown_size(first, self.pixel_shape)
         shrink = min(1, longest / max(size)) if longest else 1
         self.width, self.height = (max(1, round(side * shrink)) for side in size)
 

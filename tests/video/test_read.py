@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import clips
@@ -10,7 +12,9 @@ import pytest
 from clips import av
 
 from mien.errors import BadInput, CannotWrite
+from mien.types import Image
 from mien.video import copy_name
+from mien.video.camera import Camera
 from mien.video.read import Video
 from mien.video.write import Writer
 
@@ -77,6 +81,55 @@ def test_a_turned_video_is_read_upright(tmp_path: Path) -> None:
     upright = np.rot90(pictures[0], -1)  # what was at the left is on top
     assert np.abs(still.image().astype(int) - upright).mean() < 3
     assert np.abs(still.grey() - still.image().mean(axis=2)).mean() < 25
+
+
+SHOWN: dict[tuple[int, int, int, int], Callable[[Image], Image]] = {  # by the display matrix
+    (1, 0, 0, 1): lambda stored: stored,
+    (0, 1, -1, 0): lambda stored: np.rot90(stored, -1),
+    (-1, 0, 0, -1): lambda stored: np.rot90(stored, 2),
+    (0, -1, 1, 0): np.rot90,
+    (-1, 0, 0, 1): np.fliplr,
+    (1, 0, 0, -1): np.flipud,
+    (0, 1, 1, 0): lambda stored: stored.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda stored: np.rot90(stored, 2).swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("matrix", SHOWN)
+def test_a_video_is_read_as_its_matrix_says(
+    tmp_path: Path, matrix: tuple[int, int, int, int]
+) -> None:
+    pictures = moving(2)
+    video = Video(clips.turn(clips.write_clip(tmp_path / "a.mp4", pictures), *matrix))
+    still = next(video.stills())
+    expected = SHOWN[matrix](pictures[0])
+    assert (still.height, still.width) == expected.shape[:2]
+    assert np.abs(still.image().astype(int) - expected).mean() < 3
+    assert np.abs(still.grey() - still.image().mean(axis=2)).mean() < 25
+
+
+@pytest.mark.parametrize(
+    ("told", "shape"),
+    [("4/3", (240, 427)), ("2", (240, 640)), ("1/2", (480, 320)), ("1/60", (240, 320))],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_not_square(
+    tmp_path: Path, told: str, shape: tuple[int, int], turned: bool
+) -> None:
+    path = tmp_path / "a.mp4"
+    clips.write_clip(path, moving(2), pixel_shape=Fraction(told))
+    if turned:
+        clips.turn(path)
+        shape = shape[::-1]
+    video = Video(path)
+    still = next(video.stills())
+    assert (video.height, video.width) == still.grey().shape == still.image().shape[:2] == shape
+    with Writer(tmp_path / "b.mp4", video) as writer:
+        writer.write(0, still.image())
+    copy = Video(tmp_path / "b.mp4")
+    assert (copy.height, copy.width) == (shape[0] & ~1, shape[1] & ~1)
+    seen = next(Camera(str(path)).stills())
+    assert (seen.height, seen.width) == shape
 
 
 def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
