@@ -27,10 +27,11 @@ PARTS = {  # what each measures
     "results": "the figures of the documentation, in docs/results.json",
     "search": "search, beside the speed of memory and other libraries",
     "serve": "photos per second that the service answers for",
+    "soak": "the service among good, slow, broken and hostile clients: faults, memory, log",
     "train": "photos per second in training",
     "video": "naming people in a video, beside looking at every frame",
 }
-_EXTRAS = {"data": "data", "serve": "serve", "video": "video"}
+_EXTRAS = {"data": "data", "serve": "serve", "soak": "serve", "video": "video"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from http.client import HTTPConnection
 from itertools import cycle, islice, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
@@ -75,14 +75,14 @@ def ways(
     Raises:
         BadInput: a photo cannot be read, or the service does not start or answer.
     """
-    bodies = [_body(path) for path in photos]
+    bodies = [body_of(path) for path in photos]
     with ExitStack() as stack:
-        one = stack.enter_context(_service(model, folder / "one.db", at_once=1))
-        many = stack.enter_context(_service(model, folder / "many.db"))
+        one = stack.enter_context(service(model, folder / "one.db", at_once=1)).port
+        many = stack.enter_context(service(model, folder / "many.db")).port
         for port in (one, many):
             for number, body in enumerate(bodies[:_ENROLLED]):
-                _ask(port, f"/api/v1/people/{quote(f'Person {number}')}/photos", body, enroll=True)
-        truth = [_ask(one, "/api/v1/identify", body) for body in bodies]
+                ask(port, f"/api/v1/people/{quote(f'Person {number}')}/photos", body, enroll=True)
+        truth = [ask(one, "/api/v1/identify", body) for body in bodies]
         tried = [("one at a time", one, clients), ("one client", many, 1)]
         tried.append(("together", many, clients))
         noted: dict[str, list[_Turn]] = {name: [] for name, _, _ in tried}
@@ -108,33 +108,45 @@ def _percentile(turns: Sequence[_Turn], percent: float) -> float:
     return float(np.median([np.percentile(turn.milliseconds, percent) for turn in turns]))
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that runs."""
+
+    port: int
+    process: int  # its id
+
+
 @contextmanager
-def _service(model: str, facebank: Path, **options: int) -> Iterator[int]:
-    """The port of a service that runs meanwhile."""
+def service(
+    model: str, facebank: Path, *, stderr: IO[bytes] | None = None, **options: int
+) -> Iterator[Running]:
+    """A service that runs meanwhile."""
     command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--json", "--no-keep"]
     command += ["--model", model, "--facebank", str(facebank)]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
         try:
             assert process.stdout
             lines = iter(process.stdout.readline, "")
             document = "".join(takewhile(lambda line: line != "}\n", lines))
             if not document:
                 raise BadInput("the service did not start: run mien serve to see why")
-            yield int(urlsplit(json.loads(document + "}")["url"]).port or 0)
+            port = urlsplit(json.loads(document + "}")["url"]).port
+            yield Running(port or 0, process.pid)
         finally:
             process.terminate()
 
 
-def _body(path: Path) -> bytes:
+def body_of(path: Path) -> bytes:
     """A photo as a form has it."""
     head = 'Content-Disposition: form-data; name="photo"; filename="photo"'
     data = images.read_bytes(path)
     return f"--{_BOUNDARY}\r\n{head}\r\n\r\n".encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
-def _ask(port: int, path: str, body: bytes, *, enroll: bool = False) -> Any:
+def ask(port: int, path: str, body: bytes, *, enroll: bool = False) -> Any:
+    """What a service answers to a form."""
     with closing(HTTPConnection("127.0.0.1", port)) as connection:
         if enroll:  # the largest of several
             extra = (
@@ -167,7 +179,7 @@ def _turn(
                     return
                 _, answer = _post(connection, "/api/v1/identify", bodies[place])
                 turn.milliseconds.append(1000 * (time.perf_counter() - start))
-                turn.wrong += not _same(answer, truth[place])
+                turn.wrong += not same(answer, truth[place])
 
     places = [number * len(bodies) // clients for number in range(clients)]
     threads = [threading.Thread(target=ask, args=(place,)) for place in places]
@@ -179,7 +191,7 @@ def _turn(
     return turn
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Whether two answers are of one photo; scores may differ by round-off."""
     faces = one.get("faces", []), other["faces"]
     return len(faces[0]) == len(faces[1]) and all(

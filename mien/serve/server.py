@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import math
@@ -26,6 +27,8 @@ from mien.serve.middleware import network_of
 MOST, EACH = 4096, 128  # connections in all, and of one address
 SLOWEST = 1000  # bytes a second that a client must take of an answer
 _READ = 1 << 15  # bytes at a time: those of a chunked body can be some thousand chunks
+_WAITING = 2048  # connections that the system holds until they are taken
+_AT_ONCE = 32  # that are taken before others are served again
 _SPARE = 128  # file descriptors that are for no connection
 _LOG = logging.getLogger("uvicorn.error")
 
@@ -48,7 +51,7 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=_WAITING)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"cannot listen on {host} port {port} ({reason}): give another") from error
@@ -73,7 +76,7 @@ def bind_unix(path: Path) -> socket.socket:
             listening.bind(str(path))
         finally:
             os.umask(before)
-        listening.listen(2048)
+        listening.listen(_WAITING)
     except OSError as error:
         raise BadInput(
             f"cannot listen on {path} ({error.strerror or error}): give another"
@@ -230,6 +233,16 @@ def raise_descriptors() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+class _Server(uvicorn.Server):
+    """A server that takes connections some at a time, so that a thousand at once hold up nobody."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(_WAITING)  # asyncio has taken `backlog` for both
+        gc.freeze()  # what is there now stays: looking through it again would stop the loop
+
+
 def server(app: ASGIApp, *, seconds: float, proxy: str | None = None) -> uvicorn.Server:
     """What answers until SIGTERM or SIGINT, then what was accepted.
 
@@ -250,6 +263,7 @@ def server(app: ASGIApp, *, seconds: float, proxy: str | None = None) -> uvicorn
         server_header=False,
         proxy_headers=proxy is not None,
         forwarded_allow_ips=proxy,
+        backlog=_AT_ONCE,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=int(seconds),
         ws="none",
@@ -257,4 +271,4 @@ def server(app: ASGIApp, *, seconds: float, proxy: str | None = None) -> uvicorn
     for log in map(logging.getLogger, ("uvicorn.error", "asyncio")):
         log.filters = [OnceAMinute()]
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of each broken form
-    return uvicorn.Server(config)
+    return _Server(config)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import re
 import shlex
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
+import time
 import tomllib
+from collections.abc import Callable
+from contextlib import closing
 from importlib import metadata
 from inspect import signature
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image as Picture
 from test_docs import extras, idle
 
 from mien.cli.options import FacebankPath
@@ -99,6 +108,140 @@ def test_what_it_is_built_of_and_may_take_is_said(composed: Any) -> None:
     assert f"/run/secrets/{secret}" in one["mien"]["command"]
     idle(one["mien"]["command"][1:], "compose.yaml", whole=True)
     assert said("MemoryMax", UNIT) and said("TasksMax", UNIT)
+
+
+def test_caddy_is_composed_as_the_others_are() -> None:
+    yaml: Any = pytest.importorskip("yaml", reason="reading compose files needs the package PyYAML")
+    document = yaml.safe_load((ROOT / "deploy" / "compose.caddy.yaml").read_text())
+    mien, caddy = document["services"]["mien"], document["services"]["caddy"]
+    idle(mien["command"][1:], "compose.caddy.yaml", whole=True)
+    proxy = mien["command"][mien["command"].index("--proxy") + 1]
+    assert proxy == caddy["networks"]["front"]["ipv4_address"]
+    (subnet,) = document["networks"]["front"]["ipam"]["config"]
+    assert ip_address(proxy) in ip_network(subnet["subnet"])
+    assert caddy["command"][-1] == f"mien:{PORT}"
+    assert caddy["mem_limit"] and caddy["pids_limit"] and caddy["read_only"]
+    assert "latest" not in caddy["image"] and ":" in caddy["image"]
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as found:
+        return int(found.getsockname()[1])
+
+
+def nginx(folder: Path, port: int, behind: int) -> list[str]:
+    """The command of nginx with deploy/nginx.conf, below other addresses."""
+    site = (ROOT / "deploy/nginx.conf").read_text()
+    for old, new in (
+        *(("443 ssl", f"{port} ssl"), (f"127.0.0.1:{PORT}", f"127.0.0.1:{behind}")),
+        *(("/etc/ssl/faces", str(folder / "faces")), ("faces.example.org", "localhost")),
+    ):
+        assert old in site
+        site = site.replace(old, new)
+    places = ("client_body", "proxy", "fastcgi", "scgi", "uwsgi")
+    temporary = "".join(f"{place}_temp_path {folder}/temp-{place};" for place in places)
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/errors; {user}"
+        f"events {{}} http {{ access_log off; {temporary} {site} }}"
+    )
+    return ["nginx", "-e", f"{folder}/errors", "-c", str(config)]
+
+
+def caddy(folder: Path, port: int, behind: int) -> list[str]:
+    """The command of Caddy with deploy/Caddyfile, below other addresses."""
+    site = (ROOT / "deploy/Caddyfile").read_text()
+    for old, new in (
+        ("faces.example.org {", f"https://localhost:{port} {{\n\ttls faces.pem faces.key"),
+        (f"127.0.0.1:{PORT}", f"127.0.0.1:{behind}"),
+    ):
+        assert old in site
+        site = site.replace(old, new)
+    options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+    (folder / "Caddyfile").write_text(options + site)
+    return ["caddy", "run", "--config", "Caddyfile"]
+
+
+@pytest.mark.parametrize("program", [nginx, caddy])
+def test_a_proxy_in_front(
+    tmp_path: Path,
+    program: Callable[[Path, int, int], list[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    httpx: Any = pytest.importorskip("httpx", reason="asking the service needs httpx")
+    from test_serve import ANNA, SlowInRed, png, serving
+
+    from mien.serve.service import Limits
+    from mien.serve.workers import Workers
+
+    for needed in (program.__name__, "openssl"):
+        if not shutil.which(needed):
+            pytest.skip(f"{needed} is not installed")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-keyout", "faces.key", "-out", "faces.pem", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+        ],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    (tmp_path / "home").mkdir()
+    red, port, token = io.BytesIO(), free_port(), "a token of the proxy"
+    Picture.new("RGB", (32, 32), "red").save(red, "PNG")
+    limits = Limits(seconds=3)
+    with (
+        Workers(SlowInRed, 1) as pool,
+        serving(tmp_path, pool=pool, proxy="127.0.0.1", token=token, limits=limits) as service,
+    ):
+        pool.wait()
+        process = subprocess.Popen(
+            program(tmp_path, port, service.port),
+            cwd=tmp_path,
+            env={**os.environ, "HOME": str(tmp_path / "home")},
+            stderr=subprocess.DEVNULL,
+        )
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "faces.pem"))
+        sent = {"Authorization": f"Bearer {token}"}
+        try:
+            with httpx.Client(
+                base_url=f"https://localhost:{port}", verify=trusted, timeout=30, trust_env=False
+            ) as client:
+                deadline = time.monotonic() + 30
+                while True:
+                    try:
+                        assert client.get("/health").status_code == 200
+                        break
+                    except httpx.TransportError:
+                        assert time.monotonic() < deadline
+                        time.sleep(0.1)
+                assert client.get("/page/app.js").headers["content-encoding"] == "gzip"
+                assert client.get("/api/v1/people").status_code == 401
+                photo, own = {"photo": png(ANNA)}, {"Origin": f"https://localhost:{port}"}
+                found = client.post("/api/v1/identify", files=photo, headers=sent | own)
+                assert found.status_code == 200 and found.json()["found"] == 1
+                assert len(found.headers["x-request-id"]) >= 16
+                large = client.post("/api/v1/identify", content=bytes(27 << 20), headers=sent)
+                # Caddy may say 502 of an answer that comes before it has sent all.
+                assert large.status_code in (413, 502)
+                files = [("photos", png(ANNA)), ("photos", red.getvalue())]
+                with client.stream(
+                    "POST", "/api/v1/identify/batch", files=files, headers=sent
+                ) as answer:
+                    lines, start = answer.iter_lines(), time.monotonic()
+                    assert json.loads(next(lines))["photo"] == 0
+                    assert time.monotonic() - start < 2.5
+                    assert json.loads(next(lines))["code"] == "busy"
+                forged = sent | {"X-Forwarded-For": "10.0.0.9", "X-Request-ID": "mine"}
+                with caplog.at_level(logging.INFO, "mien.access"):
+                    assert client.get("/api/v1/people", headers=forged).status_code == 200
+                assert caplog.messages[-1].startswith("127.0.0.1 ")  # who it is for the proxy
+        finally:
+            process.terminate()
+            process.wait(20)
+    assert not [path for path in tmp_path.rglob("temp-*/*") if path.is_file()]
 
 
 def test_the_database_is_where_the_facebank_is_sought(composed: Any) -> None:

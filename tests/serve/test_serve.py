@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import hashlib
 import io
 import json
@@ -42,9 +43,10 @@ pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from benchmarks.serve import ways  # noqa: E402
+from benchmarks.soak import END, FIELD, FORM, soak  # noqa: E402
 from mien import images  # noqa: E402
 from mien.cli import main  # noqa: E402
-from mien.cli.serve import _keys  # noqa: E402
+from mien.cli.serve import _keys, _require_prefix  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
 from mien.facebank.archive import sealed  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402
@@ -61,6 +63,7 @@ from mien.serve.server import (  # noqa: E402
     Connections,
     OnceAMinute,
     bind,
+    bind_unix,
     is_loopback,
     server,
 )
@@ -854,6 +857,47 @@ def test_json_is_small_and_its_first_error_is_the_answer(service: Running) -> No
     problem(rename, 413)
 
 
+def test_no_request_keeps_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worst, run = 0.0, asyncio.Handle._run
+
+    def timed(self: asyncio.Handle) -> None:
+        nonlocal worst
+        start = time.thread_time()  # of a processor: others may have it meanwhile
+        run(self)
+        worst = max(worst, time.thread_time() - start)
+
+    fields = "".join(f'{FIELD}name="a{n}"\r\n\r\n1\r\n' for n in range(20_000)).encode() + END
+    part = f'{FIELD}name="photos"; filename="x"\r\n\r\n1\r\n'
+    photos = (part * 999).encode() + END
+    breaks = f'{FIELD}name="photo"; filename="x"\r\n\r\n'.encode() + b"\r\n-" * 6_000_000
+    lines = f'{FIELD}name="archive"; filename="x"\r\n\r\n'.encode() + b"{}\n" * 6_000_000
+    json_ = "application/json"
+    bodies = [
+        ("match", json_, b'{"model_id": "m", "vectors": [[' + b'"x",' * 7000 + b'"x"]]}'),
+        ("match", json_, b'{"model_id": "m", "vectors": [' + b"[]," * 9000 + b"[]]}"),
+        ("match", json_, b'{"model_id": "m", "vectors": [[' + b"9" * 28_000 + b"]]}"),
+        ("match", json_, b"[" * 28_000),
+        ("identify", "application/x-www-form-urlencoded", b"a=1&" * 7000),
+        ("identify", FORM, fields),
+        ("identify", FORM, breaks + b"\r\n" + END),
+        ("identify/batch", FORM, photos),
+        ("strangers", FORM, photos),
+        ("import", FORM, lines + b"\r\n" + END),
+    ]
+    with serving(tmp_path) as service:
+        gc.disable()  # what this process has beside the service would be looked through
+        monkeypatch.setattr(asyncio.Handle, "_run", timed)
+        try:
+            for path, kind, body in bodies:
+                answer = service.client.post(
+                    f"/api/v1/{path}", content=body, headers={"Content-Type": kind}
+                )
+                assert answer.status_code != 500
+        finally:
+            gc.enable()
+    assert 0 < worst < 0.05
+
+
 def test_a_name_in_other_letters_is_the_same_persons(service: Running) -> None:
     service.enroll("Anna", png(ANNA))
     service.enroll("Bert", png(BERT))
@@ -1320,13 +1364,38 @@ def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
             line = process.stdout.readline()
             assert line, "the service did not start"
             document += line
-        port = int(re.findall(r":(\d+)$", json.loads(document)["url"])[0])
-        return process, Running(port, tmp_path / "facebank.db")
+        port = re.search(r":(\d+)$", json.loads(document)["url"])
+        return process, Running(int(port[1]) if port else 0, tmp_path / "facebank.db")
 
     yield run
     for process in started:
         process.kill()
         process.wait()
+
+
+def test_a_unix_socket_is_for_its_owner_and_group(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "mien.sock"
+    process, _ = start("--socket", str(path), MIEN_TOKEN="")
+    assert path.stat().st_mode & 0o777 == 0o660
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost"
+    ) as client:
+        assert client.get("/api/v1/people").json()["total"] == 0
+        problem(client.get("/api/v1/people", headers={"Host": "evil.example"}), 403)
+    process.kill()
+    process.wait()
+    start("--socket", str(path), MIEN_TOKEN="")  # what was left is no hindrance
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", tmp_path / "nowhere/mien.sock"):
+        with pytest.raises(BadInput, match="cannot listen on"):
+            bind_unix(wrong)
+    assert (tmp_path / "file").is_file()
+
+
+@pytest.mark.parametrize("path", ["mien", "/mien/", "/", "/a b", "/a//b", "http://x/y"])
+def test_a_prefix_begins_with_a_slash_and_ends_without(path: str) -> None:
+    with pytest.raises(BadInput, match="--root-path"):
+        _require_prefix(path)
 
 
 def test_answers_are_what_the_command_line_says(
@@ -1479,6 +1548,20 @@ def test_the_benchmark_gets_every_photo_its_own_answer(demo_photos: Path, tmp_pa
     assert [way.name for way in found] == ["one at a time", "one client", "together"]
     assert [way.wrong for way in found] == [0, 0, 0]
     assert all(way.requests_per_second > 0 and way.p99 >= way.median for way in found)
+
+
+def test_clients_of_all_kinds_are_stood(demo_photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.soak.IDLE", 100)
+    photos = [demo_photos / f"{name}.jpg" for name in ("obama", "biden", "t1")]
+    done = soak(photos, "mien-small", minutes=0.1)
+    assert {kind.name for kind in done.kinds} == {
+        *("alive", "good", "batch", "people", "slow", "idle", "broken", "hostile")
+    }
+    assert all(kind.requests for kind in done.kinds)
+    assert [kind.name for kind in done.kinds if kind.wrong] == []
+    assert done.megabytes_most < 300
+    assert done.log_bytes < 10_000
+    assert done.descriptors_last <= done.descriptors_first + 2
 
 
 def test_others_than_this_machine_need_a_token(

@@ -73,6 +73,6 @@ def _refuse_others(kind: str, given: Sequence[tuple[str, Any]], takes: Sequence[
     for name, times in Counter(name for name, _ in given).items():
         if name not in known:
             fields = ", ".join(sorted(known)) or "none"
-            raise HTTPException(422, f"there is no {kind} field {name!r} here: it takes {fields}")
+            raise HTTPException(422, f"there is no {kind} field {name[:50]!r}: it takes {fields}")
         if times > 1 and not known[name]:
             raise HTTPException(422, f"the {kind} field {name!r} was sent {times} times: send one")
