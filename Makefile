@@ -12,7 +12,7 @@
 #              generators make
 # make screenshots  the same, and picture its views for docs/serve.md
 # make faults  kill mien at thousands of random moments, and look for what is lost
-# make fuzz    feed damaged files to each reader of files, for SECONDS each
+# make fuzz    feed damaged files to each reader of files, random folders and lines, for SECONDS each
 # make picture make the README's picture and those of docs/ again
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -112,6 +112,9 @@ fuzz: .venv/ready
 	$(PIP) atheris
 	@for target in image facebank people model verification records; do \
 		$(BIN)/python tests/fuzz $$target $(SECONDS) || exit 1; done
+	$(BIN)/python tests/fuzz/pictures.py $(SECONDS)
+	$(BIN)/python tests/fuzz/folders.py $(SECONDS)
+	$(BIN)/python tests/fuzz/lines.py $(SECONDS)
 
 picture: .venv/ready photos
 	$(BIN)/python demo.py picture

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
 import ctypes
+import io
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 
 @contextmanager
@@ -73,3 +77,34 @@ def full_disk(room: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def happening(events: Mapping[str, int | Callable[[Path], object]]) -> Iterator[None]:
+    """What happens when a file of one of these names is opened: an error, or anything else first.
+
+    Other processes see nothing of it.
+    """
+    whole = io.open
+
+    def opened(file: Any, *how: Any, **more: Any) -> Any:
+        event = None if isinstance(file, int) else events.get(Path(os.fsdecode(file)).name)
+        if isinstance(event, int):
+            raise OSError(event, os.strerror(event), file)
+        if event:
+            event(Path(file))
+        return whole(file, *how, **more)
+
+    with patch.object(io, "open", opened), patch.object(builtins, "open", opened):
+        yield
+
+
+def make_deep(folder: Path, name: str) -> None:
+    """Folders in folders, whose path is longer than a path may be."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)

@@ -11,6 +11,8 @@ FOLDER = Path(__file__).parent / "fuzz"
 SEEDS = sorted((FOLDER / "seeds").glob("*/*"))
 
 sys.path.append(str(FOLDER))
+import folders  # noqa: E402
+import lines  # noqa: E402
 import pictures  # noqa: E402
 import targets  # noqa: E402
 
@@ -18,6 +20,14 @@ import targets  # noqa: E402
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_seed_is_read_or_refused(seed: Path) -> None:
     targets.run(seed.parent.name, seed.read_bytes())
+
+
+def test_random_folders_are_as_a_model_says() -> None:
+    assert folders.run(3)
+
+
+def test_random_lines_end_as_they_should() -> None:
+    assert lines.run(3)
 
 
 def test_every_target_has_seeds() -> None:

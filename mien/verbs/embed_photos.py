@@ -101,6 +101,8 @@ def embed_photos(
             list(progress(_by_ray(chunks, work, workers, cluster), "embedding"))
         return replace(_join(pq, out, parts, model, len(todo)), unlisted=unlisted)
     except OSError as error:
+        if error.errno:  # Arrow has words of its own
+            error.strerror = os.strerror(error.errno)
         raise cannot_write(out, error) from error
 
 

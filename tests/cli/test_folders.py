@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack, chdir
 from pathlib import Path
 
 import pytest
-from commands import Run
-from disks import closed
+from commands import Run, is_a_sentence
+from disks import closed, full_disk, happening, make_deep
 from fakes import save_photo
 
 COMMANDS = [  # that take many photos; M is a model's file
@@ -60,6 +65,112 @@ def test_what_cannot_be_looked_at_stops_nothing(
         assert line.startswith("skipped ") and line.count(": ") == 1
     if command.startswith(("identify", "album")):
         assert result.out.count("P19/") == 2
+
+
+def _halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda text: text.split()[0])
+def test_a_photo_that_fails_stops_no_other(
+    bare: Run, model_file: Path, people: Path, command: str
+) -> None:
+    if command.startswith("embed"):
+        pytest.importorskip("pyarrow", reason="needs the extra embed")
+    words = command.format(folder=people, m=model_file).split()
+    if command.startswith("prepare"):
+        words += ["--workers", "1"]
+    events: dict[str, int | Callable[[Path], object]] = {
+        "closed.png": errno.EACCES,
+        "broken disk.png": errno.EIO,
+        "server away.png": errno.ESTALE,
+        "no memory.png": errno.ENOMEM,
+        "vanishes.png": Path.unlink,
+        "changes.png": _halve,
+        "loses all.png": lambda path: os.truncate(path, 0),
+    }
+    for place, name in enumerate(events):
+        save_photo(people / f"P{place}/{name}", place, shade=9)
+    (people / "P8/zero.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as made, chdir(people):
+        made.bind("P9/socket.jpg")
+    (people / "P9/folder.jpg").mkdir()
+    make_deep(people / "P9/folder.jpg", "d" * 200)
+    with happening(events):
+        result = bare(*words)
+    assert result.code == 3, result.err
+    named = [*events, "zero.png", "socket.jpg", "ddd"]
+    lines = [line for line in result.err.splitlines() if line.startswith("skipped ")]
+    assert len(lines) == len(set(lines))
+    if command.startswith("embed"):  # names some, and says where all are
+        assert sum(any(name in line for name in named) for line in lines) == 6
+        assert "the column error of" in result.err
+    else:
+        for name in named:
+            assert sum(name in line for line in lines) == 1, name
+    assert re.search(
+        rf"^skipped {len(named)}\b|^{len(named)} skipped", result.err + result.out, re.M
+    )
+    if command.startswith(("identify", "album")):
+        assert result.out.count("P19/") == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "fault", "code", "skipped"),
+    [
+        ("identify {folder} --save named", "closed", 3, 2),
+        ("identify {folder} --save named", "full", 3, 40),
+        ("album {folder} --xmp", "closed", 3, 2),
+        ("album {folder} --csv named/P0/a.csv --html named/P0/a.html", "closed", 3, 0),
+        ("album {folder} --csv /dev/full --html /dev/full", "", 3, 0),
+        ("cluster {folder} --min-face 0 --out groups", "full", 3, 20),
+        ("cluster {folder} --out named/P0/groups", "closed", 2, 0),
+        ("evaluate {folder} --report a.md --pictures plots", "full", 3, 0),
+        ("evaluate {folder} --report named/P0/a.html --pictures named/P0", "closed", 3, 0),
+        ("embed {folder} --out a.parquet", "full", 2, 0),
+        ("embed {folder} --out named/P0/a.parquet", "closed", 2, 0),
+        ("enroll {folder} --facebank other.db", "full", 2, 0),
+        ("enroll {folder} --facebank named/P0/other.db", "closed", 2, 0),
+        ("album {folder} --index other.db", "full", 2, 0),
+        ("album {folder} --index named/P0/other.db", "closed", 2, 0),
+        ("prepare {folder} --aligned --resize --workers 1 --out data", "full", 2, 0),
+        ("prepare {folder} --aligned --resize --workers 1 --out named/P0/data", "closed", 2, 0),
+        ("people export out.jsonl", "full", 2, 0),
+        ("people export named/P0/out.jsonl", "closed", 2, 0),
+    ],
+)
+def test_an_output_that_cannot_be_made_takes_nothing_else_away(
+    bare: Run, model_file: Path, people: Path, command: str, fault: str, code: int, skipped: int
+) -> None:
+    """One of many is skipped and named; without the only one the answer is told all the same."""
+    for package in ("pyarrow", "scipy", "matplotlib", "jinja2"):
+        pytest.importorskip(package)
+    fake = ["--model", str(model_file), "--detector", "whole"]
+    words = [word.format(folder=people) for word in command.split()]
+    if words[0] == "evaluate":
+        words.insert(1, str(model_file))
+        fake = fake[2:]
+    elif words[0] in ("prepare", "people"):
+        fake = []
+    if "album" in words:
+        assert bare("album", people, *fake).code == 0
+    shut = people / "P0" if "--xmp" in words else people.parent / "named/P0"
+    shut.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if fault == "closed":
+            stack.enter_context(closed(shut))
+            shut.chmod(0o555 if "--xmp" in words else 0)  # one may look, but not write
+        elif fault == "full":
+            stack.enter_context(full_disk(100))
+        result = bare(*words, *fake)
+    assert result.code == code, result.err
+    if code == 2:
+        assert is_a_sentence(result.err) and result.out == ""
+    else:
+        assert len(result.out.splitlines()) > 5
+        unmade = result.err.count("cannot be written")
+        assert unmade >= max(skipped, 1)
+        assert not skipped or f"skipped {unmade} " in result.err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda text: text.split()[0])
