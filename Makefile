@@ -112,7 +112,7 @@ fuzz: .venv/ready
 	$(PIP) atheris
 	@for target in image facebank people model verification records; do \
 		$(BIN)/python tests/fuzz $$target $(SECONDS) || exit 1; done
-	$(BIN)/python tests/fuzz/pictures.py $(SECONDS)
+	$(BIN)/python tests/fuzz/pictures.py --seconds $(SECONDS)
 	$(BIN)/python tests/fuzz/folders.py $(SECONDS)
 	$(BIN)/python tests/fuzz/lines.py $(SECONDS)
 

@@ -251,6 +251,8 @@ class Album:
             and choice.takes(path.relative_to(root))
         ]
         gone, away = _gone_or_away(missing, rows)
+        unseen = {path for path, _ in walked.skipped}
+        gone -= {path for path in gone if not unseen.isdisjoint(path.parents)}
 
         def left(path: Path) -> bool:
             if path in found:
@@ -276,10 +278,11 @@ class Album:
                 ],
             )
             bad = self._db.execute("SELECT path, reason FROM photo WHERE reason NOTNULL").fetchall()
+        unread = {path for path, _ in skipped}
         skipped += [
             Skipped(Path(path), reason.replace(_NAME, path))
             for path, reason in bad
-            if Path(path) in found
+            if Path(path) in found and Path(path) not in unread
         ]
         places = {place for place, _ in away}
         skipped += [one for one in walked.skipped if one.path not in places]

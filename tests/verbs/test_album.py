@@ -316,6 +316,25 @@ def test_a_folder_that_was_on_another_disk_is_not_deleted(
     assert album.update(photos).removed == 1
 
 
+def test_a_folder_that_fails_for_a_moment_is_not_deleted(
+    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def failing(path: Any = ".") -> Any:
+        if Path(path).name == "trip":
+            monkeypatch.undo()
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scandir(path)
+
+    album.update(photos)
+    monkeypatch.setattr(os, "scandir", failing)
+    update = album.update(photos)
+    assert (update.kept, update.removed) == (4, 0)
+    assert [path for path, _ in update.skipped] == [photos / "trip"]
+    assert album.update(photos).kept == 5
+
+
 def test_photos_that_move_keep_what_is_known_of_them(
     photos: Path, album: Album, model: FakeModel
 ) -> None:
