@@ -552,16 +552,14 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, **options)
 
 
-@pytest.mark.parametrize("lines", [0, 1])
-def test_a_closed_pipe_is_quiet(mien: Run, people: Path, model_file: Path, lines: int) -> None:
+def test_a_closed_pipe_is_quiet(mien: Run, people: Path, model_file: Path) -> None:
     for number in range(300):  # more lines than a pipe holds
         save_photo(people / "Anna" / f"{number}.png", number)
     command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
     process = start(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
-    for _ in range(lines):
-        process.stdout.readline()
+    process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(60) == 141

@@ -26,14 +26,13 @@ def shell(line: str) -> tuple[int, str]:
 
 
 @FULL
-@pytest.mark.parametrize("command", ["models", "models --json", "--version", "--help"])
-def test_a_full_disk_behind_stdout_is_2(command: str) -> None:
-    code, said = shell(f"{MIEN} {command} > /dev/full")
+def test_a_full_disk_behind_stdout_is_2() -> None:
+    code, said = shell(f"{MIEN} --version > /dev/full")
     assert (code, is_a_sentence(said), "No space left" in said) == (2, True, True)
 
 
 def test_no_stdout_is_2() -> None:
-    code, said = shell(f"{MIEN} models >&-")
+    code, said = shell(f"{MIEN} --version >&-")
     assert (code, is_a_sentence(said)) == (2, True)
 
 
