@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import images
+from mien.boxes import overlap
 from mien.recognition.align import crop
 from mien.recognition.onnx.session import session
 from mien.recognition.quality import largest
@@ -134,7 +135,8 @@ def _false(detectors: Detectors, _: Any, data: Path, limit: int | None) -> Itera
         for path in photos:
             photo = images.read(path)
             faces = [face for detect in detectors.values() for face in detect(photo)]
-            painted = _painted_over(photo, faces)
+            middle = [np.array([1, 1, 5, 5]) * len(photo) / 6] if len(photo) < 200 else []
+            painted = painted_over(photo, [*middle, *(face.box for face in faces)])
             for name, detect in detectors.items():
                 wrong[name] += len(detect(painted))
         yield Row(
@@ -155,7 +157,7 @@ def _scenes(_: Any, smallest: Any, data: Path, limit: int | None) -> Iterator[Ro
                 scene, boxes = compose(random, paths, size)
                 sure = np.zeros(len(boxes))
                 for face in detect(scene):
-                    common = _iou(face.box, boxes)
+                    common = overlap(face.box[None], boxes)[0]
                     if common.max() > 0.3:
                         sure[common.argmax()] = max(sure[common.argmax()], face.confidence)
                     else:
@@ -245,7 +247,8 @@ def compose(random: np.random.Generator, paths: Sequence[Path], size: int) -> tu
         photo = images.read(paths[int(random.integers(len(paths)))])
         x, y = random.integers(0, columns - side), random.integers(0, rows - side)
         box = np.array([x, y, x, y]) + np.array([1, 1, 5, 5]) * side / 6
-        if len(boxes) and _iou(box + np.array([-size, -size, size, size]), boxes).max() > 0:
+        grown = box + np.array([-size, -size, size, size])
+        if len(boxes) and overlap(grown[None], boxes).max() > 0:
             continue
         small = cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA)
         shape: NDArray[Any] = np.zeros((side, side), np.float32)
@@ -300,12 +303,11 @@ def _apart(one: float, other: float) -> float:
     return abs((one - other + 180) % 360 - 180)
 
 
-def _painted_over(photo: Image, faces: Sequence[Face]) -> Image:
-    """The photo without these faces, and without what is in its middle."""
+def painted_over(photo: Image, boxes: Iterable[NDArray[Any]]) -> Image:
+    """The photo without what is in some boxes."""
     rows, columns = photo.shape[:2]
     mask = np.zeros((rows, columns), np.uint8)
-    boxes = [(columns / 6, rows / 6, columns * 5 / 6, rows * 5 / 6)] if rows < 200 else []
-    for x0, y0, x1, y1 in [*boxes, *(face.box.tolist() for face in faces)]:
+    for x0, y0, x1, y1 in boxes:
         centre = round((x0 + x1) / 2), round((y0 + y1) / 2)
         half = round(0.62 * (x1 - x0)), round(0.62 * (y1 - y0))
         cv2.ellipse(mask, centre, half, 0, 0, 360, 255, -1)
@@ -317,13 +319,6 @@ def _painted_over(photo: Image, faces: Sequence[Face]) -> Image:
 
 def _missed(found: Iterable[Sequence[bool]]) -> list[str]:
     return [f"{100 * (1 - np.mean(each)):.2f} %" for each in found]
-
-
-def _iou(box: NDArray[Any], boxes: Floats) -> Floats:
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    common = np.prod((high - low).clip(0), 1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], 1) + np.prod(box[2:] - box[:2])
-    return cast("Floats", common / (areas - common))
 
 
 def _some(things: Sequence[Any], limit: int | None) -> list[Any]:

@@ -22,13 +22,14 @@ from PIL import Image as Pillow
 
 from benchmarks.peers import FaceRecognition, boxes_of
 from mien import files, images
+from mien.boxes import Floats
 from mien.cli.options import DEFAULT_MODEL, ModelName
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.facebank.index.exact import ExactIndex
 from mien.parallel import at_once, map_in_order
 from mien.recognition.align import crops
-from mien.recognition.detect.mtcnn import MTCNN
+from mien.recognition.detect.mien import MienDetector
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import model_file
 from mien.types import Image
@@ -74,22 +75,22 @@ class Clock:
         self.stages[name] = self.stages.get(name, 0) + time.perf_counter() - start
 
 
-class _Cascade(MTCNN):
+class _Timed(MienDetector):
     """The detector, its three networks timed apart."""
 
     clock = Clock()
 
-    def propose(self, halves: list[Image]) -> Boxes:
-        with self.clock.stage("propose"):
-            return super().propose(halves)
+    def find(self, halves: list[Image], min_face: float) -> Floats:
+        with self.clock.stage("find"):
+            return super().find(halves, min_face)
 
-    def refine(self, halves: list[Image], boxes: Boxes) -> Boxes:
-        with self.clock.stage("refine"):
-            return super().refine(halves, boxes)
+    def look_again(self, halves: list[Image], points: Floats) -> tuple[Floats, Floats]:
+        with self.clock.stage("look again"):
+            return super().look_again(halves, points)
 
-    def confirm(self, halves: list[Image], boxes: Boxes) -> tuple[Boxes, Boxes, Boxes]:
-        with self.clock.stage("confirm"):
-            return super().confirm(halves, boxes)
+    def settle(self, halves: list[Image], points: Floats) -> Floats:
+        with self.clock.stage("settle"):
+            return super().settle(halves, points)
 
 
 def ways(
@@ -215,7 +216,7 @@ def _unseen(some: Boxes, others: Boxes) -> int:
 
 
 def _ours(model: Path, threads: int | None) -> Run:
-    detector, embed = _Cascade(threads=threads), OnnxEmbedder(model, threads=threads)
+    detector, embed = _Timed(threads=threads), OnnxEmbedder(model, threads=threads)
     people = np.random.default_rng(0).standard_normal((PEOPLE, embed.dim), np.float32)
     index = ExactIndex(people / np.linalg.norm(people, axis=1, keepdims=True))
 

@@ -21,6 +21,7 @@ import typer
 from numpy.typing import NDArray
 
 from mien import files, images
+from mien.boxes import overlap
 from mien.cli.options import DEFAULT_MODEL, ModelName
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
@@ -30,7 +31,6 @@ from mien.recognition.model import Model, load
 from mien.types import Embeddings, Face, Image, NamedFace
 from mien.verbs.watch import Moment, watch
 from mien.video.read import Frame, Video
-from mien.video.track import iou
 
 WIDTH, HEIGHT = 1280, 720
 RATE = 30  # pictures a second
@@ -209,7 +209,7 @@ def _shares(
         for person in truth:
             total += 1
             boxes = np.array([one.face.box for one in sightings], np.float32).reshape(-1, 4)
-            common = iou(person.box[None], boxes)[0]
+            common = overlap(person.box[None], boxes)[0]
             names = [
                 one.match.person
                 for one, part in zip(sightings, common, strict=True)

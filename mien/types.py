@@ -29,6 +29,7 @@ class Face:
     box: NDArray[np.float32]  # (4,): x1, y1, x2, y2; x2 and y2 exclusive
     points: NDArray[np.float32]  # (5, 2) x, y: eye, eye, nose, mouth, mouth; picture-left first
     confidence: float  # the detector's, in [0, 1]
+    turned: int = 0  # degrees clockwise that the picture lay turned when this was found in it
 
     def __repr__(self) -> str:
         box = ", ".join(f"{edge:.1f}" for edge in self.box)

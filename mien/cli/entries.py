@@ -29,6 +29,7 @@ class FaceEntry:
     confidence: float
     box: NDArray[np.float32]
     points: NDArray[np.float32]
+    turned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class SightingEntry:
     confidence: float
     box: NDArray[np.float32]
     points: NDArray[np.float32]
+    turned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def _face(face: Face, match: Match) -> dict[str, Any]:
         "confidence": face.confidence,
         "box": face.box,
         "points": face.points,
+        "turned": face.turned,
     }
 
 

@@ -98,14 +98,15 @@ def _faces(photos: list[str]) -> Crops:
     import numpy as np
 
     from mien import files, images
+    from mien.recognition import detect
     from mien.recognition.align import crops
-    from mien.recognition.detect.mtcnn import MTCNN
     from mien.recognition.quality import largest
     from mien.types import Skipped
 
     paths = files.walk(photos)
     console.note_skipped(paths.skipped)
-    detector = MTCNN(min_face=30)  # as in training: photos are often crops of faces, and small
+    # As in training: photos are often crops of faces, and small.
+    detector = detect.named(detect.DEFAULT, min_face=30)
     found = []
     for path in console.progress(paths[:: -(-len(paths) // 256) or 1], "detecting"):
         try:

@@ -279,6 +279,8 @@ class _Table:
         x1, y1, x2, y2 = face.box
         known = face.person is not None
         self.faces, self.named = self.faces + 1, self.named + known
+        if face.turned:
+            place += f" (turned by {face.turned} degrees)"
         cells = [face.person or "unknown", f"{face.score:.2f}", f"{max(x2 - x1, y2 - y1):.0f}"]
         console.row([*cells, place], self._widths, style="" if known else "dim")
 

@@ -40,7 +40,7 @@ DetectorName: TypeAlias = Annotated[
     typer.Option(
         "--detector",
         metavar="NAME",
-        help="mtcnn, mien, a file of YuNet or SCRFD, or whole, for photos that are aligned faces.",
+        help="mien, mtcnn, a file of YuNet or SCRFD, or whole, for photos that are aligned faces.",
     ),
 ]
 ModelArgument: TypeAlias = Annotated[
@@ -114,7 +114,7 @@ Json: TypeAlias = Annotated[
 ]
 CLUSTERS = Path("mien-clusters")  # where mien cluster leaves its groups
 DEFAULT_MODEL = "mien-small"
-DEFAULT_DETECTOR = "mtcnn"  # detect.DEFAULT, whose import takes time
+DEFAULT_DETECTOR = "mien"  # detect.DEFAULT, whose import takes time
 
 
 def bare_flags(parameters: list[Any]) -> list[Any]:

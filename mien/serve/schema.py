@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
@@ -44,6 +44,9 @@ class Face(BaseModel):
     confidence: float = Field(description="the detector's, in [0, 1]")
     box: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright photo")
     points: list[list[float]] = Field(description="eyes, nose, mouth; x and y")
+    turned: int = Field(
+        description="degrees clockwise that the photo seems to lie turned: 0, 90, 180, 270"
+    )
     candidates: list[Name] = Field(
         default_factory=list, description="the `top` nearest people, best first; only if asked for"
     )
@@ -60,6 +63,7 @@ class Face(BaseModel):
             confidence=round(face.confidence, 6),
             box=face.box.astype(float).round(1).tolist(),
             points=face.points.astype(float).round(1).tolist(),
+            turned=face.turned,
         )
 
 
@@ -74,9 +78,20 @@ class Identified(BaseModel):
     faces: list[Face]
 
 
+class OwnDetector(BaseModel):
+    """The detector that ships, as it is set."""
+
+    name: Literal["mien"] = "mien"
+    networks: list[str] = Field(description="see GET /api/v1/networks/{name}")
+    min_face: float = Field(description="side in pixels of the smallest face that is looked for")
+    threshold: float = Field(description="confidence that its second network must reach")
+
+
 class Cascade(BaseModel):
     """MTCNN's settings."""
 
+    name: Literal["mtcnn"] = "mtcnn"
+    networks: list[str] = Field(description="see GET /api/v1/networks/{name}")
     min_face: float = Field(description="side of the smallest face to look for, in pixels")
     factor: float = Field(description="from one level of the pyramid to the next")
     thresholds: list[float] = Field(description="confidences that its three networks must reach")
@@ -88,7 +103,7 @@ class Device(BaseModel):
     model_id: str
     missing: str | None = Field(description="why a browser cannot do it; null: it can")
     faces: int = Field(description="of a photo that are processed, the largest")
-    detector: Cascade | None = Field(description="null: the detector is not MTCNN")
+    detector: OwnDetector | Cascade | None = Field(description="null: browsers cannot run it")
 
 
 class Vectors(BaseModel):

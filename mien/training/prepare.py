@@ -29,8 +29,8 @@ from mien.evaluation import verification_set
 from mien.files import EVERYTHING, Choice, write_atomically
 from mien.images import decode, encode, read_bytes
 from mien.parallel import workers as most
+from mien.recognition import detect
 from mien.recognition.align import SIZE, read_face
-from mien.recognition.detect.mtcnn import MTCNN
 from mien.training.data import shards, sources
 from mien.training.data.recordio import Damaged, Entry
 from mien.training.data.shards import NO_LABEL, Record, Shards, Skip, write_shard
@@ -49,7 +49,9 @@ Made: TypeAlias = Iterator[Record | Skip]
 Part: TypeAlias = Callable[[], Made]  # makes what belongs into one shard
 
 # Photos to learn from are often crops of faces already, and small.
-default_detector: Callable[[], Detector] = partial(MTCNN, min_face=30, threads=1)
+default_detector: Callable[[], Detector] = partial(
+    detect.named, detect.DEFAULT, threads=1, min_face=30
+)
 
 
 def prepare(

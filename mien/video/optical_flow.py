@@ -6,6 +6,8 @@ face moves, turns and grows as most of them say.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +71,7 @@ def follow(before: Grey, after: Grey, face: Face) -> Face | None:
     if not ((middle > 0) & (middle < after.shape[::-1])).all():
         return None
     box = np.concatenate([middle - side * growth / 2, middle + side * growth / 2])
-    return Face(box.astype(np.float32), move(face.points), face.confidence)
+    return replace(face, box=box.astype(np.float32), points=move(face.points))
 
 
 def _around(face: Face, grey: Grey) -> tuple[int, int, int, int]:

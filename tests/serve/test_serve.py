@@ -51,6 +51,8 @@ from mien.errors import BadInput  # noqa: E402
 from mien.facebank.archive import sealed  # noqa: E402
 from mien.facebank.bank import Facebank  # noqa: E402
 from mien.facebank.rows import Photo  # noqa: E402
+from mien.recognition.detect import named  # noqa: E402
+from mien.recognition.detect.mien import MienDetector  # noqa: E402
 from mien.recognition.detect.mtcnn import MTCNN  # noqa: E402
 from mien.recognition.model import Model, load  # noqa: E402
 from mien.serve.app import make_app  # noqa: E402
@@ -255,28 +257,35 @@ def test_vectors_from_elsewhere_get_the_names_that_photos_get(service: Running) 
         assert "12 dimensions and length 1" in problem(match([vectors[0], bad]), 422)
 
 
-def test_the_networks_that_run_are_given_away(tmp_path: Path, model_file: Path) -> None:
-    detector = MTCNN(threads=1)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("mien", {"threshold": MienDetector(threads=1).threshold}),
+        ("mtcnn", {"factor": 0.709, "thresholds": [0.7, 0.7, 0.7]}),
+    ],
+)
+def test_the_networks_that_run_are_given_away(
+    tmp_path: Path, model_file: Path, name: str, settings: dict[str, Any]
+) -> None:
+    detector = named(name, threads=1)
+    assert isinstance(detector, MienDetector | MTCNN)
     with serving(tmp_path, load(model_file, detector=detector)) as service:
         told = service.client.get("/api/v1/device").json()
         assert told["model_id"] == MeanColours.model_id
-        assert told["detector"] == {
-            "min_face": 40,
-            "factor": 0.709,
-            "thresholds": [0.7, 0.7, 0.7],
-        }
+        networks = list(detector.networks)
+        assert told["detector"] == {"name": name, "networks": networks, "min_face": 40} | settings
         assert told["missing"] is None or "make page" in told["missing"]
         get = service.client.get
         assert get("/api/v1/networks/embed").content == model_file.read_bytes()
-        for name in ("propose", "refine", "confirm"):
-            assert get(f"/api/v1/networks/{name}").content == detector.network(name)
+        for one in networks:
+            assert get(f"/api/v1/networks/{one}").content == detector.network(one)
         problem(get("/api/v1/networks/other"), 422)
 
 
 def test_what_a_browser_cannot_run_is_said(service: Running) -> None:
     told = service.client.get("/api/v1/device").json()
     assert told["detector"] is None
-    assert "another detector" in told["missing"]
+    assert "browsers cannot run" in told["missing"]
     problem(service.client.get("/api/v1/networks/propose"), 404)
 
 

@@ -12,7 +12,7 @@ from mien.recognition.detect.oneshot import OneShot
 from mien.recognition.detect.whole import WholeImage
 from mien.types import Detector
 
-DEFAULT = "mtcnn"
+DEFAULT = "mien"
 DETECTORS: dict[str, Callable[[int | None, float], Detector]] = {  # threads, and the smallest face
     "mien": lambda threads, min_face: MienDetector(threads=threads, min_face=min_face),
     "mtcnn": lambda threads, min_face: MTCNN(threads=threads, min_face=min_face),

@@ -11,29 +11,34 @@ The second network sees each candidate upright, in a crop of 64 x 64 of the pict
 It says whether that is a face and where its points are, and is asked again with the crop that these
 points make.
 
+The last word on the points has the third network of MTCNN, which is shown each face upright and as
+large as those that it was trained on.
+
 How both were trained: recipes/detector.  What they reach: docs/models/mien-detector.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BadInput
+from mien.boxes import Floats, nms
+from mien.errors import BadModel
 from mien.parallel import Team
-from mien.recognition.align import SIZE, TEMPLATE, similarity, warp
-from mien.recognition.detect.nms import Floats, nms
+from mien.recognition.align import SIZE, TEMPLATE
+from mien.recognition.detect import mtcnn
+from mien.recognition.detect.cascade import PIXELS
+from mien.recognition.detect.pyramid import depth_of, in_halves, require_min_face, shrunk
 from mien.recognition.onnx.session import session
 from mien.types import Face, Image
 
 WEIGHTS = Path(__file__).parent / "weights"
-SMALLEST = 12  # pixels of the smallest face that may be asked for
 SEEN = 16.0  # pixels of that face on the largest level
 OVERVIEW, LONGEST = 192, 4096  # pixels of the largest level's longer side, at least and at most
 LARGEST = 1.5  # times that a small picture is enlarged at most
@@ -42,20 +47,22 @@ TILE, SHARED = 640, 96  # pixels of a level that the finder is shown at once, an
 GREY = 127  # what the finder takes for nothing, around a tile
 STRIDES = (8, 16)  # pixels of a level between the cells of its two grids
 SIDE, SHOWN = 64, 150.0  # pixels of a candidate's crop, and the part of the template that it shows
-CROPS = 16  # that the second network is shown at once
+TINY = 1e-6  # the scale, or the spread in square pixels, of points that are no face
+CROPS = 16  # that the other networks are shown at once
 CANDIDATE = 0.3  # what the finder must say of a face that is looked at again
-LOOKS = 3  # at a candidate, each with the crop that the points of the one before make
+LOOKS = 2  # at a candidate, each with the crop that the points of the one before make
 HOPELESS = 0.1  # of the second network: below, it is not asked again
-WEAK = 0.99  # confidence below which the picture is looked at turned as well
-TURNED = 0.98  # and which must be reached there
-UNION, SMALLER = 0.4, 0.75  # parts of an area that two faces may share
+WEAK = 0.9975  # confidence below which the picture is looked at turned too, and needed there
+GRID = 8  # places in a pixel where the points may be that make a crop
+SHARE = 0.05  # of the picture's longer side that a face has which shows how that lies
+UNION, SMALLER = 0.4, 0.5  # parts of an area that two faces may share
 
-# From the template to a candidate's crop, and where its points lie in one that is exact.
+# Where the points lie in a candidate's crop that is exact.
 _ZOOM = SIDE / SHOWN
-_SHIFT = SIDE / 2 - np.array([SIZE / 2, 64.0]) * _ZOOM
-GOAL = TEMPLATE * _ZOOM + _SHIFT
-
-_NOTHING = np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
+GOAL = (TEMPLATE - (SIZE / 2, 64)) * _ZOOM + SIDE / 2
+# And in what MTCNN's last network is shown, of the size and place that its boxes have.
+CUT, SURE = 48, 0.7  # pixels of it, and the confidence from which its points count
+CUT_GOAL = (TEMPLATE - (54.3, 70.1)) * (CUT / 95.3) + CUT / 2
 
 
 class MienDetector:
@@ -77,110 +84,167 @@ class MienDetector:
         BadModel: a weights file is missing or damaged.
     """
 
+    networks = ("finder", "points", "confirm")
+
     def __init__(
         self,
         *,
         min_face: float = 40,
-        threshold: float = 0.97,
+        threshold: float = 0.99,
         threads: int | None = None,
         weights: Path = WEIGHTS,
     ) -> None:
-        if not min_face >= SMALLEST:
-            raise BadInput(f"the smallest face is {min_face} pixels: give {SMALLEST} or more")
+        require_min_face(min_face)
         self.min_face = min_face
         self.threshold = threshold
         self._team = Team(threads)
-        self._finder, self._points = (
-            session(
-                weights / name,
-                threads=1,
-                otherwise=f"{weights / name} is missing or damaged: install mien again",
-            )
-            for name in ("finder.onnx", "points.onnx")
+        self._folder = weights
+        self._finder, self._points, self._confirm = (
+            session(self.network(name), threads=1, otherwise=_unusable(self._path(name)))
+            for name in self.networks
         )
+
+    def network(self, name: str) -> bytes:
+        """The ONNX file of one of `networks`.
+
+        Raises:
+            BadModel: it is missing.
+        """
+        if name in mtcnn.FILES:
+            return mtcnn.network(name)
+        try:
+            return self._path(name).read_bytes()
+        except OSError as error:
+            raise BadModel(_unusable(self._path(name))) from error
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.onnx"
 
     def __call__(self, image: Image) -> list[Face]:
         """The faces of a picture, boxes clipped to it; an empty list where there are none."""
-        boxes, points, sure = self._look(image)
+        turned, (boxes, points, sure) = 0, self._look(image, self.min_face)
         if not len(sure) or sure[0] < WEAK:
-            turned = self._look_turned(image, float(sure[0]) if len(sure) else 0.0)
-            boxes, points, sure = turned if len(turned[2]) else (boxes, points, sure)
+            quarters = self._lies(image)
+            seen = self._look_turned(image, quarters) if quarters else None
+            if seen:
+                turned, (boxes, points, sure) = 90 * quarters, seen
         boxes = boxes.clip(0, np.tile(image.shape[1::-1], 2)).astype(np.float32)
         return [
-            Face(box=box, points=five, confidence=float(one))
+            Face(box=box, points=five, confidence=float(one), turned=turned)
             for box, five, one in zip(boxes, points, sure, strict=True)
             if box[0] < box[2] and box[1] < box[3]
         ]
 
-    def _look_turned(self, picture: Image, sure: float) -> tuple[Floats, Floats, Floats]:
-        """What is found in the picture turned by 90, 180 or 270 degrees, as it lies in the picture.
+    def _lies(self, picture: Image) -> int:
+        """Quarter turns to the left after which a face is not weak; 0: none is.
 
-        Args:
-            picture: RGB.
-            sure: the highest confidence as it is; what is not surer does not count.
+        Only large faces are looked for, in a picture that is no larger than that takes: this is
+        done for all pictures that show nobody.
         """
+        small, times = picture, 1
+        least = max(2 * self.min_face, max(picture.shape[:2]) * SHARE)
+        while least > 4 * SEEN * times and min(small.shape[:2]) > 1:
+            small, times = _half(small), 2 * times
+        best, sure = 0, WEAK
+        for quarters in (1, 2, 3):
+            upright = np.ascontiguousarray(np.rot90(small, quarters))
+            found = self._look(upright, least / times)[2]
+            if len(found) and found[0] > sure:
+                best, sure = quarters, float(found[0])
+        return best
+
+    def _look_turned(self, picture: Image, quarters: int) -> tuple[Floats, Floats, Floats] | None:
+        """What `_look` finds in the picture turned to the left, as it lies in the picture."""
         times = 1
         while max(picture.shape[:2]) > LONGEST and min(picture.shape[:2]) > 1:
             picture, times = _half(picture), 2 * times
         height, width = picture.shape[:2]
-        best: tuple[Floats, Floats, Floats] = _NOTHING
-        for quarters in (1, 2, 3):
-            boxes, points, found = self._look(np.ascontiguousarray(np.rot90(picture, quarters)))
-            if len(found) and found[0] > max(sure, TURNED):
-                corners = _turned_back(boxes.reshape(-1, 2, 2), quarters, width, height)
-                boxes = np.hstack([corners.min(1), corners.max(1)])
-                sure = float(found[0])
-                points = _turned_back(points, quarters, width, height)
-                best = times * boxes, times * points, found
-        return best
+        upright = np.ascontiguousarray(np.rot90(picture, quarters))
+        boxes, points, sure = self._look(upright, self.min_face / times)
+        if not len(sure):
+            return None
+        corners = _turned_back(boxes.reshape(-1, 2, 2), quarters, width, height)
+        boxes = np.hstack([corners.min(1), corners.max(1)])
+        return times * boxes, times * _turned_back(points, quarters, width, height), sure
 
-    def _look(self, picture: Image) -> tuple[Floats, Floats, Floats]:
+    def _look(self, picture: Image, min_face: float) -> tuple[Floats, Floats, Floats]:
         """(N, 4) boxes, (N, 5, 2) points and (N,) confidences, best first."""
-        found = self.find(picture)
-        boxes, points, sure = found[:, 1:5], found[:, 5:].reshape(-1, 5, 2), found[:, 0]
-        for _ in range(LOOKS):
-            points, sure = self.look_again(picture, points)
-            kept = np.flatnonzero(sure >= HOPELESS)
-            boxes, points, sure = boxes[kept], points[kept], sure[kept]
-        kept = np.flatnonzero(sure >= self.threshold)
-        kept = kept[nms(boxes[kept], sure[kept], limit=UNION)]
-        kept = kept[nms(boxes[kept], sure[kept], limit=SMALLER, of="smaller")]
-        return boxes[kept], points[kept], sure[kept]
+        halves = in_halves(picture)
+        found = self.find(halves, min_face)
+        boxes, points, finder = found[:, 1:5], found[:, 5:].reshape(-1, 5, 2), _logit(found[:, 0])
+        for look in range(LOOKS):
+            last = look == LOOKS - 1
+            points, odds = self.look_again(halves, points)
+            odds = odds + finder if last else odds
+            kept = np.flatnonzero(_sigmoid(odds) >= (self.threshold if last else HOPELESS))
+            kept = kept[nms(boxes[kept], odds[kept], limit=UNION)]
+            kept = kept[nms(boxes[kept], odds[kept], limit=SMALLER, of="smaller")]
+            boxes, points, finder, odds = (each[kept] for each in (boxes, points, finder, odds))
+        return boxes, self.settle(halves, points), _sigmoid(odds)
 
-    def find(self, picture: Image) -> Floats:
+    def find(self, halves: list[Image], min_face: float) -> Floats:
         """(N, 15) candidates of the finder: confidence, box and points, best first."""
-        tiles = [tile for level in self._levels(picture) for tile in _tiles(*level)]
+        tiles = [tile for level in self._levels(halves, min_face) for tile in _tiles(*level)]
         found = np.concatenate(self._team.map(self._find_in, tiles))
         found = found[nms(found[:, 1:5], found[:, 0], limit=UNION)]
         sides = np.sqrt((found[:, 3] - found[:, 1]) * (found[:, 4] - found[:, 2]))
-        return cast("Floats", found[sides >= 0.75 * self.min_face])
+        return cast("Floats", found[sides >= 0.75 * min_face])
 
-    def look_again(self, picture: Image, points: Floats) -> tuple[Floats, Floats]:
-        """What the second network says of candidates: (N, 5, 2) points, and (N,) being a face."""
-        if not len(points):
-            return points, np.empty(0, np.float32)
-        matrices = np.array([to_crop(five) for five in points])
+    def look_again(self, halves: list[Image], points: Floats) -> tuple[Floats, Floats]:
+        """What the second network says of candidates: (N, 5, 2) points, (N,) log-odds of a face.
+
+        Args:
+            halves: of the picture.
+            points: (N, 5, 2) where the candidates' are, about.
+        """
+
+        def say(crops: Image) -> Floats:
+            return cast("Floats", self._points.run(None, {"pixels": crops})[0])
+
+        said, back = self._in_crops(say, halves, points, GOAL, SIDE)
+        return back(8 * said[:, :10].reshape(-1, 5, 2) + GOAL), said[:, 10]
+
+    def settle(self, halves: list[Image], points: Floats) -> Floats:
+        """(N, 5, 2) the points that MTCNN's network gives, or these where it sees no face."""
+
+        def say(crops: Image) -> Floats:
+            swapped = np.ascontiguousarray(crops.swapaxes(1, 2))  # see `mtcnn`
+            return np.hstack(self._confirm.run(None, {PIXELS: swapped})[1:])
+
+        said, back = self._in_crops(say, halves, points, CUT_GOAL, CUT)
+        places = CUT * said[:, :10].reshape(-1, 2, 5).swapaxes(1, 2)
+        return np.where(said[:, 10:, None] >= SURE, back(places), points)
+
+    def _in_crops(
+        self,
+        say: Callable[[Image], Floats],
+        halves: list[Image],
+        points: Floats,
+        goal: NDArray[np.float64],
+        side: int,
+    ) -> tuple[Floats, Callable[[NDArray[Any]], Floats]]:
+        """(N, 11) what a network says of crops, and what leads from there to the picture."""
+        # Off the grid, the last bit of a sum, which differs between processors, would move pixels.
+        matrices = to_crop(np.floor(points * GRID + 0.5) / GRID, goal)
         parts = [matrices[i : i + CROPS] for i in range(0, len(matrices), CROPS)]
-        said = np.concatenate(self._team.map(lambda part: self._crops(picture, part), parts))
-        places = (said[:, :10].reshape(-1, 5, 2) * 8 + GOAL)[:, :, :, None]
-        back = np.linalg.inv(matrices[:, None, :, :2])
-        points = (back @ (places - matrices[:, None, :, 2:]))[..., 0]
-        return points.astype(np.float32), _sigmoid(said[:, 10])
+        said = self._team.map(lambda part: say(_crops(halves, part, side)), parts)
 
-    def _crops(self, picture: Image, matrices: NDArray[np.float64]) -> Floats:
-        crops = np.stack([warp(picture, matrix, SIDE) for matrix in matrices])
-        return cast("Floats", self._points.run(None, {"pixels": crops})[0])
+        def back(places: NDArray[Any]) -> Floats:
+            moved = (places - matrices[:, None, :, 2])[..., None]
+            return (np.linalg.inv(matrices[:, None, :, :2]) @ moved)[..., 0].astype(np.float32)
 
-    def _levels(self, picture: Image) -> Iterator[tuple[Image, NDArray[np.float64]]]:
+        return np.concatenate([np.empty((0, 11), np.float32), *said]), back
+
+    def _levels(
+        self, halves: list[Image], min_face: float
+    ) -> Iterator[tuple[Image, NDArray[np.float64]]]:
         """The picture smaller and smaller, each with how many of its pixels one of theirs is."""
-        longest = max(picture.shape[:2])
-        scale = max(SEEN / self.min_face, min(LARGEST, OVERVIEW / longest))
+        longest = max(halves[0].shape[:2])
+        scale = max(SEEN / min_face, min(LARGEST, OVERVIEW / longest))
         scale = min(scale, LONGEST / longest)
-        halved, times = picture, 1
-        while scale * times <= 0.5 and min(halved.shape[:2]) > 1:
-            halved, times = _half(halved), 2 * times
-        level = _resized(halved, scale * times)
-        size = times * np.array(halved.shape[1::-1]) / level.shape[1::-1]
+        times = 2 ** int(depth := depth_of(1 / scale, halves))
+        level = _resized(halves[depth], scale * times)
+        size = times * np.array(halves[depth].shape[1::-1]) / level.shape[1::-1]
         while True:
             yield level, size
             if max(level.shape[:2]) < 2 * LAST or min(level.shape[:2]) < 2:
@@ -201,6 +265,10 @@ class MienDetector:
         return cast("Floats", found)
 
 
+def _unusable(path: Path) -> str:
+    return f"{path} is missing or damaged: install mien again"
+
+
 def _decoded(grid: Floats, stride: int) -> Floats:
     """(N, 15) confidence, box and points of a grid's (15, H, W), where they are candidates."""
     cells = np.flatnonzero(grid[0] >= np.log(CANDIDATE / (1 - CANDIDATE)))
@@ -213,18 +281,40 @@ def _decoded(grid: Floats, stride: int) -> Floats:
     return np.hstack(parts).astype(np.float32)
 
 
+def _logit(x: Floats) -> Floats:
+    return cast("Floats", np.log(x / (1 - x)))
+
+
 def _sigmoid(x: Floats) -> Floats:
     return cast("Floats", 1 / (1 + np.exp(-x)))
 
 
-def to_crop(points: Floats) -> NDArray[np.float64]:
-    """(2, 3) from the picture to a candidate's crop, of the whole picture where it is no face."""
-    try:
-        matrix = similarity(points) * _ZOOM
-    except ValueError:
-        return np.eye(2, 3)
-    matrix[:, 2] += _SHIFT
-    return matrix
+def to_crop(points: Floats, goal: NDArray[np.float64] = GOAL) -> NDArray[np.float64]:
+    """From the picture to crops in which the points lie on the goal: (..., 2, 3) matrices.
+
+    They are `align.similarity` of many; where that fixes no face, at the picture's own scale.
+    """
+    z, there = points.astype(np.float64) @ (1, 1j), goal @ (1, 1j)
+    centred = z - z.mean(-1, keepdims=True)
+    spread = (np.abs(centred) ** 2).sum(-1)
+    a = (centred.conj() @ there) / np.where(spread > TINY, spread, 1)
+    a = np.where(np.abs(a) > TINY, a, 1)
+    b = there.mean() - a * z.mean(-1)
+    rows = [[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def _crops(halves: list[Image], matrices: NDArray[np.float64], side: int) -> Image:
+    """(N, side, side, 3): what candidates' crops show, black where the picture ends."""
+    crops = np.empty((len(matrices), side, side, 3), np.uint8)
+    scale = np.hypot(*matrices[:, :, 0].T)
+    depths = depth_of(1 / scale, halves)
+    for crop, matrix, depth in zip(crops, matrices, depths, strict=True):
+        from_half = matrix * [[2.0**depth, 2.0**depth, 1]]
+        # Points count from the picture's corner, OpenCV from the middle of its first pixel.
+        from_half[:, 2] += from_half[:, :2] @ (0.5, 0.5) - 0.5
+        cv2.warpAffine(halves[depth], from_half, (side, side), dst=crop)
+    return crops
 
 
 def _tiles(
@@ -239,16 +329,21 @@ def _tiles(
 def _half(image: Image) -> Image:
     """The picture half as large, without its last row or column if they are odd."""
     rows, columns = (side // 2 for side in image.shape[:2])
-    whole = image[: 2 * rows, : 2 * columns]
-    return cast("Image", cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA))
+    return shrunk(image[: 2 * rows, : 2 * columns], rows, columns)
 
 
 def _resized(image: Image, scale: float) -> Image:
-    """The picture in another size, by linear interpolation."""
-    rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
+    """The picture in another size, sampled between its pixels."""
+    rows, columns = (max(1, int(side * scale + 0.5)) for side in image.shape[:2])
     if (rows, columns) == image.shape[:2]:
         return image
-    return cast("Image", cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR))
+    x, y = image.shape[1] / columns, image.shape[0] / rows
+    matrix = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    resized = cv2.warpAffine(
+        image, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return cast("Image", resized)
 
 
 def _turned_back(places: Floats, quarters: int, width: int, height: int) -> Floats:

@@ -22,17 +22,18 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from mien.errors import BadInput, BadModel
+from mien.boxes import Floats, nms
+from mien.errors import BadModel
 from mien.parallel import Team
 from mien.recognition.detect.cascade import PIXELS, SHAPES, rebuilt
-from mien.recognition.detect.nms import Floats, nms
+from mien.recognition.detect.pyramid import SMALLEST, depth_of, in_halves, require_min_face, shrunk
 from mien.recognition.onnx.session import session
 from mien.types import Face, Image
 
 LONGEST = 4096  # pixels: pictures with a longer side are shrunk to this, which bounds the memory
-CELL, STRIDE = 12, 2  # pixels of a pyramid level: what one output of the first network sees
+CELL, STRIDE = SMALLEST, 2  # pixels of a pyramid level: what one output of the first network sees
 UNION, SMALLER = 0.5, 0.7  # parts of an area that two boxes may share; 0.7 of the union is slower
 GRID = 8  # places in a pixel where a candidate may begin
 CELLS = 16_384  # that the first network is asked about together, which bounds the memory too
@@ -59,6 +60,8 @@ class MTCNN:
         BadModel: a weights file is missing or damaged.
     """
 
+    networks = tuple(FILES)
+
     def __init__(
         self,
         *,
@@ -68,8 +71,7 @@ class MTCNN:
         threads: int | None = None,
         weights: Path | None = None,
     ) -> None:
-        if not min_face >= CELL:
-            raise BadInput(f"the smallest face is {min_face} pixels: give {CELL} or more")
+        require_min_face(min_face)
         if not 0 < factor < 1:
             raise ValueError(f"factor must lie between 0 and 1, not {factor}")
         self.min_face = min_face
@@ -83,21 +85,17 @@ class MTCNN:
         )
 
     def network(self, name: str) -> bytes:
-        """The ONNX file of one of `FILES`, as it is run.
+        """The ONNX file of one of `networks`, as it is run.
 
         Raises:
             BadModel: it is missing or damaged.
         """
-        path = self._folder / FILES[name]
-        try:
-            return rebuilt(path.read_bytes(), SHAPES[name])
-        except (OSError, ValueError) as error:
-            raise BadModel(_unusable(path)) from error
+        return network(name, self._folder)
 
     def __call__(self, image: Image) -> list[Face]:
         """The faces of a picture, boxes clipped to it; an empty list where there are none."""
         picture = cast("Image", cv2.transpose(_bounded(image)))
-        halves = _halves(picture)
+        halves = in_halves(picture)
         boxes = self.propose(halves)
         boxes = self.refine(halves, boxes)
         boxes, points, confidence = self.confirm(halves, boxes)
@@ -154,9 +152,9 @@ class MTCNN:
         """
         scale = CELL / self.min_face
         while min(halves[0].shape[:2]) * scale >= CELL:
-            depth = _depth(1 / scale, halves)
+            depth = depth_of(1 / scale, halves)
             rows, columns = (math.ceil(side * scale * 2**depth) for side in halves[depth].shape[:2])
-            level = _shrunk(halves[depth], rows, columns)
+            level = shrunk(halves[depth], rows, columns)
             yield level, np.array(halves[depth].shape[:2]) * 2**depth / level.shape[:2]
             scale *= self.factor
 
@@ -185,6 +183,23 @@ class MTCNN:
         size = min(CUTS, max(fair, WORTH // cuts[0, :, :, 0].size))
         parts = self._ask(network, [cuts[i : i + size] for i in range(0, len(cuts), size)])
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def network(name: str, folder: Path | None = None) -> bytes:
+    """The ONNX file of one of `FILES`, as it is run.
+
+    Args:
+        name: of the network.
+        folder: with the files of `FILES`; by default the installed ones.
+
+    Raises:
+        BadModel: it is missing or damaged.
+    """
+    path = (folder or _installed()) / FILES[name]
+    try:
+        return rebuilt(path.read_bytes(), SHAPES[name])
+    except (OSError, ValueError) as error:
+        raise BadModel(_unusable(path)) from error
 
 
 def _bands(level: Image) -> Iterator[Image]:
@@ -224,36 +239,14 @@ def _bounded(image: Image) -> Image:
     if shrink >= 1:
         return image
     rows, columns = (max(1, round(side * shrink)) for side in image.shape[:2])
-    return _shrunk(image, rows, columns)
-
-
-def _shrunk(image: Image, rows: int, columns: int) -> Image:
-    """The picture in another size, each pixel the mean of what it covers."""
-    return cast("Image", cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
-
-
-def _halves(picture: Image) -> list[Image]:
-    """The picture, and smaller and smaller ones, each the mean of 2 x 2 pixels of the one before.
-
-    What is cut out small is sampled from one of about its size: quick, and without aliasing.
-    """
-    halves = [picture]
-    while min(halves[-1].shape[:2]) >= 2 * CELL:
-        rows, columns = (side // 2 for side in halves[-1].shape[:2])
-        halves.append(_shrunk(halves[-1][: 2 * rows, : 2 * columns], rows, columns))
-    return halves
-
-
-def _depth(shrink: ArrayLike, halves: list[Image]) -> NDArray[np.intp]:
-    """Which of the halves to sample for results that many times smaller than the picture."""
-    return np.clip(np.log2(shrink), 0, len(halves) - 1).astype(np.intp)
+    return shrunk(image, rows, columns)
 
 
 def _cut(halves: list[Image], boxes: Floats, size: int) -> Image:
     """(N, size, size, 3): the square boxes' content, black where they reach out of the picture."""
     cuts = np.empty((len(boxes), size, size, 3), np.uint8)
     step = (boxes[:, 2] - boxes[:, 0]) / size
-    depths = _depth(step, halves)
+    depths = depth_of(step, halves)
     # From the middle of each pixel of the cut to the half's; the columns of a picture are its y.
     matrices = np.zeros((len(boxes), 2, 3))
     matrices[:, 0, 0] = matrices[:, 1, 1] = step

@@ -16,8 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mien.boxes import Floats, nms
 from mien.errors import BadModel
-from mien.recognition.detect.nms import Floats, nms
 from mien.recognition.onnx.session import runtime_errors, session
 from mien.types import Face, Image
 

@@ -2,11 +2,10 @@
 
 import * as api from "./api.js";
 
-const NETWORKS = ["propose", "refine", "confirm", "embed"];
-
 // What looks at pixels as the server would: `look` finds and embeds faces, `identify` also names them.
 export async function open(device) {
-  const files = await Promise.all(NETWORKS.map(api.network));
+  const names = [...device.detector.networks, "embed"];
+  const files = await Promise.all(names.map(api.network));
   const worker = new Worker(new URL("device/worker.js", import.meta.url), { type: "module" });
   const broken = new Promise((_, reject) => {
     worker.onerror = () => reject(new Error("This browser cannot run the networks"));
@@ -22,7 +21,7 @@ export async function open(device) {
       }),
     ]);
 
-  const networks = Object.fromEntries(NETWORKS.map((name, i) => [name, files[i]]));
+  const networks = Object.fromEntries(names.map((name, i) => [name, files[i]]));
   await ask("open", { ...device, networks }, files);
   const look = (pixels) => ask("look", pixels, [pixels.data.buffer]);
 

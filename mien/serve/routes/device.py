@@ -12,12 +12,14 @@ from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from mien.recognition.detect.mien import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import Model
 from mien.serve import schema
 from mien.serve.keys import Role
 from mien.serve.routes import BINARY, TheService, api, role
+from mien.types import Detector
 
 # ONNX Runtime Web, where it was fetched
 RUNTIME = Path(__file__).parents[1] / "page" / "ort" / "ort-wasm-simd-threaded.wasm"
@@ -28,19 +30,30 @@ router = api("device")
 @router.get("/device", dependencies=role(Role.IDENTIFY))
 async def get_device(service: TheService) -> schema.Device:
     """How this service finds faces, for those who do it themselves."""
-    detector = service.model.detector
     return schema.Device(
         model_id=service.model.model_id,
         missing=_missing(service.model),
         faces=service.limits.faces,
-        detector=schema.Cascade(
+        detector=_detector(service.model.detector),
+    )
+
+
+def _detector(detector: Detector) -> schema.OwnDetector | schema.Cascade | None:
+    """How a detector is set that browsers can run."""
+    if isinstance(detector, MienDetector):
+        return schema.OwnDetector(
+            networks=list(detector.networks),
+            min_face=detector.min_face,
+            threshold=detector.threshold,
+        )
+    if isinstance(detector, MTCNN):
+        return schema.Cascade(
+            networks=list(detector.networks),
             min_face=detector.min_face,
             factor=detector.factor,
             thresholds=list(detector.thresholds),
         )
-        if isinstance(detector, MTCNN)
-        else None,
-    )
+    return None
 
 
 @router.get(
@@ -50,7 +63,7 @@ async def get_device(service: TheService) -> schema.Device:
     responses={200: {"content": {"application/octet-stream": BINARY}}},
 )
 async def get_network(
-    name: Literal["propose", "refine", "confirm", "embed"],
+    name: Literal["finder", "points", "propose", "refine", "confirm", "embed"],
     request: Request,
     service: TheService,
 ) -> Response:
@@ -58,7 +71,7 @@ async def get_network(
     part = service.model.embedder if name == "embed" else service.model.detector
     if isinstance(part, OnnxEmbedder):
         content, etag = await run_in_threadpool(_tagged, part.network)
-    elif isinstance(part, MTCNN):
+    elif isinstance(part, MienDetector | MTCNN) and name in part.networks:
         content, etag = await run_in_threadpool(_tagged, partial(part.network, name))
     else:
         raise HTTPException(404, f"this service has no network to {name}: see GET /api/v1/device")
@@ -75,8 +88,8 @@ def _tagged(read: Callable[[], bytes]) -> tuple[bytes, str]:
 
 def _missing(model: Model) -> str | None:
     """Why a browser cannot do this service's work; None: it can."""
-    if not (isinstance(model.detector, MTCNN) and isinstance(model.embedder, OnnxEmbedder)):
-        return "this service was started with another detector than MTCNN"
+    if not (_detector(model.detector) and isinstance(model.embedder, OnnxEmbedder)):
+        return "this service was started with a detector that browsers cannot run"
     if not RUNTIME.is_file():
         return "this service has no ONNX Runtime for browsers: make page gets it"
     return None

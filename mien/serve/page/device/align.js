@@ -3,7 +3,7 @@
 import { part, shrunk, warped } from "./pixels.js";
 
 export const SIZE = 112;
-const TEMPLATE = [
+export const TEMPLATE = [
   [38.2946, 51.6963],
   [73.5318, 51.5014],
   [56.0252, 71.7366],
@@ -14,19 +14,20 @@ const TEMPLATE = [
 const mean = (points, axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length;
 const clip = (value, high) => Math.min(Math.max(value, 0), high);
 
-// The turn, scale and shift z -> a z + b that bring the points closest to the template.
-function similarity(points) {
-  const [x, y, u, v] = [mean(points, 0), mean(points, 1), mean(TEMPLATE, 0), mean(TEMPLATE, 1)];
+// The turn, scale and shift z -> a z + b that bring the points closest to the template, or to others.
+export function similarity(points, goal = TEMPLATE) {
+  const [x, y, u, v] = [mean(points, 0), mean(points, 1), mean(goal, 0), mean(goal, 1)];
   let along = 0,
     across = 0,
     spread = 0;
   points.forEach((point, i) => {
     const [dx, dy] = [point[0] - x, point[1] - y];
-    along += dx * TEMPLATE[i][0] + dy * TEMPLATE[i][1];
-    across += dx * TEMPLATE[i][1] - dy * TEMPLATE[i][0];
+    along += dx * goal[i][0] + dy * goal[i][1];
+    across += dx * goal[i][1] - dy * goal[i][0];
     spread += dx * dx + dy * dy;
   });
-  const [real, imaginary] = [along / spread, across / spread];
+  const fixed = Math.hypot(along, across) > 1e-6 * spread;
+  const [real, imaginary] = fixed ? [along / spread, across / spread] : [1, 0];
   return { real, imaginary, x: u - real * x + imaginary * y, y: v - imaginary * x - real * y };
 }
 
@@ -55,5 +56,5 @@ export function crop(image, points, into) {
     scale = square * factor;
   const a = real / scale,
     b = imaginary / scale;
-  return warped(small, [a, b, (u - left) / factor - 0.5, -b, a, (v - top) / factor - 0.5], SIZE, into);
+  return warped(small, [a, b, (u - left) / factor - 0.5, -b, a, (v - top) / factor - 0.5], SIZE, SIZE, into);
 }

@@ -2,10 +2,12 @@
 // The networks want a picture with its axes swapped: below, its rows are x.  Boxes are rounded to 32 bits
 // wherever NumPy rounds them, or a cut's pixels would differ, and with them what the networks find.
 
-import { part, shrunk, transposed, warped } from "./pixels.js";
+import { smaller, suppress, union } from "./boxes.js";
+import { shrunk, transposed, warped } from "./pixels.js";
+import { depthOf, inHalves, SMALLEST } from "./pyramid.js";
 
 const LONGEST = 4096,
-  CELL = 12,
+  CELL = SMALLEST,
   STRIDE = 2,
   GRID = 8,
   CUTS = 16;
@@ -78,27 +80,6 @@ async function confirm(halves, boxes, threshold, run) {
   return suppress(passed, SMALLER, smaller);
 }
 
-// Best first, those that stay: no two overlap by more than the limit.
-function suppress(found, limit, whole) {
-  const kept = [];
-  for (const one of found.sort((a, b) => b.confidence - a.confidence)) {
-    const clashes = (other) => {
-      const common = overlap(one.box, other.box);
-      return common / Math.max(whole(area(one.box), area(other.box), common), 1e-12) > limit;
-    };
-    if (!kept.some(clashes)) kept.push(one);
-  }
-  return kept;
-}
-
-const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
-const union = (one, other, common) => one + other - common;
-const smaller = (one, other) => Math.min(one, other);
-const overlap = (one, other) =>
-  [0, 1]
-    .map((axis) => Math.max(0, Math.min(one[axis + 2], other[axis + 2]) - Math.max(one[axis], other[axis])))
-    .reduce((a, b) => a * b);
-
 // An edge moved by a part of the box's size.
 const along = (box, edge, part) => fround(box[edge] + fround(part * fround(box[2 + (edge % 2)] - box[edge % 2])));
 const calibrated = (box, offsets, i) => box.map((_, edge) => along(box, edge, offsets[4 * i + edge]));
@@ -118,17 +99,6 @@ function bounded(image) {
   return shrunk(image, ...[image.rows, image.columns].map((side) => Math.max(1, Math.round(side * shrink))));
 }
 
-function inHalves(picture) {
-  const halves = [picture];
-  for (let last = picture; Math.min(last.rows, last.columns) >= 2 * CELL; halves.push(last)) {
-    const [rows, columns] = [last.rows >> 1, last.columns >> 1];
-    last = shrunk(part(last, 0, 0, 2 * rows, 2 * columns), rows, columns);
-  }
-  return halves;
-}
-
-const depthOf = (shrink, halves) => Math.trunc(Math.min(Math.max(Math.log2(shrink), 0), halves.length - 1));
-
 function cut(halves, boxes, size) {
   const cuts = new Uint8ClampedArray(boxes.length * size * size * 3);
   boxes.forEach(([left, top, right], i) => {
@@ -137,7 +107,7 @@ function cut(halves, boxes, size) {
       scale = 2 ** depth;
     const start = (edge) => fround(edge + step / 2) / scale - 0.5;
     const matrix = [step / scale, 0, start(top), 0, step / scale, start(left)];
-    warped(halves[depth], matrix, size, cuts.subarray(i * size * size * 3, (i + 1) * size * size * 3));
+    warped(halves[depth], matrix, size, size, cuts.subarray(i * size * size * 3, (i + 1) * size * size * 3));
   });
   return cuts;
 }

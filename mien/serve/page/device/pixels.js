@@ -3,7 +3,7 @@
 
 const { fround } = Math;
 
-const picture = (rows, columns) => ({ rows, columns, data: new Uint8ClampedArray(3 * rows * columns) });
+export const picture = (rows, columns) => ({ rows, columns, data: new Uint8ClampedArray(3 * rows * columns) });
 
 // From what a canvas gives: four bytes a pixel, the last of which says nothing here.
 export function opaque({ width, height, data }) {
@@ -22,6 +22,19 @@ export function transposed({ rows, columns, data }) {
     }
   }
   return made;
+}
+
+// The picture turned to the left by so many quarters.
+export function turned(whole, quarters) {
+  if (quarters === 0) return whole;
+  const { rows, columns, data } = whole,
+    made = picture(columns, rows);
+  for (let i = 0; i < columns; i++) {
+    for (let j = 0; j < rows; j++) {
+      for (let c = 0; c < 3; c++) made.data[3 * (i * rows + j) + c] = data[3 * (j * columns + columns - 1 - i) + c];
+    }
+  }
+  return turned(made, quarters - 1);
 }
 
 export function part({ columns: width, data }, top, left, rows, columns) {
@@ -105,16 +118,19 @@ function covers(many, few) {
   return { first: Uint32Array.from(first), at: Uint32Array.from(at), share: Float32Array.from(share) };
 }
 
-// A square of the picture, sampled between its pixels (INTER_LINEAR), black where the picture ends.
-// The matrix [a, b, x, c, d, y] leads from the square's pixels to the picture's.
-export function warped({ rows, columns, data }, matrix, side, into) {
+// A part of the picture in any size, sampled between its pixels (INTER_LINEAR); where the picture ends it is black
+// or, if asked for, goes on as at its border.  The matrix [a, b, x, c, d, y] leads from the part's pixels to the picture's.
+export function warped({ rows, columns, data }, matrix, height, width, into, goesOn = false) {
   const [a, b, x, c, d, y] = Float32Array.from(matrix);
-  const at = (row, column, channel) =>
-    row >= 0 && row < rows && column >= 0 && column < columns ? data[3 * (row * columns + column) + channel] : 0;
-  for (let i = 0; i < side; i++) {
+  const inside = (at, size) => Math.min(Math.max(at, 0), size - 1);
+  const at = (row, column, channel) => {
+    const [i, j] = goesOn ? [inside(row, rows), inside(column, columns)] : [row, column];
+    return i >= 0 && i < rows && j >= 0 && j < columns ? data[3 * (i * columns + j) + channel] : 0;
+  };
+  for (let i = 0; i < height; i++) {
     const across = fround(fround(b * i) + x),
       down = fround(fround(d * i) + y);
-    for (let j = 0; j < side; j++) {
+    for (let j = 0; j < width; j++) {
       const u = fround(a * j + across),
         v = fround(c * j + down);
       const left = Math.floor(u),
@@ -126,7 +142,7 @@ export function warped({ rows, columns, data }, matrix, side, into) {
           two = at(top + 1, left, channel);
         const above = fround(one + right * (at(top, left + 1, channel) - one));
         const under = fround(two + right * (at(top + 1, left + 1, channel) - two));
-        into[3 * (i * side + j) + channel] = fround(above + below * fround(under - above));
+        into[3 * (i * width + j) + channel] = fround(above + below * fround(under - above));
       }
     }
   }

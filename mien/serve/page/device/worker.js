@@ -3,10 +3,12 @@
 import { env, InferenceSession, Tensor } from "../ort/ort.wasm.bundle.min.mjs";
 
 import { crop, SIZE } from "./align.js";
-import { detect } from "./mtcnn.js";
+import * as mien from "./mien.js";
+import * as mtcnn from "./mtcnn.js";
 import { opaque } from "./pixels.js";
 
 env.wasm.numThreads = 1; // more need a page that is isolated from all others
+const detectors = { mien, mtcnn };
 const sessions = {};
 let settings;
 
@@ -26,7 +28,7 @@ async function open({ networks, ...given }) {
 
 async function look(pixels) {
   const image = opaque(pixels);
-  const found = await detect(image, settings.detector, run);
+  const found = await detectors[settings.detector.name].detect(image, settings.detector, run);
   const size = ({ box: [left, top, right, bottom] }) => Math.max(right - left, bottom - top);
   const largest = [...found].sort((one, other) => size(other) - size(one)).slice(0, settings.faces);
   const faces = found.filter((face) => largest.includes(face));

@@ -1,8 +1,8 @@
-"""Non-maximum suppression: of boxes that show one face, the surest."""
+"""Boxes of faces: how much of them is common, and of those that show one face the surest."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,14 @@ def nms(
     return np.concatenate(kept)
 
 
-def overlap(some: Floats, others: Floats, of: Literal["union", "smaller"]) -> Floats:
-    """(M, N) common areas of M boxes and N others, as a part of the union or of the smaller."""
+def overlap(
+    some: NDArray[Any], others: NDArray[Any], of: Literal["union", "smaller"] = "union"
+) -> NDArray[Any]:
+    """(M, N) common areas of M boxes and N others, as a part of the union (IoU) or the smaller."""
     width = np.minimum.outer(some[:, 2], others[:, 2]) - np.maximum.outer(some[:, 0], others[:, 0])
     height = np.minimum.outer(some[:, 3], others[:, 3]) - np.maximum.outer(some[:, 1], others[:, 1])
     common = width.clip(0) * height.clip(0)
     areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (some, others)]
     whole = np.minimum.outer(*areas) if of == "smaller" else np.add.outer(*areas) - common
-    part: Floats = common / np.maximum(whole, 1e-12)  # an empty box has no part in any
+    part: NDArray[Any] = common / np.maximum(whole, 1e-12)  # an empty box has no part in any
     return part
