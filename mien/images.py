@@ -40,8 +40,10 @@ MAX_PIXELS = 120_000_000  # 100-megapixel cameras and some room
 MAX_BYTES = 1 << 30  # of a file; MAX_PIXELS of 16-bit RGB without compression are 0.7 GB
 
 MAX_SIDE = 100_000  # pixels
-MAX_PARTS = 100_000  # of a file, such as texts in a PNG: each takes time
+MAX_PARTS = 10_000  # of a file, such as comments in a JPEG: each takes time
+MAX_CHUNKS = 100_000  # of a PNG, whose pixels may be in pieces of 4 kB
 MAX_SCANS = 64  # of a JPEG: each goes over all pixels, and may be a few bytes
+SCANNED = 1_200_000_000  # pixels in all scans, where there are more than 16
 
 _DAMAGED = (  # what Pillow's readers let through on bytes that make no sense
     OSError,
@@ -177,12 +179,15 @@ def _decode(data: bytes, name: str, pixels: int, format: formats.Format) -> Imag
         data = _plain_png(data, name)
     elif format.name == "JPEG":
         _require_few_parts(data, name)
+    elif format.name == "GIF":
+        _require_few_blocks(data, name)
     elif format.name == "JPEG XL":
         _require_size(_size_of_jxl(data), name, pixels)  # the reader decodes all at once
     _register(format, name)
     with _opened(data, format) as picture:
         _require_size(picture.size, name, pixels)
         if format.name == "JPEG":
+            _require_few_scans(data, name, picture.width * picture.height)
             image = _jpeg(data)
         else:
             image = _pixels(picture, _scale_of_tiff(data, name) if format.name == "TIFF" else None)
@@ -237,11 +242,7 @@ def _too_many(name: str, what: str, limit: int) -> BadInput:
 
 
 def _require_few_parts(data: bytes, name: str) -> None:
-    """Refuse a JPEG whose reader would be held for hours."""
-    # In what is compressed, nothing but 0 and restart markers comes after an FF.
-    for scans, _ in enumerate(re.finditer(rb"\xff\xda\0[\x08\x0a\x0c\x0e]", data), 1):
-        if scans > MAX_SCANS:
-            raise _too_many(name, "scans", MAX_SCANS)
+    """Refuse a JPEG whose reader would be held for long before it comes to the pixels."""
     place = parts = 0
     while (place := data.find(b"\xff", place)) >= 0 and data[place + 1 : place + 2] != b"\xda":
         marker, parts = data[place + 1 : place + 4], parts + 1
@@ -249,6 +250,28 @@ def _require_few_parts(data: bytes, name: str) -> None:
             raise _too_many(name, "parts", MAX_PARTS)
         alone = len(marker) < 3 or marker[0] in (0xFF, 0xD8)
         place += 1 if alone else 2 + int.from_bytes(marker[1:])
+
+
+def _require_few_scans(data: bytes, name: str, pixels: int) -> None:
+    """Refuse a JPEG whose reader would be held for minutes or hours."""
+    limit = max(16, min(MAX_SCANS, SCANNED // max(1, pixels)))
+    # In what is compressed, nothing but 0 and restart markers comes after an FF.
+    for scans, _ in enumerate(re.finditer(rb"\xff\xda\0[\x08\x0a\x0c\x0e]", data), 1):
+        if scans > limit:
+            raise _too_many(name, "scans", limit)
+
+
+def _require_few_blocks(data: bytes, name: str) -> None:
+    """Refuse a GIF whose reader would be held for long before it comes to the first picture."""
+    flags = data[10]
+    place, parts = 13 + (6 << (flags & 7) if flags & 0x80 else 0), 0
+    while data[place : place + 1] == b"!":
+        place += 2
+        while size := data[place]:
+            place, parts = place + 1 + size, parts + 1
+        place, parts = place + 1, parts + 1
+        if parts > MAX_PARTS:
+            raise _too_many(name, "parts", MAX_PARTS)
 
 
 def _jpeg(data: bytes) -> Image:
@@ -273,7 +296,7 @@ def _jpeg(data: bytes) -> Image:
     return image
 
 
-def _plain_png(data: bytes, name: str) -> bytes:
+def _plain_png(data: bytes, name: str = "the picture") -> bytes:
     """A PNG without what does not matter here, however large or odd that is.
 
     Pixels, palette, transparency and what may say which way up it is stay; of an animation the
@@ -284,8 +307,8 @@ def _plain_png(data: bytes, name: str) -> bytes:
         length, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
         part = data[place : place + 12 + length]
         parts, place = parts + 1, place + 12 + length
-        if parts > MAX_PARTS:
-            raise _too_many(name, "parts", MAX_PARTS)
+        if parts > MAX_CHUNKS:
+            raise _too_many(name, "parts", MAX_CHUNKS)
         if kind[:1].isupper() or kind == b"tRNS" or (kind in _TURNED and _is_short(part)):
             kept.append(part)
         if kind == b"IEND":
@@ -376,7 +399,9 @@ def _raw(data: bytes, name: str, pixels: int) -> Image:
                     if 2 * max(image.shape) >= max(sides):
                         told = orientation(data) > 1
                         return image if told else _upright(image, _FLIPS.get(raw.sizes.flip, 1))
-            return cast("Image", raw.postprocess(use_camera_wb=True, output_bps=8))
+            developed = raw.postprocess(use_camera_wb=True, output_bps=8)
+            colours = (*developed.shape[:2], 3)  # of a sensor that sees none, too
+            return np.ascontiguousarray(np.broadcast_to(developed, colours))
     except rawpy.LibRawError as error:
         raise ValueError(str(error)) from error
 
@@ -459,7 +484,7 @@ def orientation(data: bytes) -> int:
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # as in `decode`, which has its own limit
-            _opened(data, format) as picture,
+            _opened(_plain_png(data) if format.name == "PNG" else data, format) as picture,
         ):
             return _orientation(picture)
     except _DAMAGED:

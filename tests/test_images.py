@@ -458,6 +458,15 @@ def test_a_raw_file_with_a_small_preview_is_developed(orientation: int) -> None:
     assert red[2, 2] > blue[2, 2] + 50 and blue[-3, 2] > red[-3, 2] + 50
 
 
+def test_a_sensor_that_sees_no_colours() -> None:
+    pytest.importorskip("rawpy", reason="needs the extra raw")
+    sensor = np.linspace(0, 60_000, 64).astype(np.uint16)[None, :, None].repeat(48, 0)
+    told = {271: (2, b"Nobody\0"), 50706: (1, [1, 4, 0, 0]), 50708: (2, b"No camera\0")}
+    found = images.decode(tiff(sensor, 16, 34892, tags=told))
+    assert found.shape == (48, 64, 3) and (found == found[..., :1]).all()
+    assert found[20, 60, 0] > found[20, 4, 0] + 50
+
+
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (200, 100), (640, 480), (9000, 3), (3, 9000)])
 def test_the_size_of_a_jpeg_xl_is_known_before_it_is_read(size: tuple[int, int]) -> None:
     pytest.importorskip("pillow_jxl", reason="needs the extra jxl")
@@ -524,11 +533,14 @@ def test_no_library_writes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
 # What holds a reader
 
 
-def test_a_jpeg_of_many_scans_is_refused() -> None:
+def test_a_jpeg_of_many_scans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(NOISE, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     with pytest.raises(BadInput, match="more than 64 scans"):
         images.decode(data[:-2] + 99 * data[last:-2] + b"\xff\xd9")
+    monkeypatch.setattr(images, "SCANNED", 30 * NOISE.size // 3)
+    with pytest.raises(BadInput, match="more than 30 scans"):
+        images.decode(data[:-2] + 40 * data[last:-2] + b"\xff\xd9")
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -541,8 +553,14 @@ def test_a_picture_of_many_parts_is_refused() -> None:
     with pytest.raises(BadInput, match="more than 100000 parts"):
         images.decode(png[:33] + 200_000 * chunk(b"tEXt", b"a\0b") + png[33:])
     jpeg = encode(NOISE, "JPEG")
-    with pytest.raises(BadInput, match="more than 100000 parts"):
-        images.decode(jpeg[:2] + 200_000 * b"\xff\xfe\0\2" + jpeg[2:])
+    with pytest.raises(BadInput, match="more than 10000 parts"):
+        images.decode(jpeg[:2] + 20_000 * b"\xff\xfe\0\2" + jpeg[2:])
+    gif = encode(NOISE, "GIF")
+    start = 13 + (6 << (gif[10] & 7))
+    assert off_by(images.decode(gif[:start] + b"!\xfe\1a\0" + gif[start:]), NOISE) < 30
+    for comments in (20_000 * b"!\xfe\1a\0", b"!\xfe" + 20_000 * b"\1a" + b"\0"):
+        with pytest.raises(BadInput, match="more than 10000 parts"):
+            images.decode(gif[:start] + comments + gif[start:])
 
 
 def test_a_picture_of_one_long_row_is_refused() -> None:
@@ -573,7 +591,11 @@ def test_a_png_turned_by_its_xmp() -> None:
     png = encode(np.ascontiguousarray(STORED[6](scene())), "PNG")
     for packed, text in ((b"\0", xmp), (b"\1", zlib.compress(xmp))):
         part = chunk(b"iTXt", b"XML:com.adobe.xmp\0" + packed + b"\0\0\0" + text)
-        assert off_by(images.decode(png[:33] + part + png[33:]), scene()) == 0
+        turned = (
+            png[:33] + part + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2_000_000))) + png[33:]
+        )
+        assert off_by(images.decode(turned), scene()) == 0
+        assert images.orientation(turned) == 6
 
 
 def png(samples: NDArray[np.uint16], bits: int, kind: int, *parts: bytes) -> bytes:
