@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import ipaddress
 import logging
@@ -29,6 +30,7 @@ SLOWEST = 1000  # bytes a second that a client must take of an answer
 _READ = 1 << 15  # bytes at a time: those of a chunked body can be some thousand chunks
 _WAITING = 2048  # connections that the system holds until they are taken
 _AT_ONCE = 32  # that are taken before others are served again
+_MMAP_THRESHOLD = -3  # of mallopt
 _SPARE = 128  # file descriptors that are for no connection
 _LOG = logging.getLogger("uvicorn.error")
 
@@ -233,6 +235,16 @@ def raise_descriptors() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def _give_memory_back() -> None:
+    """Have this process return what a photo took to the system as soon as it is answered.
+
+    The C library of Linux would soon keep blocks of that size for later, and holes between them.
+    """
+    settings = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if settings:  # of glibc; others have none
+        settings(_MMAP_THRESHOLD, 1 << 20)
+
+
 class _Server(uvicorn.Server):
     """A server that takes connections some at a time, so that a thousand at once hold up nobody."""
 
@@ -240,6 +252,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for one in sockets or ():
             one.listen(_WAITING)  # asyncio has taken `backlog` for both
+        _give_memory_back()
         gc.freeze()  # what is there now stays: looking through it again would stop the loop
 
 

@@ -152,7 +152,10 @@ class _Worker:
                 " it more, or smaller photos"
             ) from error
         if not done:
-            raise value
+            try:
+                raise value
+            finally:
+                del value  # or it would keep itself, and with it the photo that was sent
         return value
 
     def kill(self) -> None:

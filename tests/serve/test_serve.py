@@ -43,7 +43,7 @@ pytest.importorskip("uvicorn", reason="the service needs mien[serve]")
 httpx = pytest.importorskip("httpx", reason="asking the service needs httpx")
 
 from benchmarks.serve import ways  # noqa: E402
-from benchmarks.soak import END, FIELD, FORM, soak  # noqa: E402
+from benchmarks.soak import END, FIELD, FORM, megabytes, soak  # noqa: E402
 from mien import images  # noqa: E402
 from mien.cli import main  # noqa: E402
 from mien.cli.serve import _keys, _require_prefix  # noqa: E402
@@ -1380,6 +1380,29 @@ def start(tmp_path: Path, model_file: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_large_bodies_take_little_memory(start: Start) -> None:
+    process, service = start("--seconds", "60")
+    data = os.urandom(24_000_000)
+    asked = [("identify", "photo"), ("identify/batch", "photos"), ("import", "archive")]
+
+    def ask(number: int) -> int:
+        path, field = asked[number % 3]
+        url = f"http://127.0.0.1:{service.port}/api/v1/{path}"
+        answer = httpx.post(url, files={field: data}, timeout=120, trust_env=False)
+        return int(answer.status_code)
+
+    most, before = 0.0, megabytes(process.pid)
+    with ThreadPoolExecutor(12) as clients:
+        answers = [clients.submit(ask, number) for number in range(12)]
+        while not all(answer.done() for answer in answers):
+            most = max(most, megabytes(process.pid))
+            time.sleep(0.02)
+    assert {answer.result() for answer in answers} <= {200, 422, 503}
+    assert most < before + 150
+    assert megabytes(process.pid) < before + 40  # and gives it back
 
 
 def test_a_unix_socket_is_for_its_owner_and_group(start: Start, tmp_path: Path) -> None:

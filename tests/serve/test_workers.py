@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +53,19 @@ def test_everyone_gets_their_own_answer(workers: Workers) -> None:
     assert {model_id for model_id, _, _ in found} == {"mean-colours"}
     assert len({pid for _, pid, _ in found}) == 2
     assert os.getpid() not in {pid for _, pid, _ in found}
+
+
+def test_nothing_of_what_failed_is_kept(workers: Workers) -> None:
+    photo = bytes(1000)
+    before = sys.getrefcount(photo)
+    gc.disable()  # which would end a cycle, some time
+    try:
+        for _ in range(3):
+            with suppress(BadInput):
+                workers.run(refuse, photo)
+        assert sys.getrefcount(photo) == before
+    finally:
+        gc.enable()
 
 
 def test_faces_are_those_of_the_model(workers: Workers) -> None:

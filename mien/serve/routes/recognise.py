@@ -85,7 +85,8 @@ async def identify_batch(
         answer: BaseModel
         try:
             async with free, service.turn() as turn:
-                answer = await _identify(turn, uploads[number], top, vectors, limit, min_score)
+                photo, uploads[number] = uploads[number], b""  # which is large, and done with then
+                answer = await _identify(turn, photo, top, vectors, limit, min_score)
         except MienError as error:
             code, sentence = sentence_of(error)
             answer = schema.Problem(error=sentence, code=code)
