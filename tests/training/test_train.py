@@ -556,13 +556,18 @@ def test_a_dead_loader_is_named(tmp_path: Path) -> None:
         train(toy.config(workers=1, steps=200), tmp_path, kill)
 
 
-def test_control_c_saves_the_step_that_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "ending"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_saves_the_step_that_is_done(
+    tmp_path: Path, number: int, ending: type[BaseException]
+) -> None:
     def interrupt(entry: dict[str, Any]) -> None:
         if entry["step"] == 10:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     config = toy.config(save_every=100)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(ending):
         train(config, tmp_path / "a", interrupt)
     assert checkpoint.load(tmp_path / "a" / "last.safetensors").trained["step"] == 10
     assert losses(run(config, tmp_path / "a")) == losses(run(config, tmp_path / "b"))
