@@ -177,7 +177,7 @@ class Soak:
             body.replace(b'name="photo"', b'name="photos"')
             for body in self.bodies[: len(self.truth)][:8]
         ]
-        form = b"".join(body.rpartition(b"--mien-benchmark--")[0] for body in photos)
+        form = b"".join(body.rpartition(END.rstrip())[0] for body in photos)
         while True:
             status, text = self._post(f"{API}/identify/batch", form + END)
             self._note(kind, status, 200)
@@ -285,9 +285,10 @@ class Soak:
         return time.monotonic() >= self.end
 
 
-FIELD = "--mien-benchmark\r\nContent-Disposition: form-data; "
-END = b"--mien-benchmark--\r\n"
-FORM = "multipart/form-data; boundary=mien-benchmark"
+BOUNDARY = "mien-benchmark"
+FIELD = f"--{BOUNDARY}\r\nContent-Disposition: form-data; "
+END = f"--{BOUNDARY}--\r\n".encode()
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def pictures() -> list[bytes]:
