@@ -40,6 +40,7 @@ from mien.cli.render import Answer, Table
 from mien.errors import BadInput, needs_extra
 
 SECONDS = 10  # that the service gives a request
+PATIENCE = 3 * SECONDS  # of a client
 IDLE = 2000  # connections that say nothing
 API = "/api/v1"
 
@@ -52,6 +53,7 @@ class Kind:
     requests: int
     wrong: int  # answers that are not the right one, or a fault of the service (500)
     refused: int  # as it should be, or because it was busy
+    late: int  # requests that the client has given up after `PATIENCE` seconds
     p99: float  # milliseconds of a request, or of several that belong together
     worst: float
 
@@ -63,13 +65,21 @@ class _Seen:
     name: str
     wrong: int = 0
     refused: int = 0
+    late: int = 0
     milliseconds: list[float] = field(default_factory=list)
 
     def kind(self) -> Kind:
         """All of it in some figures."""
         times = self.milliseconds or [0.0]
-        p99 = float(np.percentile(times, 99))
-        return Kind(self.name, len(self.milliseconds), self.wrong, self.refused, p99, max(times))
+        return Kind(
+            name=self.name,
+            requests=len(self.milliseconds),
+            wrong=self.wrong,
+            refused=self.refused,
+            late=self.late,
+            p99=float(np.percentile(times, 99)),
+            worst=max(times),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,9 @@ class Soak:
             start = time.monotonic()
             try:
                 next(steps, None)
+            except TimeoutError:
+                kind.late += 1
+                steps = client(kind)
             except (OSError, HTTPException):  # it may hang up on all but the good
                 kind.wrong += kind.name in ("alive", "good", "batch", "people")
                 steps = client(kind)
@@ -145,7 +158,7 @@ class Soak:
         steps.close()  # type: ignore[attr-defined]
 
     def _connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self.port, timeout=3 * SECONDS)
+        return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
         with closing(self._connect()) as connection:
@@ -206,7 +219,7 @@ class Soak:
 
     def _slow(self, kind: _Seen) -> Iterator[None]:
         while True:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=3 * SECONDS) as slow:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as slow:
                 if random.random() < 0.5:  # of sending
                     slow.sendall(_head("POST", f"{API}/identify", len(self.bodies[0])))
                     for byte in self.bodies[0][:200]:
@@ -396,6 +409,7 @@ _COLUMNS = {
     "REQUESTS": "{requests}",
     "WRONG": "{wrong}",
     "REFUSED": "{refused}",
+    "LATE": "{late}",
     "P99 MS": "{p99:.0f}",
     "WORST MS": "{worst:.0f}",
 }

@@ -56,8 +56,9 @@ def composed() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_the_image_is_built_from_what_the_package_is_made_of() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    parts = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
-    parts |= set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    files = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
+    parts = packages | {name for name in files if Path(name).parts[0] not in packages}
     parts.add("deploy/constraints.txt")
     copied = [shlex.split(rest) for rest in said("COPY") if not rest.startswith("--from")]
     assert {name for words in copied for name in words[:-1]} == parts
