@@ -92,6 +92,8 @@ def read(path: str | Path) -> Archive:
         BadInput: there is none, or it is anything else, damaged, or of a newer format.
     """
     try:
+        if Path(path).is_char_device():  # which may never end
+            raise BadInput(f"{path} is a device: name a file")
         data = Path(path).read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}): name another") from error

@@ -47,6 +47,12 @@ def test_another_models_vectors_are_refused(file: Path) -> None:
         bring(read(file), bank)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no such device here")
+def test_a_device_that_never_ends_is_refused() -> None:
+    with pytest.raises(BadInput, match="/dev/zero is a device"):
+        read("/dev/zero")
+
+
 def test_a_changed_or_short_file_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     for at in range(0, len(whole) - 1, 7):
