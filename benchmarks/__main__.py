@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -37,6 +38,7 @@ _EXTRAS = {"data": "data", "serve": "serve", "soak": "serve", "video": "video"}
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a benchmark, that of this process's arguments by default, and exit."""
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or [""]
+    os.environ.setdefault("MIEN_RUNTIME", "onnxruntime")  # figures rest on no probe
     if name not in PARTS:
         console.note("usage: python -m benchmarks PART [--help]")
         console.table([("PART", "MEASURES"), *PARTS.items()])

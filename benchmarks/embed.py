@@ -24,7 +24,8 @@ from mien.errors import BadInput, needs_extra
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import model_file, shipped
 from mien.recognition.onnx import graph
-from mien.recognition.onnx.session import RUNTIMES, session
+from mien.recognition.onnx.runtime import RUNTIMES
+from mien.recognition.onnx.session import session
 from mien.types import Crops
 
 SECONDS = 0.2  # that a turn takes at least, so that the clock's grain does not count
@@ -76,7 +77,7 @@ def speeds(
         batches: crops in a run; a file of a fixed batch is run as often as that takes.
         threads: processors to use.
         turns: how often each is timed, after one turn that is not counted.
-        runtimes: what runs the models; see `mien.recognition.onnx.session.RUNTIMES`.
+        runtimes: what runs the models; see `mien.recognition.onnx.runtime.RUNTIMES`.
         peers: whether the network of `face_recognition` is timed too, which takes one thread.
 
     Raises:

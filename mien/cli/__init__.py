@@ -39,7 +39,7 @@ from mien.cli import (
     targets,
     train,
 )
-from mien.cli.options import Group, bare_flags
+from mien.cli.options import Group, bare_flags, runtimes_chosen
 from mien.cli.render import Answer, shown
 from mien.cli.run import WRONG_USAGE, run
 from mien.facebank.audit import COMMAND
@@ -80,15 +80,24 @@ class Command(TyperCommand):
 
 
 def _version(asked: bool) -> None:
-    if asked:
-        console.say(f"mien {__version__}")
-        raise typer.Exit
+    if not asked:
+        return
+    console.say(f"mien {__version__}")
+    for line in runtimes_chosen():
+        console.say(line)
+    raise typer.Exit
 
 
 @app.callback()
 def _mien(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the version and the runtimes that were chosen.",
+        ),
     ] = False,
     key_file: Annotated[
         Path | None,

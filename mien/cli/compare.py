@@ -27,9 +27,10 @@ def compare(
     """
     from mien import images
     from mien.recognition.model import load
+    from mien.recognition.onnx.runtime import for_photos
     from mien.verbs.compare import compare as judge
 
-    network = load(model, detector=detector, calibration=calibration)
+    network = load(model, detector=detector, calibration=calibration, runtime=for_photos(2))
     policy = network.policy(threshold=threshold, fmr=fmr)
     result = judge(images.read(first), images.read(second), network, policy=policy, mirror=tta)
     answer = "the same person" if result.same else "different people"

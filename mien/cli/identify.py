@@ -108,6 +108,7 @@ def identify(
     from mien.parallel import at_once, threads_each
     from mien.recognition import detect
     from mien.recognition.model import load
+    from mien.recognition.onnx.runtime import for_photos
     from mien.types import Skipped
     from mien.verbs.identify import identify as look
 
@@ -120,9 +121,13 @@ def identify(
     photos = [path for path in found if not is_video(path)]
     clips = [path for path in found if is_video(path)]
 
+    runtime = None if clips else for_photos(len(photos))
+
     def network_of(threads: int) -> Model:
         finder = detect.named(detector, threads=threads, min_face=min_face or detect.MIN_FACE)
-        return load(model, detector=finder, calibration=calibration, threads=threads)
+        return load(
+            model, detector=finder, calibration=calibration, threads=threads, runtime=runtime
+        )
 
     many = at_once(len(photos))
     network = network_of(threads_each(many))

@@ -23,11 +23,13 @@ def models() -> Answer:
 def _shipped() -> list[dict[str, Any]]:
     from mien.recognition.embed import OnnxEmbedder
     from mien.recognition.model import model_file, shipped
+    from mien.recognition.onnx.runtime import PLAIN
     from mien.training.zoo import OURS
 
     entries = []
     for name in shipped():
-        card, size = OnnxEmbedder(model_file(name)).card, model_file(name).stat().st_size
+        card = OnnxEmbedder(model_file(name), runtime=PLAIN).card
+        size = model_file(name).stat().st_size
         entries.append(
             {
                 "name": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -109,6 +110,27 @@ Exclude: TypeAlias = Annotated[
         help="Of folders, leave out what matches; may be repeated.",
     ),
 ]
+
+
+def _set_runtime(name: str | None) -> str | None:
+    """Make it the default, of this process and those that it starts."""
+    from mien.recognition.onnx.runtime import VARIABLE, asked
+
+    if name:
+        os.environ[VARIABLE] = asked(name)
+    return name
+
+
+Runtime: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        callback=_set_runtime,
+        show_default="auto, or MIEN_RUNTIME",
+        help="What runs networks: onnxruntime, openvino, cuda, coreml, directml; auto tries once.",
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; docs/json.md names its fields.")
 ]
@@ -123,6 +145,18 @@ def bare_flags(parameters: list[Any]) -> list[Any]:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
     return parameters
+
+
+def runtimes_chosen() -> list[str]:
+    """A line for each model that has a runtime of its own on this machine."""
+    from mien import machine
+
+    known = machine.everything().items()
+    return [
+        f"{question.partition(' | ')[0]}: {found}"
+        for question, found in known
+        if question.startswith("runtime for ")
+    ]
 
 
 class Group(TyperGroup):

@@ -15,7 +15,7 @@ import typer
 
 from mien import formats
 from mien.cli import console
-from mien.cli.options import Json
+from mien.cli.options import Json, Runtime
 from mien.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,22 +72,31 @@ class Answer:
 def shown(function: Callable[..., Answer | None]) -> Callable[..., None]:
     """The function of a command, with --json, that prints its answer and ends with its code.
 
-    A function that has to know whether --json was given has the parameter `as_json` itself.
+    A function that has to know whether --json was given has the parameter `as_json` itself.  One
+    that runs a model gets --runtime, which is the default of all that it loads.
     """
     signature = inspect.signature(function, eval_str=True)
     parameters = dict(signature.parameters)
     knows = "as_json" in parameters
+    runs = bool({"model", "models"} & parameters.keys()) and "runtime" not in parameters
 
     @wraps(function)
     def run(*positional: Any, as_json: bool = False, **given: Any) -> None:
+        if runs:
+            del given["runtime"]  # it is set
         answer = function(*positional, **given, **({"as_json": as_json} if knows else {}))
         if answer and (code := show(answer, as_json=as_json)):
             raise typer.Exit(code)
 
+    added: list[tuple[str, Any, Any]] = []
+    if runs:
+        added.append(("runtime", Runtime, None))
     if not knows:
-        option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False)
-        parameters["as_json"] = option.replace(annotation=Json)
-        signature = signature.replace(parameters=list(parameters.values()))
+        added.append(("as_json", Json, False))
+    for name, kind, default in added:
+        option = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        parameters[name] = option.replace(annotation=kind)
+    signature = signature.replace(parameters=list(parameters.values()))
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters.values()}
     return run

@@ -44,7 +44,7 @@ def speed(
         f"{best.photos_per_second:.1f} photos per second on {processors()} processors, with"
         f" {faces:.1f} faces in each"
     )
-    if others and best.runtime != "onnxruntime":
-        said += f"; MIEN_RUNTIME={best.runtime} chooses the fastest"
+    if others:
+        said += f"; --runtime {best.runtime} is the fastest"
     content = {"photos": len(photos), "processors": processors(), "runtimes": measured}
     return Answer(content, [Table(_COLUMNS, measured), said], skipped=(*found.skipped, *skipped))

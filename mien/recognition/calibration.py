@@ -12,6 +12,7 @@ from mien.errors import BadInput
 from mien.files import write_atomically
 from mien.images import read_bytes
 from mien.recognition.embed import Card, OnnxEmbedder, with_card
+from mien.recognition.onnx.runtime import PLAIN
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def store(model: Path, out: Path, calibration: Mapping[str, Any]) -> Card:
         BadInput: the calibration is another model's.
         CannotWrite: the disk is full, read-only or forbidden.
     """
-    embedder = OnnxEmbedder(model, threads=1)
+    embedder = OnnxEmbedder(model, threads=1, runtime=PLAIN)
     card = calibrated(embedder.card, calibration)
     write_atomically(out, with_card(embedder.network(), card))
     return card

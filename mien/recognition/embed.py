@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BadModel
+from mien import machine
+from mien.errors import BadModel, MissingExtra
+from mien.parallel import processors
 from mien.recognition.onnx.protobuf import metadata, with_metadata
-from mien.recognition.onnx.session import default_runtime, load_network, runtime_errors
+from mien.recognition.onnx.runtime import AUTO, PACKAGES, PLAIN, asked, fastest, installed
+from mien.recognition.onnx.session import load_network, runtime_errors
 from mien.types import Crops, Embeddings
 
+_LOG = logging.getLogger(__name__)
 BATCH = 32  # crops a run: memory stays bounded however many faces a picture shows
 # The largest difference of a coordinate.  Processors differ in float32 by a hundredth of it;
-# bfloat16, which OpenVINO uses where the processor has it, and int8 are coarser; damage by far.
+# bfloat16 or float16, which other runtimes use where they can, and int8 are coarser; damage by far.
 CANARY_TOLERANCE = {"float32": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}
 
 
@@ -110,10 +117,10 @@ class OnnxEmbedder:
     Args:
         path: the model file.
         threads: processors to use; all that the process may use by default.
-        runtime: one of `mien.recognition.onnx.session.RUNTIMES`; by default ONNX Runtime, or
-            what MIEN_RUNTIME says.
+        runtime: see `mien.recognition.onnx.runtime.asked`; "auto" tries once which is fastest.
 
     Raises:
+        BadInput: there is no such runtime.
         BadModel: the file is missing, damaged, or not one of ours.
         MissingExtra: the runtime is not installed.
     """
@@ -132,27 +139,59 @@ class OnnxEmbedder:
             canary = np.array(self.card.canary, np.float32)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadModel(unusable) from error
-        self.runtime = runtime or default_runtime()
+        self._load = partial(load_network, content, threads=threads, otherwise=unusable)
+        self._canary, self._unusable = canary, unusable
+        self.runtime = asked(runtime)
+        if self.runtime == AUTO:
+            self.runtime = self._fastest(threads or processors())
         try:
-            self._run = load_network(
-                content, runtime=self.runtime, threads=threads, otherwise=unusable
-            )
-            found = self(canary_crop())[0]
-        except runtime_errors(IndexError, TypeError, ValueError) as error:
-            raise BadModel(unusable) from error
-        same = found.shape == canary.shape == (self.dim,)
-        if not same or not (np.abs(found - canary) < self._tolerance()).all():
-            raise BadModel(
-                f"{path} is damaged: it no longer computes what it did when it was written; "
-                "fetch it again"
-            )
+            self._run = self._checked(self.runtime)
+        except BadModel:
+            if self.runtime == PLAIN:
+                raise
+            run = self._checked(PLAIN)  # or it is the file that is damaged
+            _LOG.warning("%s runs on ONNX Runtime, as %s fails", path.name, self.runtime)
+            self.runtime, self._run = PLAIN, run
 
     def __repr__(self) -> str:
         return f"OnnxEmbedder({str(self.path)!r})"
 
-    def _tolerance(self) -> float:
-        lowered = self.runtime == "openvino" and self.card.precision == "float32"
-        return CANARY_TOLERANCE["bfloat16" if lowered else self.card.precision]
+    def _fastest(self, threads: int) -> str:
+        """The runtime that is fastest on this machine; kept for the next time."""
+        names = installed()
+        if len(names) == 1:
+            return PLAIN
+        question = f"runtime for {self.model_id} with {threads} threads"
+        found = machine.kept(question, PACKAGES)
+        if found not in names:
+            runs = {}
+            for name in names:
+                with suppress(BadModel, MissingExtra):
+                    runs[name] = partial(self._checked(name), canary_crop())
+            found = fastest(runs) if PLAIN in runs else PLAIN
+            machine.keep(question, PACKAGES, found)
+        return str(found)
+
+    def _checked(self, runtime: str) -> Callable[[Crops], Embeddings]:
+        """The network on a runtime, which computes what it did when the file was written.
+
+        Raises:
+            BadModel: it does not.
+        """
+        try:
+            run: Callable[[Crops], Embeddings] = self._load(runtime=runtime)
+            found = run(canary_crop())[0]
+        except runtime_errors(IndexError, TypeError, ValueError) as error:
+            raise BadModel(self._unusable) from error
+        coarse = runtime != PLAIN and self.card.precision == "float32"
+        tolerance = CANARY_TOLERANCE["bfloat16" if coarse else self.card.precision]
+        same = found.shape == self._canary.shape == (self.dim,)
+        if not same or not (np.abs(found - self._canary) < tolerance).all():
+            raise BadModel(
+                f"{self.path} is damaged: it no longer computes what it did when it was written; "
+                "fetch it again"
+            )
+        return run
 
     def network(self) -> bytes:
         """The ONNX file, as it was loaded.

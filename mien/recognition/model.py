@@ -158,6 +158,7 @@ def load(
     detector: str | Detector = detect.DEFAULT,
     calibration: str | Path | Mapping[str, Any] | None = None,
     threads: int | None = None,
+    runtime: str | None = None,
 ) -> Model:
     """A model ready to use.
 
@@ -169,18 +170,22 @@ def load(
         calibration: where its threshold comes from, in place of what the file says: the file that
             `mien calibrate --json` has printed, or what `Calibration.to_json` gives.
         threads: processors to use for each photo; by default all that the process may use.
+        runtime: what runs the networks: "onnxruntime", "openvino", "cuda", "coreml", "directml", or
+            "auto", which tries once what embeds fastest on this machine. By default what
+            MIEN_RUNTIME says, else "auto". Detectors run on ONNX Runtime, with its provider.
 
     Raises:
         BadModel: no such model, or a damaged one.
-        BadInput: no such detector, or the calibration is another model's.
+        BadInput: no such detector or runtime, or the calibration is another model's.
     """
-    embedder = OnnxEmbedder(model_file(name), threads=threads)
+    embedder = OnnxEmbedder(model_file(name), threads=threads, runtime=runtime)
     card = embedder.card
     if calibration is not None:
         found = calibration if isinstance(calibration, Mapping) else read(calibration)
         card = calibrated(card, found)
-    finder = detect.named(detector, threads=threads) if isinstance(detector, str) else detector
-    return Model(finder, embedder, _own_policy(card))
+    if isinstance(detector, str):
+        detector = detect.named(detector, threads=threads, runtime=runtime)
+    return Model(detector, embedder, _own_policy(card))
 
 
 def _own_policy(card: Card) -> Policy | None:

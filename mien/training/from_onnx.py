@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mien.errors import BadModel
 from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.onnx.runtime import PLAIN
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import DepthwiseBranches, SplitConv, affine
 
@@ -38,7 +39,7 @@ def from_onnx(path: Path, x: Tensor) -> nn.Module:
         BadModel: it is not such a file, was made of another project's network or in 8 bits, or its
             network has layers whose weights the file keeps only in combined form.
     """
-    trained = OnnxEmbedder(path, threads=1).card.trained
+    trained = OnnxEmbedder(path, threads=1, runtime=PLAIN).card.trained
     lost = f"{path} does not hold the weights of a network of mien's: give a checkpoint"
     if trained.get("backbone") not in BACKBONES:
         raise BadModel(lost)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +13,7 @@ from mien.errors import BadInput
 from mien.parallel import map_in_order, threads_each
 from mien.recognition.embed import OnnxEmbedder
 from mien.recognition.model import Model, load, model_file
-from mien.recognition.onnx.session import RUNTIMES
+from mien.recognition.onnx.runtime import installed
 from mien.types import Skipped
 
 LEAST = 16  # photos in a turn: threads begin slowly, and at the end wait for the last
@@ -53,7 +52,7 @@ def readable(paths: Iterable[Path]) -> tuple[list[Path], list[Skipped]]:
 def speed(
     paths: Sequence[Path], name: str | Path, *, detector: str, at_once: int, turns: int = 5
 ) -> list[Speed]:
-    """How many photos per second each of `RUNTIMES` takes, the fastest first.
+    """How many photos per second each runtime of this machine takes, the fastest first.
 
     They take turns, so that a machine that slows down slows all.
 
@@ -74,8 +73,7 @@ def speed(
             model,
             embedder=OnnxEmbedder(model_file(name), threads=threads_each(at_once), runtime=runtime),
         )
-        for runtime in RUNTIMES
-        if find_spec(runtime)
+        for runtime in installed()
     }
     if not paths:
         raise BadInput("there are no photos to measure with: name some that show faces")

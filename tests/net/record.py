@@ -44,6 +44,8 @@ SETTINGS = {
     "TERM": "dumb",
     "TZ": "UTC",
     "OMP_NUM_THREADS": "1",
+    "MIEN_RUNTIME": "onnxruntime",
+    "XDG_CACHE_HOME": "/nonexistent",
 }
 PLACES = {  # of the demo's photographs
     "people/Barack Obama/obama.jpg": "obama.jpg",

@@ -10,33 +10,44 @@ from mien.recognition.detect.mien import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.detect.oneshot import OneShot
 from mien.recognition.detect.whole import WholeImage
+from mien.recognition.onnx.runtime import PLAIN, PROVIDERS, asked
 from mien.types import Detector
 
 DEFAULT = "mien"
-DETECTORS: dict[str, Callable[[int | None, float], Detector]] = {  # threads, and the smallest face
-    "mien": lambda threads, min_face: MienDetector(threads=threads, min_face=min_face),
-    "mtcnn": lambda threads, min_face: MTCNN(threads=threads, min_face=min_face),
-    "whole": lambda *_: WholeImage(),
+DETECTORS: dict[str, Callable[..., Detector]] = {  # of threads, min_face and runtime
+    "mien": MienDetector,
+    "mtcnn": MTCNN,
+    "whole": lambda **_: WholeImage(),
 }
 MIN_FACE = 40  # pixels of the smallest face that is looked for where nobody says another
 
 
-def named(name: str, *, threads: int | None = None, min_face: float = MIN_FACE) -> Detector:
+def named(
+    name: str,
+    *,
+    threads: int | None = None,
+    min_face: float = MIN_FACE,
+    runtime: str | None = None,
+) -> Detector:
     """A detector of the table, or of a file of YuNet or SCRFD.
 
     Args:
         name: of either.
         threads: that work on one picture; by default as many as there are processors to use.
         min_face: side in pixels of the smallest face, where the detector heeds it.
+        runtime: see `mien.recognition.model.load`.
 
     Raises:
         BadInput: there is neither such a detector nor such a file; or the face is too small for it.
         BadModel: the file is of neither family, or weights are missing or damaged.
     """
+    provider = asked(runtime)
+    if provider not in PROVIDERS:  # sizes of pictures vary, for which OpenVINO compiles anew
+        provider = PLAIN
     if name in DETECTORS:
-        return DETECTORS[name](threads, min_face)
+        return DETECTORS[name](threads=threads, min_face=min_face, runtime=provider)
     if Path(name).is_file():
-        return OneShot(Path(name), threads=threads)
+        return OneShot(Path(name), threads=threads, runtime=provider)
     raise BadInput(
         f"there is no detector {name!r}; use one of {', '.join(DETECTORS)}, or a file of YuNet or"
         " SCRFD"

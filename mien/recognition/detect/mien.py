@@ -35,6 +35,7 @@ from mien.recognition.align import SIZE, TEMPLATE
 from mien.recognition.detect import mtcnn
 from mien.recognition.detect.cascade import PIXELS
 from mien.recognition.detect.pyramid import depth_of, in_halves, require_min_face, shrunk
+from mien.recognition.onnx.runtime import PLAIN
 from mien.recognition.onnx.session import session
 from mien.types import Face, Image
 
@@ -78,6 +79,7 @@ class MienDetector:
         threshold: confidence in [0, 1] from which a candidate is a face.
         threads: that work on one picture; by default as many as there are processors to use.
         weights: folder with finder.onnx and points.onnx; by default those of the package.
+        runtime: with which provider ONNX Runtime runs it, a key of `PROVIDERS`.
 
     Raises:
         BadInput: `min_face` is under 12.
@@ -93,6 +95,7 @@ class MienDetector:
         threshold: float = 0.99,
         threads: int | None = None,
         weights: Path = WEIGHTS,
+        runtime: str = PLAIN,
     ) -> None:
         require_min_face(min_face)
         self.min_face = min_face
@@ -100,7 +103,12 @@ class MienDetector:
         self._team = Team(threads)
         self._folder = weights
         self._finder, self._points, self._confirm = (
-            session(self.network(name), threads=1, otherwise=_unusable(self._path(name)))
+            session(
+                self.network(name),
+                threads=1,
+                runtime=runtime,
+                otherwise=_unusable(self._path(name)),
+            )
             for name in self.networks
         )
 

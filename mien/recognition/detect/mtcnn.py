@@ -29,6 +29,7 @@ from mien.errors import BadModel
 from mien.parallel import Team
 from mien.recognition.detect.cascade import PIXELS, SHAPES, rebuilt
 from mien.recognition.detect.pyramid import SMALLEST, depth_of, in_halves, require_min_face, shrunk
+from mien.recognition.onnx.runtime import PLAIN
 from mien.recognition.onnx.session import session
 from mien.types import Face, Image
 
@@ -54,6 +55,7 @@ class MTCNN:
         thresholds: confidence in [0, 1] that the first, second and third network must reach.
         threads: that work on one picture; by default as many as there are processors to use.
         weights: folder with pnet.onnx, rnet.onnx and onet.onnx; by default the installed ones.
+        runtime: with which provider ONNX Runtime runs it, a key of `PROVIDERS`.
 
     Raises:
         BadInput: `min_face` is under 12.
@@ -70,6 +72,7 @@ class MTCNN:
         thresholds: tuple[float, float, float] = (0.7, 0.7, 0.7),
         threads: int | None = None,
         weights: Path | None = None,
+        runtime: str = PLAIN,
     ) -> None:
         require_min_face(min_face)
         if not 0 < factor < 1:
@@ -80,7 +83,12 @@ class MTCNN:
         self._team = Team(threads)
         self._folder = weights or _installed()
         self._propose, self._refine, self._confirm = (
-            session(self.network(name), threads=1, otherwise=_unusable(self._folder / file))
+            session(
+                self.network(name),
+                threads=1,
+                runtime=runtime,
+                otherwise=_unusable(self._folder / file),
+            )
             for name, file in FILES.items()
         )
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from mien.boxes import Floats, nms
 from mien.errors import BadModel
+from mien.recognition.onnx.runtime import PLAIN
 from mien.recognition.onnx.session import runtime_errors, session
 from mien.types import Face, Image
 
@@ -47,16 +48,22 @@ class OneShot:
         file: an ONNX file of YuNet or SCRFD.
         threshold: confidence in [0, 1] from which something is a face; by default the family's.
         threads: that work on one picture; by default as many as there are processors to use.
+        runtime: with which provider ONNX Runtime runs it, a key of `PROVIDERS`.
 
     Raises:
         BadModel: the file is missing or damaged, or of neither family.
     """
 
     def __init__(
-        self, file: Path, *, threshold: float | None = None, threads: int | None = None
+        self,
+        file: Path,
+        *,
+        threshold: float | None = None,
+        threads: int | None = None,
+        runtime: str = PLAIN,
     ) -> None:
         strange = f"{file} is no detector of the YuNet or SCRFD family with five points"
-        self._network = session(file, threads=threads, otherwise=strange)
+        self._network = session(file, threads=threads, runtime=runtime, otherwise=strange)
         entry = self._network.get_inputs()[0]
         self._input = entry.name
         self._outputs = [output.name for output in self._network.get_outputs()]

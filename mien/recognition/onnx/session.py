@@ -1,8 +1,8 @@
-"""What runs networks: ONNX Runtime, and for embeddings OpenVINO where that is asked for."""
+"""What runs networks: ONNX Runtime with one of its providers, and for embeddings OpenVINO."""
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BadInput, BadModel, needs_extra
+from mien.errors import BadModel, needs_extra
 from mien.parallel import processors
+from mien.recognition.onnx.runtime import PLAIN, PROVIDERS
 
-RUNTIMES = ("onnxruntime", "openvino")
-
+_LOG = logging.getLogger(__name__)
 Array = NDArray[Any]
 
 
@@ -26,6 +26,7 @@ def session(
     *,
     threads: int | None = None,
     profile: str | None = None,
+    runtime: str = PLAIN,
     otherwise: str,
 ) -> Any:
     """A network ready to run.
@@ -34,6 +35,7 @@ def session(
         model: an ONNX file, or its bytes.
         threads: processors to use; all that the process may use by default.
         profile: where the times of all operations are written, without the end of its name.
+        runtime: a key of `PROVIDERS`.
         otherwise: the sentence for the user where it cannot be loaded.
 
     Raises:
@@ -43,7 +45,15 @@ def session(
     if profile:
         settings.enable_profiling, settings.profile_file_prefix = True, profile
     try:
-        return start(model.read_bytes() if isinstance(model, Path) else model, settings)
+        content = model.read_bytes() if isinstance(model, Path) else model
+        try:
+            return start(content, settings, PROVIDERS[runtime])
+        except runtime_errors():
+            if runtime == PLAIN:
+                raise
+            found = start(content, settings)  # or it is the file that is damaged
+            _LOG.warning("%s fails: ONNX Runtime runs on the processor instead", runtime)
+            return found
     except runtime_errors(OSError) as error:
         raise BadModel(otherwise) from error
 
@@ -61,12 +71,13 @@ def options(threads: int | None = None) -> Any:
     return settings
 
 
-def start(model: bytes, settings: Any) -> Any:
+def start(model: bytes, settings: Any, provider: str = PROVIDERS[PLAIN]) -> Any:
     """A session of ONNX Runtime with `options`; raises `runtime_errors`."""
     import onnxruntime as ort
 
+    providers = list(dict.fromkeys([provider, PROVIDERS[PLAIN]]))  # the second takes what is left
     # Without its fallback, which prints to stdout and tries the same again.
-    return ort.InferenceSession(model, settings, ["CPUExecutionProvider"], enable_fallback=0)
+    return ort.InferenceSession(model, settings, providers, enable_fallback=0)
 
 
 @cache
@@ -91,18 +102,6 @@ def runtime_errors(*besides: type[Exception]) -> tuple[type[Exception], ...]:
     )
 
 
-def default_runtime() -> str:
-    """Which of `RUNTIMES` embeds: what MIEN_RUNTIME says, else ONNX Runtime.
-
-    Raises:
-        BadInput: MIEN_RUNTIME names no runtime.
-    """
-    name = os.environ.get("MIEN_RUNTIME") or RUNTIMES[0]
-    if name not in RUNTIMES:
-        raise BadInput(f"MIEN_RUNTIME is {name!r}: give one of {', '.join(RUNTIMES)}")
-    return name
-
-
 def load_network(
     model: bytes, *, runtime: str, threads: int | None = None, otherwise: str
 ) -> Callable[[Array], Array]:
@@ -110,7 +109,7 @@ def load_network(
 
     Args:
         model: an ONNX file's bytes.
-        runtime: one of `RUNTIMES`.
+        runtime: one of `mien.recognition.onnx.runtime.RUNTIMES`.
         threads: processors to use; all that the process may use by default.
         otherwise: the sentence for the user where it cannot be loaded.
 
@@ -120,7 +119,7 @@ def load_network(
     """
     if runtime == "openvino":
         return _on_openvino(model, threads, otherwise)
-    network = session(model, threads=threads, otherwise=otherwise)
+    network = session(model, threads=threads, runtime=runtime, otherwise=otherwise)
     entry = network.get_inputs()[0].name
 
     def run(batch: Array) -> Array:

@@ -23,6 +23,7 @@ from onnx import helper, numpy_helper
 from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
 from mien.recognition.embed import Card, OnnxEmbedder, canary_crop, with_card
+from mien.recognition.onnx.runtime import PLAIN
 from mien.recognition.onnx.session import load_network
 from mien.training.export.file import quiet
 from mien.types import Crops
@@ -47,7 +48,7 @@ def to_int8(model: Path, out: Path, crops: Crops) -> Card:
     """
     if len(crops) < FEWEST:
         raise BadInput(f"{len(crops)} faces are too few to set the scales: give at least {FEWEST}")
-    card, content = OnnxEmbedder(model).card, model.read_bytes()
+    card, content = OnnxEmbedder(model, runtime=PLAIN).card, model.read_bytes()
     card = replace(
         card,
         name=f"{card.name}-int8",
