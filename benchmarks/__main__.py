@@ -17,7 +17,7 @@ from mien.cli.run import run
 from mien.errors import needs_extra
 
 PARTS = {  # what each measures
-    "cluster": "ways to group faces: pairwise F and purity",
+    "cluster": "groups of faces: pairwise F, purity, groups with somebody wrong",
     "data": "prepared data: records per second beside files, and memory",
     "demographics": "strangers of one age, sex or origin who are taken for one person",
     "detect": "the detector: faces found and missed, and time",

@@ -70,7 +70,7 @@ def colours(seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (2, 2, 3), np.uint8)
 
 
-def save_photo(path: Path, seed: int, *, faces: int = 1, shade: int = 0) -> Path:
+def save_photo(path: Path, seed: int, *, faces: int = 1, shade: int = 0, side: int = 32) -> Path:
     """Leave a photo of the person of a seed in a file, whose folders are made.
 
     Args:
@@ -78,9 +78,10 @@ def save_photo(path: Path, seed: int, *, faces: int = 1, shade: int = 0) -> Path
         seed: who it is.
         faces: how many `SquareFaces` finds in it.
         shade: added to every colour; tells photos of a person apart.
+        side: pixels of a face.
     """
     quarters = np.clip(colours(seed).astype(int) + shade, 1, 255).astype(np.uint8)
-    face = quarters.repeat(16, axis=0).repeat(16, axis=1)  # (32, 32, 3)
+    face = quarters.repeat(side // 2, axis=0).repeat(side // 2, axis=1)  # (side, side, 3)
     image = np.tile(face, (1, faces, 1)) if faces else np.zeros_like(face)
     path.parent.mkdir(parents=True, exist_ok=True)
     Pillow.fromarray(image).save(path)

@@ -30,10 +30,14 @@ def cluster(
             metavar="SCORE",
             min=-1,
             max=1,
-            show_default="the model's at FMR 0.0025",
-            help="Merge two groups from this mean score on.",
+            show_default="by the number of faces",
+            help="Score that makes one group of two.",
         ),
     ] = None,
+    add: Annotated[
+        bool,
+        typer.Option("--add", help="Keep the groups in DIR, and let new faces join them."),
+    ] = False,
     smallest: Annotated[
         int, typer.Option(metavar="N", min=1, help="Faces that a group must have.")
     ] = 2,
@@ -57,12 +61,13 @@ def cluster(
     from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
     from mien.verbs.cluster import cluster as find
-    from mien.verbs.cluster import require_own, save, to_json
+    from mien.verbs.cluster import earlier_groups, require_own, save, to_json
 
     require_own(out)  # before the long part
     photos = files.walk(paths, choice=files.Choice(include or (), exclude or ()))
     many = at_once(len(photos))
     network = load(model, detector=detector, calibration=calibration, threads=threads_each(many))
+    earlier = earlier_groups(out, network.model_id) if add else None
     there = exists(facebank)
     with open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank:
         found = find(
@@ -70,6 +75,7 @@ def cluster(
             network,
             facebank=bank,
             threshold=threshold,
+            earlier=earlier,
             smallest=smallest,
             min_face=min_face,
             at_once=many,
@@ -82,7 +88,7 @@ def cluster(
     except CannotWrite as error:  # what was found is told all the same
         failed.append(str(error))
     skipped = (*photos.skipped, *found.skipped, *unwritten)
-    groups = [(number, members) for number, members in enumerate(found.groups, start=1)]
+    groups = list(found.groups.items())
     return Answer(
         {"out": out, **to_json(found), "skipped": skipped},
         [Table(_COLUMNS, groups)],

@@ -18,10 +18,10 @@ from mien.errors import BadInput, NoFace
 from mien.facebank import archive
 from mien.facebank.archive import Archive
 from mien.recognition import align
-from mien.recognition.grouping import group
+from mien.recognition.grouping import POOR, group
 from mien.recognition.model import Looked, Model
 from mien.recognition.policy import Policy
-from mien.recognition.quality import largest
+from mien.recognition.quality import largest, sharpness, worth
 from mien.types import Embeddings, Face
 from mien.verbs import compare as verb
 from mien.verbs.compare import Comparison
@@ -37,6 +37,7 @@ class LookedPhoto(Looked):
     width: int
     height: int
     thumbs: list[bytes]  # a JPEG of each face, where they were asked for
+    poor: list[bool]  # likewise: which faces may join a group and not found one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,10 +62,13 @@ def look(model: Model, data: bytes, pixels: int, limit: int, with_thumbs: bool) 
     """
     image = images.decode(data, "the photo", pixels=pixels)
     looked = model.look(image, limit=limit)
-    crops = align.crops(image, looked.faces) if with_thumbs else ()
+    crops = align.crops(image, looked.faces if with_thumbs else [])
     thumbs = [images.encode(cv2.resize(crop, (THUMB, THUMB)), ".jpg") for crop in crops]
+    poor = [
+        worth(*pair) < POOR for pair in zip(looked.faces, sharpness(crops).tolist(), strict=False)
+    ]
     height, width, _ = image.shape
-    return LookedPhoto(looked.faces, looked.vectors, looked.found, width, height, thumbs)
+    return LookedPhoto(looked.faces, looked.vectors, looked.found, width, height, thumbs, poor)
 
 
 def compare(model: Model, first: bytes, second: bytes, pixels: int, policy: Policy) -> Comparison:
@@ -148,10 +152,13 @@ def shown(model: Model, path: Path, sha256: str, pixels: int) -> bytes:
     return images.encode(align.crop(image, faces[0].points, margin=_MARGIN), ".png")
 
 
-def grouped(_: Model, vectors: Embeddings, threshold: float) -> list[int]:
+def grouped(
+    _: Model, vectors: Embeddings, policy: Policy, photos: list[int], poor: list[bool]
+) -> list[int]:
     """The group of each vector; see `mien.recognition.grouping.group`."""
-    labels: list[int] = group(vectors, threshold).tolist()
-    return labels
+    labels = group(vectors, policy, photos=photos, poor=np.array(poor, bool))
+    found: list[int] = labels.tolist()
+    return found
 
 
 def _at(faces: list[Face], x: float, y: float) -> Face:

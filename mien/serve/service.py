@@ -281,18 +281,17 @@ class Turn:
         """The people whom each face looks like most, best first."""
         return await self.store(lambda store: store.nearest(vectors, count))
 
-    async def group(self, vectors: Embeddings, threshold: float) -> list[int]:
+    async def group(self, vectors: Embeddings, photos: list[int], poor: list[bool]) -> list[int]:
         """The group of each vector; see `mien.recognition.grouping.group`.
 
         Raises:
             BadInput: more than `GROUPED`.
-            MissingExtra: SciPy is not installed.
         """
         if len(vectors) > GROUPED:
             raise BadInput(
                 f"{len(vectors)} faces are more than {GROUPED}: send fewer photos at a time"
             )
-        return await self.work(jobs.grouped, vectors, threshold)
+        return await self.work(jobs.grouped, vectors, self._service.policy, photos, poor)
 
 
 def _version(store: Store) -> object:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress, count
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from mien.facebank.rows import person_name
 from mien.facebank.stores import Store
 from mien.parallel import map_in_order
 from mien.recognition import align
-from mien.recognition.grouping import MOST, default_threshold, group
-from mien.recognition.model import Looked, Model
+from mien.recognition.grouping import POOR, founding_threshold, group
+from mien.recognition.model import Model
 from mien.recognition.policy import Policy
+from mien.recognition.quality import largest, sharpness, worth
 from mien.types import Embeddings, Face, Image, Progress, Skipped, silent
 
 FILE = "clusters.json"
@@ -41,16 +43,17 @@ class Stranger:
     path: Path
     sha256: str  # of the photo
     face: Face
+    worth: float  # see `mien.recognition.quality.worth`
     thumb: Image  # (96, 96, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Groups of faces, the largest first; group N is `groups[N - 1]`."""
+    """Groups of faces: those of an earlier run by number, then the new ones, the largest first."""
 
     model_id: str
-    threshold: float  # the mean cosine from which two groups were one
-    groups: tuple[tuple[Stranger, ...], ...] = field(repr=False)
+    threshold: float  # the least cosine at which two faces founded a group
+    groups: Mapping[int, tuple[Stranger, ...]] = field(repr=False)  # by number
     alone: int  # faces that are like no other, or like too few
     known: int  # faces of people in the facebank, left out
     skipped: tuple[Skipped, ...]  # photos that cannot be read, and why
@@ -63,6 +66,7 @@ def cluster(
     facebank: Store | None = None,
     policy: Policy | None = None,
     threshold: float | None = None,
+    earlier: Mapping[tuple[str, tuple[int, ...]], int] | None = None,
     smallest: int = 2,
     limit: int | None = None,
     min_face: float = 0,
@@ -76,70 +80,104 @@ def cluster(
         model: finds and embeds the faces.
         facebank: whoever it knows is left out.
         policy: whom that is; by default the model's own.
-        threshold: the mean cosine that makes one group of two; the score that one in 400 pairs of
-            strangers reaches by default.
+        threshold: the cosine that makes one group of two, however many faces there are; found
+            from the policy and the faces by default.
+        earlier: the groups of an earlier run, see `earlier_groups`: they keep their numbers and
+            faces, and new faces join them.
         smallest: how many faces a group must have.
         limit, min_face: see `Model.look`.
         at_once: how many photos to process at a time, in threads.
         progress: is given the photos.
 
     Raises:
-        BadInput: too many faces; see `mien.recognition.grouping.MOST`.
         FacebankMismatch: the facebank's vectors are another model's.
-        MissingExtra: SciPy is not installed.
     """
     if facebank:
         facebank.require(model.model_id)
         policy = policy or model.policy()
         known_from = policy.threshold_among(person.photos for person in facebank.people())
-    if threshold is None:
-        threshold = default_threshold(policy or model.policy())
+    policy = policy or model.policy()
     found: list[Stranger] = []
+    photos: list[int] = []  # the number of each face's photo
     parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
-    group(parts[0], threshold)  # what is not installed is said before the long part
     skipped, known = [], 0
 
-    def look(path: Path) -> tuple[str, Image, Looked]:
+    def look(path: Path) -> tuple[list[Stranger], Embeddings]:
         data = images.read_bytes(path)
         image = images.decode(data, str(path))
-        looked = model.look(image, limit=limit, min_face=min_face)
-        return hashlib.sha256(data).hexdigest(), image, looked
+        faces = largest(model.detect(image), limit, min_face)
+        crops = align.crops(image, faces)
+        digest = hashlib.sha256(data).hexdigest()
+        strangers = [
+            Stranger(path, digest, face, worth(face, sharp), cv2.resize(crop, (_THUMB, _THUMB)))
+            for face, sharp, crop in zip(faces, sharpness(crops).tolist(), crops, strict=True)
+        ]
+        return strangers, model.embed_crops(crops)
 
     todo = progress([Path(path) for path in files.several(paths)], "looking")
-    for path, looking in map_in_order(look, todo, at_once):
+    for number, (path, looking) in enumerate(map_in_order(look, todo, at_once)):
         try:
-            digest, image, looked = looking()
+            faces, vectors = looking()
         except BadInput as error:
             skipped.append(Skipped(path, str(error)))
             continue
-        faces, vectors = looked.faces, looked.vectors
         if facebank:
             strange = [match.person is None for match in facebank.search(vectors, known_from)]
             known += len(faces) - sum(strange)
-            faces = [face for face, yes in zip(faces, strange, strict=True) if yes]
+            faces = list(compress(faces, strange))
             vectors = vectors[np.array(strange, bool)]
-        thumbs = [cv2.resize(crop, (_THUMB, _THUMB)) for crop in align.crops(image, faces)]
-        found += [Stranger(path, digest, *pair) for pair in zip(faces, thumbs, strict=True)]
+        found += faces
+        photos += [number] * len(faces)
         parts.append(vectors)
-        if len(found) > MOST:  # rather now than after hours
-            raise BadInput(
-                f"more than {MOST} faces are too many to group at once: take parts of the photos,"
-                " or --min-face"
-            )
-    labels = group(np.concatenate(parts), threshold)
-    members: dict[int, list[Stranger]] = {}
-    for label, one in zip(labels.tolist(), found, strict=True):
-        members.setdefault(label, []).append(one)
-    groups = [tuple(members[label]) for label in sorted(members)]
-    large = tuple(one for one in groups if len(one) >= smallest)
+    before = [(earlier or {}).get(_key(one.sha256, one.face.box), -1) for one in found]
+    labels = group(
+        np.concatenate(parts),
+        policy,
+        threshold=threshold,
+        photos=photos,
+        poor=np.array([one.worth < POOR for one in found], bool),
+        earlier=before,
+    )
+    members: dict[int, list[int]] = {}
+    for place, label in enumerate(labels.tolist()):
+        members.setdefault(label, []).append(place)
+    large = [members[label] for label in sorted(members) if len(members[label]) >= smallest]
+    numbers = count(max((earlier or {}).values(), default=0) + 1)
+    numbered = {
+        old if (old := max(before[place] for place in places)) >= 0 else next(numbers): tuple(
+            found[place] for place in places
+        )
+        for places in large
+    }
     return Clusters(
         model_id=model.model_id,
-        threshold=threshold,
-        groups=large,
+        threshold=founding_threshold(policy, len(found)) if threshold is None else threshold,
+        groups=dict(sorted(numbered.items())),
         alone=len(found) - sum(map(len, large)),
         known=known,
         skipped=tuple(skipped),
     )
+
+
+def earlier_groups(out: str | Path, model_id: str) -> dict[tuple[str, tuple[int, ...]], int]:
+    """The groups that an earlier run has left in a folder: the number of each face's.
+
+    Raises:
+        BadInput: there are none, or they were made with another model.
+    """
+    made_by, groups = _read(Path(out))
+    if made_by != model_id:
+        raise BadInput(f"{out} was made with the model {made_by}, not {model_id}: leave out --add")
+    return {
+        _key(face["sha256"], face["box"]): number
+        for number, faces in groups.items()
+        for face in faces
+    }
+
+
+def _key(sha256: str, box: Iterable[float]) -> tuple[str, tuple[int, ...]]:
+    """What a face is known by in another run."""
+    return sha256, tuple(round(float(edge)) for edge in box)
 
 
 def require_own(out: str | Path) -> None:
@@ -182,7 +220,7 @@ def save(clusters: Clusters, out: str | Path) -> tuple[Skipped, ...]:
             skipped.append(Skipped(out / name, str(error)))
 
     leave(files.NO_MEDIA, b"")  # sheets are no photos
-    for number, members in enumerate(clusters.groups, start=1):
+    for number, members in clusters.groups.items():
         leave(_sheet_name(number), images.encode(_sheet([one.thumb for one in members]), ".png"))
     leave(_PAGE, _page(clusters).encode())
     leave(FILE, json.dumps(to_json(clusters), indent=1).encode())
@@ -210,7 +248,7 @@ def to_json(clusters: Clusters) -> dict[str, Any]:
                     for one in members
                 ],
             }
-            for number, members in enumerate(clusters.groups, start=1)
+            for number, members in clusters.groups.items()
         ],
     }
 
@@ -230,11 +268,9 @@ def cut(folder: str | Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tu
     """
     folder = Path(folder)
     named = [(number, person_name(name)) for number, name in groups]
-    there = _read(folder)
+    _, there = _read(folder)
     if missing := [number for number, _ in named if number not in there]:
-        raise BadInput(
-            f"{folder} has no group {missing[0]}: it has 1 to {len(there)}, see {_PAGE} there"
-        )
+        raise BadInput(f"{folder} has no group {missing[0]}: see {_PAGE} there")
     people, skipped = folder / _PEOPLE, []
     for name, face in ((name, face) for number, name in named for face in there[number]):
         path = Path(face["path"])
@@ -252,12 +288,14 @@ def cut(folder: str | Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tu
     return people, tuple(skipped)
 
 
-def _read(folder: Path) -> dict[int, list[dict[str, Any]]]:
+def _read(folder: Path) -> tuple[str, dict[int, list[dict[str, Any]]]]:
+    """The model that made groups, and their faces by number."""
     file = folder / FILE
     if not file.is_file():
         raise BadInput(f"{folder} holds no {FILE}: make it with mien cluster PHOTOS --out {folder}")
     try:
         content = json.loads(images.read_bytes(file))
+        model_id = str(content["model_id"])
         groups = {int(one["group"]): list(one["faces"]) for one in content["groups"]}
         for face in (face for faces in groups.values() for face in faces):
             x1, y1, x2, y2 = map(float, face["box"])
@@ -266,7 +304,7 @@ def _read(folder: Path) -> dict[int, list[dict[str, Any]]]:
                 raise ValueError("a face without a place")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"{file} is damaged: run mien cluster again") from error
-    return groups
+    return model_id, groups
 
 
 def _sheet_name(number: int) -> str:
@@ -288,7 +326,7 @@ def _sheet(thumbs: Sequence[Image]) -> Image:
 def _page(clusters: Clusters) -> str:
     """A page that asks for nothing but the sheets beside it."""
     sections = []
-    for number, members in enumerate(clusters.groups, start=1):
+    for number, members in clusters.groups.items():
         photos = len({one.path for one in members})
         first = html.escape(str(members[0].path).encode(errors="replace").decode())
         sections.append(

@@ -133,20 +133,20 @@ def test_photo(benchmark: Run, model_file: Path, demo_photos: Path) -> None:
 
 
 def test_cluster(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("sklearn", reason="grouping faces needs the extra cluster")
+    pytest.importorskip("sklearn", reason="other ways to group faces need the extra peers")
     for person in range(12):
         for photo in range(4):
-            save_photo(tmp_path / f"people/{person}/{photo}.png", person, shade=8 * photo)
+            file = tmp_path / f"people/{person}/{photo}.png"
+            save_photo(file, person, shade=8 * photo, side=128)
     fast = ("people", "--model", model_file, "--detector", "whole", "--seeds", "2")
-    ways = benchmark("cluster", *fast, "--json").document["ways"]
-    assert [way["way"] for way in ways] == [
-        "average linkage",
-        "hdbscan",
-        "dbscan",
-        "as mien cluster",
+    drawn = ("--faces", "20", "--faces", "60")
+    ways = benchmark("cluster", *fast, *drawn, "--json").document["ways"]
+    names = ["mien", "DBSCAN", "Chinese whispers", "HDBSCAN"]
+    assert [(way["faces"], way["way"]) for way in ways] == [
+        (size, name) for size in (20, 60) for name in names
     ]
     assert all(0 <= way["mean"]["f"] <= 1 for way in ways)
-    assert "PURITY" in benchmark("cluster", *fast).out
+    assert "PURITY" in benchmark("cluster", *fast, "--no-others", "--last", "6").out
 
 
 def test_openset(benchmark: Run, model_file: Path, tmp_path: Path) -> None:

@@ -13,16 +13,16 @@ from mien.errors import BadInput, CannotWrite
 from mien.facebank.bank import Facebank
 from mien.files import walk
 from mien.images import read
-from mien.verbs.cluster import FILE, Clusters, cluster, cut, save
+from mien.verbs import cluster as verb
+from mien.verbs.cluster import FILE, Clusters, cluster, cut, earlier_groups, save
 from mien.verbs.enroll import enroll
-
-pytest.importorskip("scipy", reason="grouping needs the extra cluster")
 
 ANNA, BERT, CLEO = 1, 2, 3  # seeds
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(verb, "POOR", 0)  # they are small
     for photo in range(3):
         save_photo(tmp_path / f"in/a{photo}.png", ANNA, shade=5 * photo)
     for photo in range(2):
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def names(found: Clusters) -> list[list[str]]:
-    return [sorted(one.path.name for one in members) for members in found.groups]
+    return [sorted(one.path.name for one in members) for members in found.groups.values()]
 
 
 def test_strangers_are_grouped(photos: Path) -> None:
@@ -56,6 +56,26 @@ def test_who_is_known_is_left_out(photos: Path, tmp_path: Path) -> None:
 def test_small_faces_and_small_groups(photos: Path) -> None:
     assert names(cluster(walk([photos]), FakeModel(), min_face=33)) == []
     assert len(cluster(walk([photos]), FakeModel(), smallest=3).groups) == 1
+
+
+def test_poor_faces_found_no_group(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verb, "POOR", 0.25)
+    assert names(cluster(walk([photos]), FakeModel())) == []
+
+
+def test_new_photos_join_earlier_groups(photos: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "out", FakeModel()
+    save(cluster(walk([photos]), model), out)
+    earlier = earlier_groups(out, model.model_id)
+    (photos / "a0.png").unlink()
+    (photos / "a1.png").unlink()
+    save_photo(photos / "b2.png", BERT, shade=3)
+    for photo in range(4):
+        save_photo(photos / f"c{photo}.png", CLEO, shade=1 + photo)
+    found = cluster(walk([photos]), model, earlier=earlier, smallest=1)
+    assert {number: len(members) for number, members in found.groups.items()} == {1: 1, 2: 3, 3: 5}
+    with pytest.raises(BadInput, match="was made with the model mean-colours, not another"):
+        earlier_groups(out, "another")
 
 
 def test_the_page_asks_for_nothing_but_its_sheets(photos: Path, tmp_path: Path) -> None:
@@ -113,7 +133,7 @@ def test_naming_a_group_makes_a_folder_of_people(photos: Path, tmp_path: Path) -
             ' "box": [0, 0, Infinity, 1]}]}]}',
             "is damaged",
         ),
-        (json.dumps({"groups": [{"group": 1, "faces": []}]}), "has no group 7"),
+        (json.dumps({"model_id": "m", "groups": [{"group": 1, "faces": []}]}), "has no group 7"),
     ],
 )
 def test_what_cannot_be_named(tmp_path: Path, content: str | None, said: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from itertools import compress
 
 import numpy as np
 
-from mien.recognition.grouping import default_threshold
+from mien.recognition.grouping import founding_threshold
 from mien.serve import schema
 from mien.serve.keys import Role
 from mien.serve.routes import TheService, Uploads, api, content, role
@@ -18,13 +19,18 @@ router = api("strangers")
 async def group_strangers(photos: Uploads, service: TheService) -> schema.Strangers:
     """The faces that the facebank does not know, grouped by person."""
     uploads = [await content(photo) for photo in photos]
-    threshold = default_threshold(service.policy)
     async with service.turn() as turn:
         looked = await turn.look_at_all(uploads)
         vectors = [vector for one in looked if one for vector in one.vectors]
         matches, _ = await turn.search(np.array(vectors).reshape(-1, service.model.dim))
         strange = [match.person is None for match in matches]
-        labels = await turn.group(np.compress(strange, vectors, axis=0), threshold)
+        numbers = [number for number, one in enumerate(looked) if one for _ in one.faces]
+        poor = [is_poor for one in looked if one for is_poor in one.poor]
+        labels = await turn.group(
+            np.compress(strange, vectors, axis=0),
+            list(compress(numbers, strange)),
+            list(compress(poor, strange)),
+        )
     faces = [
         schema.Stranger(
             photo=number,
@@ -41,7 +47,7 @@ async def group_strangers(photos: Uploads, service: TheService) -> schema.Strang
         groups.setdefault(label, []).append(face)
     large = [groups[label] for label in sorted(groups) if len(groups[label]) > 1]
     return schema.Strangers(
-        threshold=threshold,
+        threshold=founding_threshold(service.policy, len(labels)),
         groups=large,
         alone=len(labels) - sum(map(len, large)),
         known=len(faces) - len(labels),
