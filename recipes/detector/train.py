@@ -165,7 +165,8 @@ def _common() -> NDArray[np.float64]:
     ways = np.stack([[one, nothing], [nothing, one], [x, y], [-y, x]]).transpose(0, 2, 1)
     ways = ways.reshape(4, 10)
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
-    return ways.T @ ways
+    shared: NDArray[np.float64] = ways.T @ ways
+    return shared
 
 
 def _as_input(pictures: Sequence[np.ndarray]) -> Tensor:
