@@ -32,6 +32,13 @@ def calibrate(
     include: options.Include = None,
     exclude: options.Exclude = None,
     strangers: options.Strangers = False,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder of people whose true matches are told, in place of FOLDER's.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a model's file that holds the threshold."),
@@ -50,7 +57,13 @@ def calibrate(
     network = load(model, detector=detector)
     choice = Choice(include or (), exclude or ())
     found = find(
-        network, folder, choice=choice, fmr=fmr, strangers=strangers, progress=console.progress
+        network,
+        folder,
+        choice=choice,
+        fmr=fmr,
+        strangers=strangers,
+        people=people,
+        progress=console.progress,
     )
     if out:
         store(model_file(model), out, found.to_json())

@@ -25,6 +25,9 @@ from mien.recognition.thresholds import GAINS, Impostors, measurable_rates, requ
 from mien.types import Embeddings, Progress, Skipped, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
+# The rarest false matches that are believed of photos that nobody sorted.  Some people are there
+# twice: of FairFace's 5,000 validation photos in some 150 pairs, one of 80,000.
+UNSORTED = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def calibrate(
     choice: files.Choice = files.EVERYTHING,
     fmr: float = 1e-4,
     strangers: bool = False,
+    people: str | Path | None = None,
     progress: Progress = silent,
 ) -> Calibration:
     """The threshold of a false-match rate, from every pair of photos in a folder of people.
@@ -80,7 +84,10 @@ def calibrate(
         folder: `<name>/*.jpg`, photos of one person in a folder of their own.
         choice: which of the photos to use.
         fmr: false-match rate to allow, in (0, 1).
-        strangers: every photo below the folder shows somebody else, wherever it lies.
+        strangers: every photo below the folder shows somebody else, wherever it lies; rates below
+            `UNSORTED` are then extrapolated.
+        people: another folder like `folder`, of whom true matches are told, and how much higher
+            strangers score with several photos of a person; by default those in `folder`.
         progress: is given the photos to look at.
 
     Raises:
@@ -93,9 +100,16 @@ def calibrate(
     whose = [person_of[path] for path in faces.photos]
     pairs = _require_pairs(whose, fmr, folder)
     (embeddings,) = faces.vectors
-    trusted = [rate for rate in FMRS if pairs * rate >= ERRORS_TO_TRUST]
-    thresholds, impostors = _measure(embeddings, whose, [fmr, *trusted])
-    genuine, tmrs = shares_at(score_blocks(embeddings, whose, same=True), thresholds)
+    (own,), names, skipped = faces.vectors, whose, [*loose, *faces.skipped]
+    if people:
+        person_of, loose = files.photos_of_people(people, choice)
+        others = embed_largest([model], list(person_of), progress, "measuring people")
+        (own,), names = others.vectors, [person_of[path] for path in others.photos]
+        skipped += [*loose, *others.skipped]
+    rarest = max(UNSORTED if strangers else 0, ERRORS_TO_TRUST / pairs)
+    trusted = [rate for rate in FMRS if rate >= rarest]
+    thresholds, impostors = _measure(embeddings, whose, [fmr, *trusted], own, names)
+    genuine, tmrs = shares_at(score_blocks(own, names, same=True), thresholds)
     chosen, *table = (
         OperatingPoint(rate, threshold, tmr if genuine else None)
         for rate, threshold, tmr in zip([fmr, *trusted], thresholds, tmrs, strict=True)
@@ -110,7 +124,7 @@ def calibrate(
         photos=len(whose),
         impostor_pairs=pairs,
         genuine_pairs=genuine,
-        skipped=(*loose, *faces.skipped),
+        skipped=tuple(skipped),
     )
 
 
@@ -131,17 +145,24 @@ def distribution(embeddings: Embeddings, whose: ArrayLike) -> Impostors | None:
         embeddings: (N, D) unit vectors.
         whose: (N,) whose they are, any values that can be compared.
     """
-    return _measure(embeddings, whose, [])[1]
+    return _measure(embeddings, whose, [], embeddings, whose)[1]
 
 
 def _measure(
-    embeddings: Embeddings, whose: ArrayLike, fmrs: Sequence[float]
+    embeddings: Embeddings,
+    whose: ArrayLike,
+    fmrs: Sequence[float],
+    own: Embeddings,
+    names: ArrayLike,
 ) -> tuple[list[float], Impostors | None]:
-    """The threshold of each rate, and the distribution."""
+    """The threshold of each rate, and the distribution; its gains are those of `own`."""
+    alone = np.unique(np.asarray(whose)).size == len(embeddings)
+    several = np.unique(np.asarray(names)).size < len(own)  # somebody has two photos to average
     rates = measurable_rates(_pairs(np.asarray(whose).tolist()), ERRORS_TO_TRUST)
+    if alone:
+        rates = [rate for rate in rates if rate >= UNSORTED]
     found = thresholds_at_fmrs(lambda: score_blocks(embeddings, whose, same=False), {*fmrs, *rates})
-    alone = np.unique(np.asarray(whose)).size == len(embeddings)  # nobody has two photos to average
-    gains = GAINS if alone else template_gains(embeddings, whose, ERRORS_TO_TRUST)
+    gains = template_gains(own, names, ERRORS_TO_TRUST) if several else GAINS
     impostors = Impostors(tuple(rates), tuple(found[rate] for rate in rates), gains)
     return [found[fmr] for fmr in fmrs], impostors if impostors.is_usable else None
 

@@ -14,7 +14,7 @@ from mien import images
 from mien.errors import BadInput
 from mien.evaluation.calibrate import calibrate
 from mien.recognition import align
-from mien.recognition.thresholds import Impostors
+from mien.recognition.thresholds import GAINS, Impostors
 
 
 def save_people(folder: Path, people: int, photos: int) -> None:
@@ -50,6 +50,31 @@ def test_calibration_by_slow_loop(tmp_path: Path) -> None:
     assert known == found.impostors
     assert known is not None
     assert known.threshold(0.1) > known.threshold(0.3)
+
+
+def test_rare_rates_of_photos_that_nobody_sorted_are_extrapolated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_people(tmp_path, people=80, photos=1)
+    monkeypatch.setattr("mien.evaluation.calibrate.UNSORTED", 0.1)
+    found = calibrate(FakeModel(), tmp_path, fmr=0.02, strangers=True)
+    assert (found.people, found.chosen.fmr, found.table) == (80, 0.02, ())
+    assert found.impostors is not None
+    assert min(found.impostors.rates) == 0.1
+    assert (found.genuine_pairs, found.impostors.gains) == (0, GAINS)
+
+
+def test_true_matches_may_be_other_peoples(tmp_path: Path) -> None:
+    save_people(tmp_path / "strangers", people=40, photos=1)
+    save_people(tmp_path / "people", people=40, photos=2)
+    there = calibrate(FakeModel(), tmp_path / "people", fmr=0.05)
+    found = calibrate(
+        FakeModel(), tmp_path / "strangers", fmr=0.05, strangers=True, people=tmp_path / "people"
+    )
+    assert (found.people, found.photos, found.genuine_pairs) == (40, 40, there.genuine_pairs)
+    assert found.impostors is not None
+    assert there.impostors is not None
+    assert found.impostors.gains == there.impostors.gains
 
 
 def test_bad_photos_are_listed(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_the_weights_fit_the_wheel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "network"), [("mien-small", "seesaw_fast"), ("mien-tiny", "seesaw_tiny")]
+    ("name", "network"), [("mien-small", "seesaw_dense"), ("mien-tiny", "seesaw_tiny")]
 )
 def test_the_card_says_where_the_threshold_comes_from(name: str, network: str) -> None:
     card = OnnxEmbedder(models.model_file(name)).card
@@ -97,7 +97,7 @@ def test_a_mirrored_face_is_the_same_with_mirror_averaging(small: models.Model) 
         b = small.embed(turned, [Face(box, flipped, 1.0)], mirror=mirror)
         return float((a @ b.T).item())
 
-    assert similar(mirror=True) > 0.99
+    assert similar(mirror=True) > 0.95
     assert similar(mirror=True) > similar(mirror=False)
 
 
