@@ -8,6 +8,7 @@
 # without them the blocks are distilled first. RUN is where everything goes; what was stopped goes on
 # when the same line is given again.
 set -eu
+export MIEN_RUNTIME=onnxruntime # whose numbers are the same on every machine
 fairface=$1 teachers=$2 people=$3 run=$4 steps=${5:-7000} weights=${6:-}
 
 # Photos without a face are skipped, which the exit code 3 says.
