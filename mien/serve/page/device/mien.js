@@ -154,9 +154,7 @@ function decoded({ data, dims: [, , rows, columns] }, stride, corner, pixel) {
       confidence: sigmoid(data[cell]),
       finder: data[cell],
       box: [edge(0, -1), edge(1, -1), edge(0, 1), edge(1, 1)],
-      points: FIVE.map((n) =>
-        [0, 1].map((axis) => place(middle[axis] + said(5 + 2 * n + axis) * 2 * stride, axis)),
-      ),
+      points: FIVE.map((n) => [0, 1].map((axis) => place(middle[axis] + said(5 + 2 * n + axis) * 2 * stride, axis))),
     });
   }
   return found;
