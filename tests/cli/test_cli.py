@@ -60,9 +60,9 @@ def mien(bare: Run, model_file: Path) -> Run:
 def people(tmp_path: Path, mien: Run) -> Path:
     """A folder of two people, who are enrolled."""
     folder = tmp_path / "people"
-    save_photo(folder / "Anna/1.png", ANNA)
-    save_photo(folder / "Anna/2.png", ANNA, shade=9)
-    save_photo(folder / "Bert B/1.png", BERT)
+    save_photo(folder / "Anna/1.png", ANNA, side=64)
+    save_photo(folder / "Anna/2.png", ANNA, shade=9, side=64)
+    save_photo(folder / "Bert B/1.png", BERT, side=64)
     assert mien("enroll", folder).code == 0
     return folder
 
@@ -425,7 +425,6 @@ def test_a_name_may_be_typed_in_any_form(
     assert mien("people", "photos", typed, "--json").document["person"] == "Zo\u00eb"
     found = mien("album", "in", "--index", "album.db", "--with", typed, "--paths")
     assert (found.code, found.out) == (0, "in/a.png\n")
-    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
     assert mien("cluster", people, "--min-face", 0, "--facebank", "other.db").code == 0
     group = ("enroll", "--cluster", 1, "--as", typed, "--facebank", "third.db")
     assert mien(*group).code == 0
@@ -484,8 +483,7 @@ def test_an_output_that_cannot_be_made_stops_no_other(
 def test_a_disk_without_room_for_the_groups_stops_no_answer(
     mien: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("scipy", reason="grouping faces needs the extra cluster")
-    save_photo(tmp_path / "in/bert.png", BERT, shade=7)
+    save_photo(tmp_path / "in/bert.png", BERT, shade=7, side=64)
     shutil.copytree(people, tmp_path / "in/people")
     whole = files._replace
     full = ["group-0001.png"]

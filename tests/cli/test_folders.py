@@ -40,7 +40,7 @@ def people(tmp_path: Path, bare: Run, model_file: Path, monkeypatch: pytest.Monk
     folder = tmp_path / "people"
     for seed in range(20):
         for number in range(2):
-            save_photo(folder / f"P{seed}/{number}.png", seed, shade=4 * number)
+            save_photo(folder / f"P{seed}/{number}.png", seed, shade=4 * number, side=64)
     return folder
 
 
@@ -143,7 +143,7 @@ def test_an_output_that_cannot_be_made_takes_nothing_else_away(
     bare: Run, model_file: Path, people: Path, command: str, fault: str, code: int, skipped: int
 ) -> None:
     """One of many is skipped and named; without the only one the answer is told all the same."""
-    for package in ("pyarrow", "scipy", "matplotlib", "jinja2"):
+    for package in ("pyarrow", "matplotlib", "jinja2"):
         pytest.importorskip(package)
     fake = ["--model", str(model_file), "--detector", "whole"]
     words = [word.format(folder=people) for word in command.split()]

@@ -61,7 +61,7 @@ def line(
 ) -> list[str]:
     """A command, and all that it needs."""
     arguments = COMMANDS[request.param]
-    for needed, package in {"clip.mp4": "av", "cluster": "scipy", "prepare": "pyarrow"}.items():
+    for needed, package in {"clip.mp4": "av", "prepare": "pyarrow"}.items():
         if needed in arguments:
             pytest.importorskip(package)
     if "clip.mp4" in arguments:

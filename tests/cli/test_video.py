@@ -27,7 +27,7 @@ ANNA, BERT = 1, 2
 @pytest.fixture
 def mien(bare: Run, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command that takes patches for faces and knows Anna."""
-    monkeypatch.setitem(DETECTORS, "blobs", lambda *_: clips.Blobs())
+    monkeypatch.setitem(DETECTORS, "blobs", lambda **_: clips.Blobs())
     fake = ("--model", model_file, "--detector", "blobs")
 
     def run(*arguments: object) -> Result:
@@ -156,7 +156,7 @@ def test_a_camera_says_who_was_there(
     lines = mien("camera", clip, "--no-window", "--seconds", "1").out.splitlines()
     assert len(lines) == 2
     for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 143)):
-        monkeypatch.setitem(DETECTORS, "blobs", lambda *_, n=number: _Interrupted(n))
+        monkeypatch.setitem(DETECTORS, "blobs", lambda n=number, **_: _Interrupted(n))
         stopped = mien("camera", clip, "--json")
         assert stopped.code == code
         assert all(one["end"] < 1.9 for one in stopped.document["sightings"])

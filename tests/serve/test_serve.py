@@ -1064,7 +1064,8 @@ def test_a_face_has_candidates_and_a_vector_where_they_are_asked_for(service: Ru
         files = {"photo": png(ANNA, faces=fields.pop("of", 1))}
         return service.client.post("/api/v1/identify", files=files, data=fields).json()["faces"]
 
-    assert all(set(face) == {"person", "score", "confidence", "box", "points"} for face in faces())
+    told = {"person", "score", "confidence", "box", "points", "turned"}
+    assert all(set(face) == told for face in faces())
     assert [len(faces(of=3, limit=number)) for number in (1, 2, 9)] == [1, 2, 3]
     (face,) = faces(limit=1, top=9, vectors=True)
     assert [one["person"] for one in face["candidates"]] == ["Anna", "Bert"]

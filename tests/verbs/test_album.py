@@ -145,15 +145,16 @@ def test_a_kill_at_any_moment_loses_nothing(
 ) -> None:
     for number in range(60):
         save_photo(photos / f"{number}.png", number)
-    path, moments, kills, kept = tmp_path / "killed.db", random.Random(0), 0, 0
+    path, kills, kept = tmp_path / "killed.db", 0, 0
+    moments = random.Random(0)
 
     def work() -> None:
         with Album(path, model) as killed:
             killed.update(photos)
 
-    for _ in range(20):
+    for moment in sorted(moments.uniform(0.001, 0.1) for _ in range(20)):  # the early ones first
         process = children.start(work)
-        time.sleep(moments.uniform(0.005, 0.1))
+        time.sleep(moment)
         process.kill()
         process.join()
         kills += process.exitcode == -signal.SIGKILL
