@@ -165,9 +165,13 @@ def _kill(
     work: Callable[[Connection], None], rng: random.Random, *, after: int, within: float
 ) -> int:
     """Start some work and kill it within seconds after an acknowledgement; the last one's."""
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = children.start(lambda: work(sender))
-    sender.close()
+    for _ in range(3):  # forked where other threads hold locks, a process may hang at its birth
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        process = children.start(partial(work, sender))
+        sender.close()
+        if receiver.poll(20):
+            break
+        process.kill()
     done = -1
     while done < after:
         assert receiver.poll(60), "the process said nothing"

@@ -584,7 +584,9 @@ def test_an_interruption_is_quiet_and_told(
     for number in range(500):  # photos of more lines than a pipe holds
         shutil.copy(people / "Anna/1.png", people / f"Anna/x{number}.png")
     command = ("identify", people, "--json-lines", "--model", model_file, "--detector", "whole")
+    before = signal.signal(ending, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
     process = start(*command, stdout=subprocess.PIPE)
+    signal.signal(ending, before)
     assert process.stdout is not None
     process.stdout.readline()  # it is at work
     process.send_signal(ending)
