@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from mien import files
 from mien.errors import BadInput
 from mien.evaluation.metrics import ERRORS_TO_TRUST
-from mien.evaluation.people import embed_largest
+from mien.evaluation.people import embed_largest, embed_people
 from mien.evaluation.scores import score_blocks, shares_at, template_gains, thresholds_at_fmrs
 from mien.recognition.model import Model
 from mien.recognition.thresholds import GAINS, Impostors, measurable_rates, require_rate
@@ -102,10 +102,9 @@ def calibrate(
     (embeddings,) = faces.vectors
     (own,), names, skipped = faces.vectors, whose, [*loose, *faces.skipped]
     if people:
-        person_of, loose = files.photos_of_people(people, choice)
-        others = embed_largest([model], list(person_of), progress, "measuring people")
-        (own,), names = others.vectors, [person_of[path] for path in others.photos]
-        skipped += [*loose, *others.skipped]
+        others, names = embed_people([model], people, choice, progress, "measuring people")
+        (own,) = others.vectors
+        skipped += others.skipped
     rarest = max(UNSORTED if strangers else 0, ERRORS_TO_TRUST / pairs)
     trusted = [rate for rate in FMRS if rate >= rarest]
     thresholds, impostors = _measure(embeddings, whose, [fmr, *trusted], own, names)

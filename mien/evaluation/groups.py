@@ -18,7 +18,7 @@ import numpy as np
 
 from mien import files
 from mien.errors import BadInput
-from mien.evaluation.people import embed_largest
+from mien.evaluation.people import embed_largest, embed_people
 from mien.evaluation.scores import score_blocks, shares_at, thresholds_at_fmrs
 from mien.recognition.model import Model
 from mien.types import Embeddings, Progress, Scores, Skipped, silent
@@ -95,10 +95,8 @@ def differentials(
         )
     genuine: list[Embeddings] = []
     if people:
-        person_of, loose = files.photos_of_people(people, choice)
-        others = embed_largest(models, list(person_of), progress, "measuring people")
-        names, genuine = [person_of[path] for path in others.photos], others.vectors
-        skipped = [*skipped, *loose, *others.skipped]
+        others, names = embed_people(models, people, choice, progress, "measuring people")
+        genuine, skipped = others.vectors, [*skipped, *others.skipped]
     found = []
     for number, (model, vectors) in enumerate(zip(models, faces.vectors, strict=True)):
         at = thresholds_at_fmrs(partial(_strangers, vectors), RATES)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from mien import files
 from mien.errors import BadInput
 from mien.evaluation import protocol
 from mien.recognition.align import read_face
@@ -57,6 +58,29 @@ def embed_largest(
     embeds = [model.embedder for model in models]
     vectors = protocol.embed_all(embeds, batches(aligned()), mirrors)
     return LargestFaces(vectors, photos, skipped)
+
+
+def embed_people(
+    models: Sequence[Model],
+    folder: str | Path,
+    choice: files.Choice,
+    progress: Progress,
+    doing: str,
+) -> tuple[LargestFaces, list[str]]:
+    """The largest face of each photo in folders of people, and whose each is.
+
+    Args:
+        models, progress, doing: see `embed_largest`.
+        folder: `<name>/*.jpg`; what lies beside those folders is among the skipped.
+        choice: which of the photos to use.
+
+    Raises:
+        BadInput: no folder of people.
+    """
+    person_of, loose = files.photos_of_people(folder, choice)
+    faces = embed_largest(models, list(person_of), progress, doing)
+    whose = [person_of[path] for path in faces.photos]
+    return replace(faces, skipped=[*loose, *faces.skipped]), whose
 
 
 def batches(aligned: Iterator[Image]) -> Iterator[Crops]:
