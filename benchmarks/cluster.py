@@ -25,7 +25,7 @@ from mien.cli.render import Answer, Table
 from mien.errors import BadInput, needs_extra
 from mien.parallel import at_once, map_in_order
 from mien.recognition import align
-from mien.recognition.grouping import POOR, group
+from mien.recognition.clustering import POOR, group
 from mien.recognition.model import Model, load
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest, sharpness, worth
@@ -44,7 +44,7 @@ class Faces:
     person: _Rows  # (N,): whose; -1 where nobody says
     folder: _Rows  # (N,): the folder that the photo is in
     photo: _Rows  # (N,)
-    poor: NDArray[np.bool_]  # (N,): see `mien.recognition.grouping.group`
+    poor: NDArray[np.bool_]  # (N,): see `mien.recognition.clustering.group`
     skipped: tuple[Skipped, ...] = ()
 
     def take(self, rows: _Rows | NDArray[np.bool_]) -> Faces:

@@ -22,7 +22,7 @@ from mien.errors import BadInput
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import SplitConv
 from mien.training.backbones.seesaw import SeesawBlock
-from mien.training.fold import fold_batch_norm
+from mien.training.batch_norm import fold_batch_norm
 from mien.training.precision import (
     Precision,
     hold_memory,
@@ -145,7 +145,7 @@ class Swish(nn.Module):
 class NormedSplit(nn.Module):
     """A quarter and three quarters of the channels, each convolved and normalised, then joined.
 
-    After training it is `mien.training.export.fold.PublishedSplit`: without norms, and shuffled.
+    After training it is `mien.training.export.fuse.PublishedSplit`: without norms, and shuffled.
     """
 
     def __init__(self, split: SplitConv, norm: nn.BatchNorm2d, activation: type[nn.Module]) -> None:

@@ -157,11 +157,11 @@ def adopt(
 def _of_original(network: Path, out: Path, form: str, name: str, net: str | None) -> Card:
     """The model of a checkpoint of the original's code."""
     with needs_extra("reading a .pth", "train"):
-        from mien.training import original
+        from mien.training import from_pth
         from mien.training.export import export
     if form not in ("bgr", "half"):
         raise BadInput(f"{network} takes bgr, or half where it was trained on RGB, not {form!r}")
-    return export(original.load(network, net, bgr=form == "bgr"), out, name=name)
+    return export(from_pth.load(network, net, bgr=form == "bgr"), out, name=name)
 
 
 def _tried(
@@ -188,7 +188,7 @@ def _subtraction(
     with needs_extra("balancing", "train"):
         from mien.training.balance import Balance
     from mien import files
-    from mien.evaluation.groups import read_labels
+    from mien.evaluation.demographics import read_labels
     from mien.evaluation.people import embed_largest
     from mien.recognition.adopt import Subtraction
     from mien.recognition.model import load

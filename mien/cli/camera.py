@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from mien.cli import console, options
-from mien.cli.entries import SightingEntry, inside, sighting_entry
+from mien.cli.json_entries import SightingEntry, inside, sighting_entry
 from mien.cli.render import Answer, Form, show_each
 from mien.cli.video import span
 from mien.errors import BadInput, needs_extra, without_password

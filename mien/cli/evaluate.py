@@ -94,10 +94,10 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from mien.cli import groups
+    from mien.cli import demographics
     from mien.evaluation import report as page
+    from mien.evaluation.demographics import differentials
     from mien.evaluation.evaluate import evaluate as measure
-    from mien.evaluation.groups import differentials
     from mien.files import Choice, write_atomically
     from mien.recognition.model import load
 
@@ -110,7 +110,7 @@ def evaluate(
         by_group = differentials(
             networks, on, labels, people=people, choice=choice, progress=console.progress
         )
-        return groups.answer(by_group)
+        return demographics.answer(by_group)
     if threshold is not None or fmr is not None:
         networks = [
             replace(network, own=network.policy(threshold=threshold, fmr=fmr))

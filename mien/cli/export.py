@@ -63,7 +63,7 @@ def export(
         from mien.training import checkpoint as checkpoints
         from mien.training.export import export as write
         from mien.training.export import to_int8
-        from mien.training.export.elsewhere import to as write_for
+        from mien.training.export.other_runtimes import to as write_for
 
     if not ours:
         written = write_for(to, checkpoints.load(checkpoint), out)

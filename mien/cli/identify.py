@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import console, options
-from mien.cli.entries import FaceEntry, PhotoEntry, SightingEntry, VideoEntry, photo_entry
+from mien.cli.json_entries import FaceEntry, PhotoEntry, SightingEntry, VideoEntry, photo_entry
 from mien.cli.render import Answer, Form, show_each
 from mien.cli.video import VIDEOS, End, Part, Start, as_videos, span, video_entries
 from mien.errors import BadInput, CannotWrite
 from mien.video import EXTENSIONS, copy_name, is_video
 
 if TYPE_CHECKING:
-    from mien.cli.entries import Entry
+    from mien.cli.json_entries import Entry
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
     from mien.recognition.policy import Policy

@@ -43,7 +43,7 @@ def targets(
 ) -> Answer:
     """Compute teachers' embeddings of a data set once, for mien train --targets."""
     with needs_extra("training", "train"):
-        from mien.evaluation.groups import read_labels
+        from mien.evaluation.demographics import read_labels
         from mien.recognition.input_form import input_form
         from mien.training import targets as verb
         from mien.training.balance import Balance

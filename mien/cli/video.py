@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 import typer
 
 from mien.cli import console
-from mien.cli.entries import SightingEntry, VideoEntry, inside, sighting_entry
+from mien.cli.json_entries import SightingEntry, VideoEntry, inside, sighting_entry
 from mien.errors import BadInput, CannotWrite, needs_extra
 
 if TYPE_CHECKING:
-    from mien.cli.entries import Entry
+    from mien.cli.json_entries import Entry
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
     from mien.recognition.policy import Policy

@@ -18,7 +18,7 @@ from mien.errors import BadInput, NoFace
 from mien.facebank import archive
 from mien.facebank.archive import Archive
 from mien.recognition import align
-from mien.recognition.grouping import POOR, group
+from mien.recognition.clustering import POOR, group
 from mien.recognition.model import Looked, Model
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest, sharpness, worth
@@ -155,7 +155,7 @@ def shown(model: Model, path: Path, sha256: str, pixels: int) -> bytes:
 def grouped(
     _: Model, vectors: Embeddings, policy: Policy, photos: list[int], poor: list[bool]
 ) -> list[int]:
-    """The group of each vector; see `mien.recognition.grouping.group`."""
+    """The group of each vector; see `mien.recognition.clustering.group`."""
     labels = group(vectors, policy, photos=photos, poor=np.array(poor, bool))
     found: list[int] = labels.tolist()
     return found

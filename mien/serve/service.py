@@ -25,7 +25,7 @@ from mien.facebank.stores import Store, create_store, own_file
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.serve import jobs
-from mien.serve.kept import KeptFaces
+from mien.serve.face_crops import KeptFaces
 from mien.serve.workers import Overloaded, WorkerLost, Workers
 from mien.types import Embeddings, Match
 from mien.verbs.health import Health, examine
@@ -282,7 +282,7 @@ class Turn:
         return await self.store(lambda store: store.nearest(vectors, count))
 
     async def group(self, vectors: Embeddings, photos: list[int], poor: list[bool]) -> list[int]:
-        """The group of each vector; see `mien.recognition.grouping.group`.
+        """The group of each vector; see `mien.recognition.clustering.group`.
 
         Raises:
             BadInput: more than `GROUPED`.

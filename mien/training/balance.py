@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mien.errors import BadInput
-from mien.evaluation.groups import Labels
+from mien.evaluation.demographics import Labels
 from mien.types import Embeddings
 
 LEAST = 30  # pictures of a class; the pictures of a smaller one take no part

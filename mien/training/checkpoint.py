@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mien.errors import BadModel
 from mien.files import write_atomically
 from mien.training.backbones import BACKBONES
-from mien.training.fold import fold_batch_norm
+from mien.training.batch_norm import fold_batch_norm
 
 FORMAT = 1
 
@@ -32,7 +32,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     trained: dict[str, Any] = field(default_factory=dict)  # configuration, data, steps, results
     state: dict[str, Tensor] = field(default_factory=dict)  # optimiser's, to go on training
-    folded: bool = False  # whether its batch norms were folded, see mien.training.fold
+    folded: bool = False  # whether its batch norms were folded, see mien.training.batch_norm
 
     def build(self) -> nn.Module:
         """The network with these weights, ready to embed.

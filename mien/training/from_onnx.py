@@ -1,4 +1,4 @@
-"""A network to train on, of the file that recognises: `mien.training.export.fold` backwards.
+"""A network to train on, of the file that recognises: `mien.training.export.fuse` backwards.
 
 In the file, every convolution has taken in the batch norm behind it.  Here it gets one back, which
 at first does in training what it does in use: it knows the mean and the deviation of what comes.
@@ -63,7 +63,7 @@ def from_onnx(path: Path, x: Tensor) -> nn.Module:
 def _layers(
     module: nn.Module, place: str = "", norm: nn.Module | None = None
 ) -> Iterator[tuple[str, nn.Module, nn.Module | None]]:
-    """Every layer with weights, the batch norm that it took in, and the name that `fold` left."""
+    """Every layer with weights, the batch norm that it took in, and the name that `fuse` left."""
     if isinstance(module, nn.Sequential):
         kept = 0
         for layer, behind in zip(module, [*list(module)[1:], None], strict=True):

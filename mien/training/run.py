@@ -18,14 +18,14 @@ from mien.errors import BadInput, BadModel, RunStopped
 from mien.evaluation.protocol import Verification, verify
 from mien.evaluation.verification_set import VerificationSet
 from mien.recognition.model import model_file, shipped
-from mien.training import distributed, original, targets
+from mien.training import distributed, from_pth, targets
 from mien.training.backbones import BACKBONES
+from mien.training.batch_norm import fold_batch_norm, is_folded, recalibrate
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import TrainConfig
 from mien.training.data.augment import parse
 from mien.training.data.batches import Batch, Batches
 from mien.training.data.shards import Shards
-from mien.training.fold import fold_batch_norm, is_folded, recalibrate
 from mien.training.from_onnx import from_onnx
 from mien.training.optim import (
     EMA,
@@ -461,7 +461,7 @@ def _weights(config: TrainConfig, pictures: Shards) -> tuple[dict[str, Tensor], 
     """Those of a checkpoint, of the original's file or of a model, and whether they are folded."""
     name = str(config.weights)
     if name not in shipped() and Path(name).suffix != ".onnx":
-        given = original.load(Path(name), config.backbone)
+        given = from_pth.load(Path(name), config.backbone)
         return given.weights, given.folded
     x = normalize(sample(pictures, CALIBRATING), torch.device("cpu"), torch.contiguous_format)
     return from_onnx(model_file(name), x).state_dict(), False

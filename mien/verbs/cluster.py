@@ -25,7 +25,7 @@ from mien.facebank.rows import person_name
 from mien.facebank.stores import Store
 from mien.parallel import map_in_order
 from mien.recognition import align
-from mien.recognition.grouping import POOR, founding_threshold, group
+from mien.recognition.clustering import POOR, founding_threshold, group
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest, sharpness, worth

@@ -18,7 +18,7 @@ from commands import PAGE, Result, fields, is_a_sentence
 from record import HERE, RECORD, alike
 
 from mien.evaluation.calibrate import Calibration
-from mien.evaluation.groups import Differentials, GroupRates
+from mien.evaluation.demographics import Differentials, GroupRates
 
 NAMES = sorted(str(path.relative_to(RECORD)) for path in RECORD.rglob("*.txt"))
 COMMANDS = [name for name in NAMES if name.startswith("commands")]

@@ -20,9 +20,9 @@ from mien.errors import BadInput, BadModel, MissingExtra  # noqa: E402
 from mien.recognition.embed import Card, OnnxEmbedder  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.checkpoint import Checkpoint  # noqa: E402
-from mien.training.export import elsewhere, export, fold, to_int8  # noqa: E402
-from mien.training.export.elsewhere import TARGETS, to  # noqa: E402
-from mien.training.export.fold import QuickPReLU, as_published  # noqa: E402
+from mien.training.export import export, fuse, other_runtimes, to_int8  # noqa: E402
+from mien.training.export.fuse import QuickPReLU, as_published  # noqa: E402
+from mien.training.export.other_runtimes import TARGETS, to  # noqa: E402
 
 
 def trained(name: str, seed: int = 0, crops: int = 8) -> Checkpoint:
@@ -51,7 +51,7 @@ def test_folding_keeps_the_function(name: str) -> None:
     x = torch.randn(2, 3, 112, 112)
     with torch.inference_mode():
         before = checkpoint.build()(x)
-        folded = fold(checkpoint.build())
+        folded = fuse(checkpoint.build())
         torch.testing.assert_close(folded(x), before, atol=1e-4, rtol=1e-4)
     norms = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
     left = sum(isinstance(module, norms) for module in folded.modules())
@@ -145,7 +145,7 @@ def test_the_published_form_computes_the_same(name: str) -> None:
 
 
 def test_no_prelu_is_left() -> None:
-    folded = fold(trained("mobileface").build())
+    folded = fuse(trained("mobileface").build())
     assert not any(isinstance(module, torch.nn.PReLU) for module in folded.modules())
 
 
@@ -192,7 +192,7 @@ def test_for_other_runtimes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The graph that some are made of is the exported one, which takes long to trace.
-    monkeypatch.setattr(elsewhere, "to_onnx", lambda network, crops: onnx.load(exported[0]))
+    monkeypatch.setattr(other_runtimes, "to_onnx", lambda network, crops: onnx.load(exported[0]))
     path = tmp_path / f"small{TARGETS[target][0]}"
     try:
         written = to(target, exported[2], path)

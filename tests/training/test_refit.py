@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 import torch.nn.functional as F  # noqa: E402
 from toy import Toy  # noqa: E402
 
-from mien.training.fold import fold_batch_norm  # noqa: E402
+from mien.training.batch_norm import fold_batch_norm  # noqa: E402
 from mien.training.refit import refit_head  # noqa: E402
 
 

@@ -17,7 +17,7 @@ from torch import Tensor  # noqa: E402
 from toy import Toy  # noqa: E402
 
 from mien.errors import BadInput, BadModel  # noqa: E402
-from mien.evaluation.groups import Labels  # noqa: E402
+from mien.evaluation.demographics import Labels  # noqa: E402
 from mien.images import decode  # noqa: E402
 from mien.recognition.input_form import FORMS  # noqa: E402
 from mien.training import prepare, targets, train  # noqa: E402

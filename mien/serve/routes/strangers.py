@@ -7,7 +7,7 @@ from itertools import compress
 
 import numpy as np
 
-from mien.recognition.grouping import founding_threshold
+from mien.recognition.clustering import founding_threshold
 from mien.serve import schema
 from mien.serve.keys import Role
 from mien.serve.routes import TheService, Uploads, api, content, role

@@ -25,7 +25,7 @@ from mien.recognition.embed import Card, crops_to_compare, make_card, with_card
 from mien.recognition.onnx.session import session
 from mien.training.backbones import BACKBONES
 from mien.training.checkpoint import Checkpoint
-from mien.training.export.fold import as_published, fold
+from mien.training.export.fuse import as_published, fuse
 from mien.types import Crops, Embeddings
 
 TOLERANCE = 1e-4  # largest difference of any coordinate between the network and its file
@@ -45,7 +45,7 @@ class Deployed(nn.Module):
 
 def graph(network: nn.Module) -> bytes:
     """An ONNX file of what a network computes, without a card; the network is folded by it."""
-    proto = to_onnx(Deployed(fold(network)).eval(), torch.from_numpy(crops_to_compare()))
+    proto = to_onnx(Deployed(fuse(network)).eval(), torch.from_numpy(crops_to_compare()))
     content: bytes = proto.SerializeToString()
     return content
 
@@ -77,7 +77,7 @@ def export(
         digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
     trained = {"backbone": checkpoint.backbone, "args": checkpoint.args, **checkpoint.trained}
     card = make_card(name, digest.hexdigest(), expected[0], trained)
-    form = as_published(network) if published else fold(network)
+    form = as_published(network) if published else fuse(network)
     proto = to_onnx(Deployed(form).eval(), torch.from_numpy(crops))
     content = with_card(proto.SerializeToString(), card)
     exported = session(content, otherwise=f"{path} would not run; use another version of torch")

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from benchmarks.cluster import judge
 from mien.errors import BadInput
-from mien.recognition import grouping
-from mien.recognition.grouping import founding_threshold, group
+from mien.recognition import clustering
+from mien.recognition.clustering import founding_threshold, group
 from mien.recognition.policy import Policy
 from mien.recognition.thresholds import Impostors
 from mien.types import Embeddings
@@ -30,7 +30,7 @@ def faces(person: NDArray[np.intp], spread: float = 0.05, seed: int = 2) -> Embe
 
 @pytest.mark.parametrize("policy", [POLICY, Policy(0.4)], ids=["calibrated", "not calibrated"])
 def test_people_far_apart_are_told_apart(monkeypatch: pytest.MonkeyPatch, policy: Policy) -> None:
-    monkeypatch.setattr(grouping, "_BLOCK", 7)
+    monkeypatch.setattr(clustering, "_BLOCK", 7)
     person = np.random.default_rng(2).permutation(np.repeat([0, 1, 2, 3], [5, 9, 1, 7]))
     truth = np.array([2, 0, 3, 1])[person]  # by size
     assert group(faces(person), policy).tolist() == truth.tolist()

@@ -22,7 +22,7 @@ from mien.recognition.embed import crops_to_compare
 from mien.recognition.onnx.session import import_openvino
 from mien.training.checkpoint import Checkpoint
 from mien.training.export.file import Deployed, embed_all, to_onnx
-from mien.training.export.fold import fold
+from mien.training.export.fuse import fuse
 from mien.types import Crops, Embeddings
 
 LIKE = 0.9999  # the least cosine between a crop's vectors of the network and of the file
@@ -57,7 +57,7 @@ def to(target: str, checkpoint: Checkpoint, path: Path) -> Written:
     suffix, write = TARGETS[target]
     if path.suffix != suffix:
         raise BadInput(f"a file for {target} ends in {suffix}, unlike {path}")
-    network = Deployed(fold(checkpoint.build()))
+    network = Deployed(fuse(checkpoint.build()))
     network.eval()
     crops = crops_to_compare()
     expected = embed_all(network, crops)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mien.cli import console
 from mien.cli.render import Answer, Table
-from mien.evaluation.groups import RATES, Differentials, GroupRates
+from mien.evaluation.demographics import RATES, Differentials, GroupRates
 
 
 def answer(found: Sequence[Differentials]) -> Answer:

@@ -52,12 +52,12 @@ def as_published(module: nn.Module) -> nn.Module:
     return module
 
 
-def fold(module: nn.Module) -> nn.Module:
+def fuse(module: nn.Module) -> nn.Module:
     """Turns every linear run of layers into one convolution or linear layer, in place."""
     if isinstance(module, DepthwiseBranches):
         return module.folded()
     for name, child in module.named_children():
-        setattr(module, name, fold(child))
+        setattr(module, name, fuse(child))
     if isinstance(module, SplitConv):
         return _conv(module.dense(), module.bias)
     if isinstance(module, nn.PReLU):

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from mien import images
 from mien.errors import BadInput
-from mien.evaluation import groups
-from mien.evaluation.groups import differentials, read_labels
+from mien.evaluation import demographics
+from mien.evaluation.demographics import differentials, read_labels
 from mien.recognition.detect.whole import WholeImage
 from mien.recognition.model import Model
 from mien.types import Crops, Embeddings
@@ -77,7 +77,7 @@ def test_a_group_that_looks_alike_stands_out(strangers: Path, model: Model) -> N
 
 
 def test_rates_are_counted(strangers: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "RATES", (0.2,))
+    monkeypatch.setattr(demographics, "RATES", (0.2,))
     (found,) = differentials([model], strangers / "val", strangers / "labels.csv")
     by_name = {one.group: one for one in found.groups}
     (young,), (everybody,) = by_name["young"].ratios, by_name["all"].ratios

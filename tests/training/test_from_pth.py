@@ -14,7 +14,7 @@ from commands import Run  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from mien.errors import BadInput, BadModel  # noqa: E402
-from mien.training.original import load  # noqa: E402
+from mien.training.from_pth import load  # noqa: E402
 
 
 class Original:
