@@ -9,7 +9,7 @@ import typer
 
 from mien.cli import console
 from mien.cli.calibrate import COLUMNS
-from mien.cli.options import DEFAULT_DETECTOR, DetectorName, Strangers
+from mien.cli.options import DEFAULT_DETECTOR, Balance, By, DetectorName, Share, Strangers
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput, needs_extra
 
@@ -62,20 +62,9 @@ def adopt(
         ),
     ] = 1e-3,
     strangers: Strangers = False,
-    balance: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Take out what classes of faces have in common: a CSV file with a column `file`,"
-            " beside its photos.",
-        ),
-    ] = None,
-    by: Annotated[
-        str, typer.Option(metavar="COLUMNS", help="Columns that make a class together.")
-    ] = "age,group",
-    share: Annotated[
-        float, typer.Option(metavar="X", min=0, max=1, help="How much of it is taken out.")
-    ] = 0.5,
+    balance: Balance = None,
+    by: By = "age,group",
+    share: Share = 0.5,
     net: Annotated[
         str | None,
         typer.Option(
@@ -120,10 +109,7 @@ def adopt(
         if balance:
             subtract, balanced = _subtraction(out, balance, by, share, detector)
             card = write(recogniser, out, form=form, name=called, subtract=subtract)
-            said.append(
-                "balanced: {share:.0%} of the means of {classes} classes, which are guessed right"
-                " in {accuracy:.1%}".format(**balanced)
-            )
+            said.append(console.balanced(**balanced))
     content = {
         "path": out,
         "model_id": card.model_id,
@@ -186,7 +172,7 @@ def _subtraction(
 ) -> tuple[Subtraction, dict[str, Any]]:
     """What is to be taken from a model's vectors, of photos whose classes are known."""
     with needs_extra("balancing", "train"):
-        from mien.training.balance import Balance
+        from mien.training import balance as training
     from mien import files
     from mien.evaluation.demographics import read_labels
     from mien.evaluation.people import embed_largest
@@ -194,7 +180,7 @@ def _subtraction(
     from mien.recognition.model import load
 
     known = read_labels(labels)
-    balance = Balance(known, tuple(by.split(",")), share)
+    balance = training.Balance(known, tuple(by.split(",")), share)
     photos = [path for path in files.walk([labels.parent]) if known.get(path)]
     faces = embed_largest([load(model, detector=detector)], photos, console.progress, "balancing")
     balance.fit(faces.vectors[0], [str(path) for path in faces.photos])

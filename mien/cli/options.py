@@ -88,6 +88,21 @@ Strangers: TypeAlias = Annotated[
     bool,
     typer.Option("--strangers", help="Every photo in FOLDER shows somebody else."),
 ]
+Balance: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--balance",
+        metavar="FILE",
+        help="Remove what faces of a class have in common: a CSV file with a column `file`,"
+        " beside its photos.",
+    ),
+]
+By: TypeAlias = Annotated[
+    str, typer.Option("--by", metavar="COLUMNS", help="Columns that together define a class.")
+]
+Share: TypeAlias = Annotated[
+    float, typer.Option("--share", metavar="X", min=0, max=1, help="How much of it to remove.")
+]
 Tta: TypeAlias = Annotated[
     bool,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
+from mien.cli.options import Balance, By, Share
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput, needs_extra
 
@@ -26,27 +27,17 @@ def targets(
     ],
     *,
     dim: Annotated[int, typer.Option(metavar="N", min=2, help="Dimensions of a target.")] = 128,
-    balance: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Remove what faces of a class have in common: a CSV file with a column `file`.",
-        ),
-    ] = None,
-    by: Annotated[
-        str, typer.Option(metavar="COLUMNS", help="Columns that together define a class.")
-    ] = "age,group",
-    share: Annotated[
-        float, typer.Option(metavar="X", min=0, max=1, help="How much of it to remove.")
-    ] = 1.0,
+    balance: Balance = None,
+    by: By = "age,group",
+    share: Share = 1.0,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="CPU threads of a teacher.")] = 1,
 ) -> Answer:
     """Compute teachers' embeddings of a data set once, for mien train --targets."""
     with needs_extra("training", "train"):
         from mien.evaluation.demographics import read_labels
         from mien.recognition.input_form import input_form
+        from mien.training import balance as training
         from mien.training import targets as verb
-        from mien.training.balance import Balance
 
     asked = []
     for given in teacher:
@@ -59,7 +50,9 @@ def targets(
         data,
         asked,
         dim=dim,
-        balance=Balance(read_labels(balance), tuple(by.split(",")), share) if balance else None,
+        balance=training.Balance(read_labels(balance), tuple(by.split(",")), share)
+        if balance
+        else None,
         threads=threads,
         progress=console.progress,
     )
@@ -76,8 +69,5 @@ def targets(
         f"{made.energy:.1%} of the teachers' energy is kept",
     ]
     if made.balance:
-        text.append(
-            "balanced: {share:.0%} of the means of {classes} classes, which are guessed right in "
-            "{accuracy:.1%}".format(**made.balance)
-        )
+        text.append(console.balanced(**made.balance))
     return Answer(content, text)

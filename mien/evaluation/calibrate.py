@@ -105,9 +105,9 @@ def calibrate(
         others, names = embed_people([model], people, choice, progress, "measuring people")
         (own,) = others.vectors
         skipped += others.skipped
-    rarest = max(UNSORTED if strangers else 0, ERRORS_TO_TRUST / pairs)
-    trusted = [rate for rate in FMRS if rate >= rarest]
-    thresholds, impostors = _measure(embeddings, whose, [fmr, *trusted], own, names)
+    rarest = UNSORTED if strangers else 0
+    trusted = [rate for rate in FMRS if rate >= max(rarest, ERRORS_TO_TRUST / pairs)]
+    thresholds, impostors = _measure(embeddings, whose, [fmr, *trusted], own, names, rarest)
     genuine, tmrs = shares_at(score_blocks(own, names, same=True), thresholds)
     chosen, *table = (
         OperatingPoint(rate, threshold, tmr if genuine else None)
@@ -153,13 +153,15 @@ def _measure(
     fmrs: Sequence[float],
     own: Embeddings,
     names: ArrayLike,
+    rarest: float = 0,
 ) -> tuple[list[float], Impostors | None]:
-    """The threshold of each rate, and the distribution; its gains are those of `own`."""
-    alone = np.unique(np.asarray(whose)).size == len(embeddings)
+    """The threshold of each rate, and the distribution at those from `rarest` on.
+
+    Its gains are those of `own`.
+    """
     several = np.unique(np.asarray(names)).size < len(own)  # somebody has two photos to average
     rates = measurable_rates(_pairs(np.asarray(whose).tolist()), ERRORS_TO_TRUST)
-    if alone:
-        rates = [rate for rate in rates if rate >= UNSORTED]
+    rates = [rate for rate in rates if rate >= rarest]
     found = thresholds_at_fmrs(lambda: score_blocks(embeddings, whose, same=False), {*fmrs, *rates})
     gains = template_gains(own, names, ERRORS_TO_TRUST) if several else GAINS
     impostors = Impostors(tuple(rates), tuple(found[rate] for rate in rates), gains)
