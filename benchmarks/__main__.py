@@ -12,8 +12,8 @@ import typer
 from typer.main import get_command
 
 from mien.cli import Command, console
+from mien.cli.exit import run
 from mien.cli.render import shown
-from mien.cli.run import run
 from mien.errors import needs_extra
 
 PARTS = {  # what each measures

@@ -20,9 +20,9 @@ from mien import files, images
 from mien.cli import console
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
-from mien.recognition.detect.mien import MienDetector
+from mien.recognition.detect.mien_detector import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.recognition.detect.oneshot import OneShot
+from mien.recognition.detect.single_shot import OneShot
 from mien.types import Detector, Image, Skipped
 
 

@@ -21,7 +21,7 @@ import typer
 from benchmarks.peers import FaceRecognition
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput, needs_extra
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import model_file, shipped
 from mien.recognition.onnx import graph
 from mien.recognition.onnx.runtime import RUNTIMES

@@ -29,8 +29,8 @@ from mien.errors import BadInput
 from mien.facebank.index.exact import ExactIndex
 from mien.parallel import at_once, map_in_order
 from mien.recognition.align import crops
-from mien.recognition.detect.mien import MienDetector
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.detect.mien_detector import MienDetector
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import model_file
 from mien.types import Image
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mien.cli import console
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.index import cache
 from mien.facebank.index.exact import ExactIndex
 from mien.facebank.index.int8 import Codes, Int8Index, encode

@@ -25,7 +25,7 @@ from mien.boxes import overlap
 from mien.cli.options import DEFAULT_MODEL, ModelName
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Photo
 from mien.recognition.model import Model, load
 from mien.types import Embeddings, Face, Image, NamedFace

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mien.evaluation.calibrate import Calibration, calibrate
     from mien.evaluation.evaluate import evaluate
     from mien.evaluation.protocol import Evaluation, Identification, Verification, verify
-    from mien.facebank.bank import Facebank
+    from mien.facebank.facebank import Facebank
     from mien.files import walk
     from mien.images import read, write
     from mien.recognition.model import Looked, Model, load
@@ -99,7 +99,7 @@ _HOME = {  # where each name is; imported when it is first asked for
         "mien.evaluation.calibrate": "Calibration calibrate",
         "mien.evaluation.evaluate": "evaluate",
         "mien.evaluation.protocol": "Evaluation Identification Verification verify",
-        "mien.facebank.bank": "Facebank",
+        "mien.facebank.facebank": "Facebank",
         "mien.files": "walk",
         "mien.images": "read write",
         "mien.recognition.model": "Looked Model load",

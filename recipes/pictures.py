@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from PIL import Image as Pillow
 
 import mien
+from mien import defaults
 from mien.evaluation.plots import calm
 from mien.recognition.align import TEMPLATE, crop, similarity
-from mien.recognition.embed import OnnxEmbedder
-from mien.recognition.model import DEFAULT, model_file
+from mien.recognition.embedder import OnnxEmbedder
+from mien.recognition.model import model_file
 from mien.recognition.thresholds import Impostors
 from mien.types import Image
 
@@ -34,7 +35,7 @@ def main() -> None:
     model = mien.load()
     policy = model.policy()
     assert policy.impostors is not None
-    card = OnnxEmbedder(model_file(DEFAULT)).card
+    card = OnnxEmbedder(model_file(defaults.MODEL)).card
     save(alignment(model), "alignment.jpg")
     save(angles(model), "angles.png")
     save(rates(policy.impostors, card.calibration["table"], policy.threshold), "rates.png")

@@ -13,7 +13,7 @@ from commands import Result, Run
 from fakes import MeanColours
 
 from mien.cli import main
-from mien.recognition.embed import Card, canary_crop
+from mien.recognition.embedder import Card, canary_crop
 
 os.environ["MIEN_RUNTIME"] = "onnxruntime"  # tests rest on no probe of this machine
 ROOT = Path(__file__).parents[1]

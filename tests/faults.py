@@ -26,7 +26,7 @@ from unittest.mock import patch
 import children
 import numpy as np
 
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Photo
 from mien.facebank.salvage import check
 from mien.types import Embeddings
@@ -85,7 +85,7 @@ def script(seed: int) -> list[tuple[Callable[[Facebank], object], State]]:
     return steps
 
 
-@patch("mien.facebank.bank.LARGE", 1)  # so that there are caches
+@patch("mien.facebank.facebank.LARGE", 1)  # so that there are caches
 def kill_in_changes(folder: Path, seed: int) -> int:
     """Kill a process in a script of changes; how many it had acknowledged."""
     path, rng = folder / "f", random.Random(seed)
@@ -140,7 +140,7 @@ def kill_in_migration(folder: Path, seed: int) -> None:
     assert found == {sha256(n): f"P{n}" for n in range(300)}, f"seed {seed}"
 
 
-@patch("mien.facebank.bank.LARGE", 1)
+@patch("mien.facebank.facebank.LARGE", 1)
 def kill_in_encryption(folder: Path, seed: int) -> None:
     """Kill a process that encrypts a facebank."""
     path, rng = folder / "f", random.Random(seed)

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from mien import images  # noqa: E402
-from mien.recognition.detect.mien import GOAL, SIDE, MienDetector  # noqa: E402
+from mien.recognition.detect.mien_detector import GOAL, SIDE, MienDetector  # noqa: E402
 from recipes.detector.crops import Views  # noqa: E402
 from recipes.detector.export import export  # noqa: E402
 from recipes.detector.labels import DOUBT, FACE, SIZE, Labels, agreed  # noqa: E402

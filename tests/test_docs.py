@@ -21,7 +21,7 @@ from test_readme import OPERATORS, alike, run
 
 from benchmarks import __main__ as benchmarks
 from mien.cli import app
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import model_file, shipped
 
 FOLDER = pages.ROOT / "docs"

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
-    {"types", "errors", "formats"},
+    {"types", "errors", "formats", "defaults"},
     {"files", "images", "parallel", "draw", "sidecar", "boxes", "machine"},
     {"recognition", "video"},
     {"facebank"},
@@ -104,7 +104,7 @@ def loaded(code: str) -> set[str]:
         ("import mien", {"numpy", "cv2", "PIL", "onnxruntime", "typer"}),
         ("import mien.cli", {"numpy", "cv2", "PIL", "onnxruntime", "av"}),
         ("import mien.training.prepare", {"torch", "onnx", "matplotlib"}),
-        ("import mien.facebank.bank", {"cv2", "PIL", "onnxruntime"}),
+        ("import mien.facebank.facebank", {"cv2", "PIL", "onnxruntime"}),
         ("import mien.verbs.identify", {"onnxruntime", "torch", "matplotlib", "typer", "av"}),
         (
             "import mien.evaluation.evaluate, mien.evaluation.report",

@@ -12,7 +12,7 @@ from fakes import FakeModel, save_photo
 
 from mien import parallel
 from mien.errors import BadInput
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.parallel import Team, map_in_order
 from mien.verbs.album import Album
 from mien.verbs.enroll import enroll, rebuild

@@ -39,11 +39,11 @@ from mien.cli import (
     targets,
     train,
 )
+from mien.cli.exit import WRONG_USAGE, run
 from mien.cli.options import Group, bare_flags, runtimes_chosen
 from mien.cli.render import Answer, shown
-from mien.cli.run import WRONG_USAGE, run
 from mien.facebank.audit import COMMAND
-from mien.facebank.key import FILE_VARIABLE
+from mien.facebank.encryption_key import FILE_VARIABLE
 
 app = typer.Typer(
     cls=Group,

@@ -15,7 +15,7 @@ from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
     from mien.recognition.adopt import Recogniser, Subtraction
-    from mien.recognition.embed import Card
+    from mien.recognition.embedder import Card
 
 _ORIGINAL = (".pth", ".pt")
 
@@ -155,7 +155,7 @@ def _tried(
 ) -> dict[str, float]:
     """How well each input form tells people apart, the best first."""
     from mien import files
-    from mien.evaluation.input_form import separations
+    from mien.evaluation.find_input_form import separations
     from mien.recognition import detect
 
     if folder is None or strangers:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien import defaults
 from mien.cli import console
 from mien.cli.render import Answer
 from mien.errors import BadInput, needs_extra
@@ -106,7 +107,7 @@ def _faces(photos: list[str]) -> Crops:
     paths = files.walk(photos)
     console.note_skipped(paths.skipped)
     # As in training: photos are often crops of faces, and small.
-    detector = detect.named(detect.DEFAULT, min_face=30)
+    detector = detect.named(defaults.DETECTOR, min_face=30)
     found = []
     for path in console.progress(paths[:: -(-len(paths) // 256) or 1], "detecting"):
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien import defaults
 from mien.cli import console, options
 from mien.cli.json_entries import FaceEntry, PhotoEntry, SightingEntry, VideoEntry, photo_entry
 from mien.cli.render import Answer, Form, show_each
@@ -124,7 +125,7 @@ def identify(
     runtime = None if clips else for_photos(len(photos))
 
     def network_of(threads: int) -> Model:
-        finder = detect.named(detector, threads=threads, min_face=min_face or detect.MIN_FACE)
+        finder = detect.named(detector, threads=threads, min_face=min_face or defaults.MIN_FACE)
         return load(
             model, detector=finder, calibration=calibration, threads=threads, runtime=runtime
         )

@@ -21,7 +21,7 @@ def models() -> Answer:
 
 
 def _shipped() -> list[dict[str, Any]]:
-    from mien.recognition.embed import OnnxEmbedder
+    from mien.recognition.embedder import OnnxEmbedder
     from mien.recognition.model import model_file, shipped
     from mien.recognition.onnx.runtime import PLAIN
     from mien.training.zoo import OURS

@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from typer.core import TyperGroup
 
+from mien import defaults
+
 
 def _facebank() -> str:
     from platformdirs import user_data_path
@@ -150,8 +152,8 @@ Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; docs/json.md names its fields.")
 ]
 CLUSTERS = Path("mien-clusters")  # where mien cluster leaves its groups
-DEFAULT_MODEL = "mien-small"
-DEFAULT_DETECTOR = "mien"  # detect.DEFAULT, whose import takes time
+DEFAULT_MODEL = defaults.MODEL
+DEFAULT_DETECTOR = defaults.DETECTOR
 
 
 def bare_flags(parameters: list[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from mien.cli import console
 from mien.cli.options import FacebankPath
 from mien.cli.render import Answer, Column, Table
 from mien.errors import BadInput
-from mien.facebank import key as keys
+from mien.facebank import encryption_key as keys
 from mien.facebank.audit import FORGOTTEN, LogEntry
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def export(
 ) -> Answer:
     """Write everyone to a file that mien can import wherever it has the same model."""
     from mien.facebank.archive import save
-    from mien.facebank.bank import Facebank
+    from mien.facebank.facebank import Facebank
     from mien.facebank.stores import open_store
 
     with open_store(facebank) as bank:
@@ -112,8 +112,8 @@ def encrypt(
     ] = None,
 ) -> Answer:
     """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost."""
-    from mien.facebank.bank import Facebank
-    from mien.facebank.database import is_plain
+    from mien.facebank.facebank import Facebank
+    from mien.facebank.sqlite import is_plain
     from mien.facebank.stores import own_file
 
     given, path = keys.given(), own_file(facebank)
@@ -136,7 +136,7 @@ def encrypt(
 
 def decrypt(*, facebank: FacebankPath) -> Answer:
     """Remove the facebank's encryption."""
-    from mien.facebank.bank import Facebank
+    from mien.facebank.facebank import Facebank
     from mien.facebank.stores import own_file
 
     with Facebank.open(own_file(facebank)) as bank:
@@ -160,7 +160,7 @@ def log(
 
     No log is kept until --keep says how long it may grow.
     """
-    from mien.facebank.bank import Facebank
+    from mien.facebank.facebank import Facebank
     from mien.facebank.stores import own_file
 
     with Facebank.open(own_file(facebank)) as bank:

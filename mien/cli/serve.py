@@ -18,7 +18,7 @@ import typer
 from mien.cli import console, options
 from mien.cli.render import Answer, show
 from mien.errors import BadInput, needs_extra, without_password
-from mien.serve.keys import Keys, parse
+from mien.serve.api_keys import Keys, parse
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
 

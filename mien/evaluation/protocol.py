@@ -18,7 +18,7 @@ from mien.errors import BadInput
 from mien.evaluation import metrics
 from mien.evaluation.scores import genuine_scores, impostor_scores
 from mien.evaluation.verification_set import VerificationSet
-from mien.recognition.embed import embed_mirrored
+from mien.recognition.embedder import embed_mirrored
 from mien.types import Crops, Embeddings, Progress, Scores, Skipped, silent
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # false-accept rates

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadFacebank, BadInput
-from mien.facebank.bank import Facebank
-from mien.facebank.database import errors, in_words, put_in_place, unlock
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import COLUMNS, LOG_COLUMNS, MAX_DIM, Photo, are_unit, is_right, is_sound
+from mien.facebank.sqlite import errors, in_words, put_in_place, unlock
 from mien.types import Embeddings
 
 _NAME_INDEX, _HASH_INDEX = "photo_person", "sqlite_autoindex_photo_1"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mien.errors import BadModel
 from mien.files import write_atomically
 from mien.recognition.align import SIZE
-from mien.recognition.embed import (
+from mien.recognition.embedder import (
     BATCH,
     Card,
     canary_crop,

@@ -11,7 +11,7 @@ from typing import Any
 from mien.errors import BadInput
 from mien.files import write_atomically
 from mien.images import read_bytes
-from mien.recognition.embed import Card, OnnxEmbedder, with_card
+from mien.recognition.embedder import Card, OnnxEmbedder, with_card
 from mien.recognition.onnx.runtime import PLAIN
 
 

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mien import defaults
 from mien.errors import BadInput, BadModel
 from mien.recognition import detect
 from mien.recognition.align import crops
 from mien.recognition.calibration import calibrated, read
-from mien.recognition.embed import Card, OnnxEmbedder, embed_mirrored
+from mien.recognition.embedder import Card, OnnxEmbedder, embed_mirrored
 from mien.recognition.policy import Policy
 from mien.recognition.quality import largest
 from mien.recognition.thresholds import Impostors
 from mien.types import Crops, Detector, Embedder, Embeddings, Face, Image, require_picture
 
-DEFAULT = "mien-small"
 WEIGHTS = Path(__file__).parent / "weights"
-FPIR = 0.01  # strangers who may get a name, however many people are enrolled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,9 +152,9 @@ def model_file(name: str | Path) -> Path:
 
 
 def load(
-    name: str | Path = DEFAULT,
+    name: str | Path = defaults.MODEL,
     *,
-    detector: str | Detector = detect.DEFAULT,
+    detector: str | Detector = defaults.DETECTOR,
     calibration: str | Path | Mapping[str, Any] | None = None,
     threads: int | None = None,
     runtime: str | None = None,
@@ -192,7 +191,7 @@ def _own_policy(card: Card) -> Policy | None:
     if card.threshold is None:
         return None
     try:
-        return Policy(card.threshold, Impostors.from_calibration(card.calibration), FPIR)
+        return Policy(card.threshold, Impostors.from_calibration(card.calibration), defaults.FPIR)
     except (BadInput, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadModel(
             f"the calibration of {card.name} is damaged: run mien calibrate again"

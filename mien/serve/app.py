@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.types import ASGIApp
 
 from mien import __version__
-from mien.serve.keys import Keys
+from mien.serve.api_keys import Keys
 from mien.serve.metrics import Metrics
 from mien.serve.middleware import AccessMiddleware, CompressMiddleware, RecordMiddleware
 from mien.serve.problems import RESPONSES, answer_with_problems

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.serve.keys import Keys, Role
+from mien.serve.api_keys import Keys, Role
 from mien.serve.metrics import Metrics
 from mien.serve.problems import problem
 from mien.serve.service import Limits

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from mien.errors import BadInput
 from mien.facebank.audit import COMMAND
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Person, Photo, folded
 from mien.facebank.stores import Store, create_store, own_file
 from mien.recognition.model import Model

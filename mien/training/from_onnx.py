@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from mien.errors import BadModel
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.onnx.runtime import PLAIN
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import DepthwiseBranches, SplitConv, affine

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from mien import defaults
 from mien.errors import BadInput, RunStopped
 from mien.evaluation.evaluate import aligned_pairs
 from mien.evaluation.verification_set import VerificationSet, find, read
@@ -66,7 +67,9 @@ def _sets(config: TrainConfig) -> list[VerificationSet]:
     found = []
     for path in map(Path, config.validate):
         if path.suffix == ".txt":
-            found.append(aligned_pairs(path, detect.named(detect.DEFAULT, threads=config.threads)))
+            found.append(
+                aligned_pairs(path, detect.named(defaults.DETECTOR, threads=config.threads))
+            )
         elif sets := find(path):
             found += [read(one) for one in sets]
         else:

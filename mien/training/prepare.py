@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import defaults
 from mien.errors import BadInput, MienError, NoFace
 from mien.evaluation import verification_set
 from mien.files import EVERYTHING, Choice, write_atomically
@@ -50,7 +51,7 @@ Part: TypeAlias = Callable[[], Made]  # makes what belongs into one shard
 
 # Photos to learn from are often crops of faces already, and small.
 default_detector: Callable[[], Detector] = partial(
-    detect.named, detect.DEFAULT, threads=1, min_face=30
+    detect.named, defaults.DETECTOR, threads=1, min_face=30
 )
 
 

@@ -11,7 +11,7 @@ from statistics import median
 from mien import images
 from mien.errors import BadInput
 from mien.parallel import map_in_order, threads_each
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import Model, load, model_file
 from mien.recognition.onnx.runtime import installed
 from mien.types import Skipped

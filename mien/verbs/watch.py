@@ -85,7 +85,7 @@ def watch(
 
     Raises:
         FacebankMismatch: the facebank's vectors are another model's.
-        BadFacebank: see `mien.facebank.bank.Facebank`.
+        BadFacebank: see `mien.facebank.facebank.Facebank`.
     """
     watcher = Watcher(
         model,

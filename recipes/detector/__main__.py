@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bars import painted_over
 from mien.recognition.align import warp
-from mien.recognition.detect.mien import SIDE, MienDetector, to_crop
+from mien.recognition.detect.mien_detector import SIDE, MienDetector, to_crop
 from mien.recognition.detect.pyramid import in_halves
 from mien.types import Image
 from recipes.detector import backgrounds

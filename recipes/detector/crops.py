@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.recognition.detect.mien import GOAL, SIDE, to_crop
+from mien.recognition.detect.mien_detector import GOAL, SIDE, to_crop
 from mien.types import Image
 from recipes.detector.labels import MIRRORED, SIZE
 from recipes.detector.scenes import Material, Matrix, Scenes, blended, hide, relight, similar, spoil

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mien.recognition.detect.mien import SIDE
+from mien.recognition.detect.mien_detector import SIDE
 from recipes.detector.networks import Dense, Finder, Points, Separable
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mien import images
 from mien.boxes import overlap
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.recognition.detect.oneshot import OneShot
+from mien.recognition.detect.single_shot import OneShot
 from mien.types import Face, Image
 
 Floats = NDArray[np.float32]

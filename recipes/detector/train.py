@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.recognition.detect.mien import GOAL
+from mien.recognition.detect.mien_detector import GOAL
 from recipes.detector.crops import Views
 from recipes.detector.networks import STRIDES
 from recipes.detector.scenes import Scene, Scenes

@@ -24,15 +24,12 @@ from PIL import Image as Pillow
 from mien import files
 from mien.cli import app
 from mien.cli.album import _people
-from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL
 from mien.errors import without_password
 from mien.evaluation import report
 from mien.facebank import stores
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Photo
 from mien.images import read
-from mien.recognition import detect
-from mien.recognition.model import DEFAULT
 from mien.types import Match
 
 ANNA, BERT, STRANGER = 1, 2, 3  # seeds
@@ -78,11 +75,6 @@ def test_help_has_an_example_of_the_command(bare: Run, command: list[str]) -> No
 
 def test_help_may_be_asked_for_in_short(bare: Run) -> None:
     assert bare("people", "list", "-h") == bare("people", "list", "--help")
-
-
-def test_the_defaults_that_help_shows_are_the_packages() -> None:
-    assert DEFAULT_MODEL == DEFAULT
-    assert DEFAULT_DETECTOR == detect.DEFAULT
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -12,7 +12,7 @@ from mien import images
 from mien.errors import BadInput
 from mien.evaluation import demographics
 from mien.evaluation.demographics import differentials, read_labels
-from mien.recognition.detect.whole import WholeImage
+from mien.recognition.detect.whole_image import WholeImage
 from mien.recognition.model import Model
 from mien.types import Crops, Embeddings
 

@@ -22,7 +22,7 @@ from mien.evaluation.metrics import ErrorRates
 from mien.evaluation.protocol import Evaluation
 from mien.recognition import align
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.recognition.detect.whole import WholeImage
+from mien.recognition.detect.whole_image import WholeImage
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.types import Crops, Embeddings, Face, Image, T

@@ -17,7 +17,7 @@ from mien.errors import BadInput
 from mien.evaluation import protocol
 from mien.evaluation.protocol import Identification
 from mien.evaluation.verification_set import VerificationSet
-from mien.recognition.embed import embed_mirrored
+from mien.recognition.embedder import embed_mirrored
 from mien.types import Crops, Embeddings
 
 

@@ -12,7 +12,7 @@ from faults import DIM, MODEL, photo, vectors
 
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
 from mien.facebank.archive import bring, parse, read, save
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 
 PHOTOS = [photo("Zoë", 1), photo("Ann", 2), photo("Ann", 3)]
 

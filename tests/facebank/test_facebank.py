@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import BadFacebank, BadInput, CannotWrite, FacebankMismatch, UnknownPerson
-from mien.facebank.bank import Facebank
-from mien.facebank.database import BESIDE
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Person, Photo, person_name
-from mien.facebank.schema import MIGRATIONS
+from mien.facebank.sqlite import BESIDE
+from mien.facebank.tables import MIGRATIONS
 from mien.types import Embeddings, Match
 
 MODEL = "tiny-1a2b3c"
@@ -302,13 +302,13 @@ def test_deleting_photos_and_people(facebank: Facebank) -> None:
 @pytest.fixture
 def cached(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a facebank with a cache beside it."""
-    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
+    monkeypatch.setattr("mien.facebank.facebank.LARGE", 1)
     found = Facebank.open(path).search(unit_vectors(3, seed=1), -1)
     assert path.with_name(path.name + ".cache").is_file()
     monkeypatch.setattr(Facebank, "templates", None)  # it is not read again
     assert Facebank.open(path).search(unit_vectors(3, seed=1), -1) == found
     monkeypatch.undo()
-    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
+    monkeypatch.setattr("mien.facebank.facebank.LARGE", 1)
     return path
 
 
@@ -347,7 +347,7 @@ def test_a_cache_of_an_older_state_is_not_used(cached: Path) -> None:
 def test_a_facebank_that_may_only_be_read_gets_no_cache(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
+    monkeypatch.setattr("mien.facebank.facebank.LARGE", 1)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may do all
     assert Facebank.open(path).search(unit_vectors(1), -1)[0].person in ("A", "B", "C")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -383,7 +383,7 @@ def test_the_cache_of_a_file_that_another_has_taken_the_place_of_is_not_used(cac
 def test_what_must_not_lie_on_the_disk_has_no_cache(
     path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.facebank.bank.LARGE", 1)
+    monkeypatch.setattr("mien.facebank.facebank.LARGE", 1)
     monkeypatch.chdir(path.parent)
     if key:
         pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
@@ -401,7 +401,7 @@ def test_what_must_not_lie_on_the_disk_has_no_cache(
 def test_batches_are_the_contents_and_notice_damage(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.facebank.bank.BATCH", 4)
+    monkeypatch.setattr("mien.facebank.facebank.BATCH", 4)
     with Facebank.open(path) as bank:
         photos, vectors = zip(*bank.batches(), strict=True)
         assert [len(some) for some in photos] == [4, 2]
@@ -448,7 +448,7 @@ def test_who_is_to_be_deleted_is_not_hidden_by_a_damaged_index(path: Path) -> No
 def test_deleting_leaves_no_trace_in_any_file(
     tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.facebank.bank.LARGE", large)
+    monkeypatch.setattr("mien.facebank.facebank.LARGE", large)
     rng = np.random.default_rng(0)  # finds traces where the file is not rewritten
     there: list[tuple[bytes, ...]] = []
     gone: list[tuple[bytes, ...]] = []
@@ -731,12 +731,12 @@ def test_an_older_format_is_brought_up_to_date_or_left_as_it_was(
     before = contents(path)
     later = ("ALTER TABLE photo ADD COLUMN note TEXT NOT NULL DEFAULT ''",)
     broken = ("CREATE TABLE extra (id INTEGER)", "INSERT INTO nowhere VALUES (1)")
-    monkeypatch.setattr("mien.facebank.schema.MIGRATIONS", (*MIGRATIONS, later, broken))
+    monkeypatch.setattr("mien.facebank.tables.MIGRATIONS", (*MIGRATIONS, later, broken))
     with pytest.raises(BadFacebank):
         Facebank.open(path)
-    monkeypatch.setattr("mien.facebank.schema.MIGRATIONS", MIGRATIONS)
+    monkeypatch.setattr("mien.facebank.tables.MIGRATIONS", MIGRATIONS)
     assert same(contents(path), before)
-    monkeypatch.setattr("mien.facebank.schema.MIGRATIONS", (*MIGRATIONS, later))
+    monkeypatch.setattr("mien.facebank.tables.MIGRATIONS", (*MIGRATIONS, later))
     assert same(contents(path), before)
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
@@ -872,7 +872,7 @@ def test_a_facebank_that_may_not_be_read_or_made(readable: Path) -> None:
 def test_a_writer_waits_for_another_and_gives_up_in_words(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.facebank.database.BUSY_S", 0.1)
+    monkeypatch.setattr("mien.facebank.sqlite.BUSY_S", 0.1)
     before = contents(path)
     other = sqlite3.connect(path, isolation_level=None)
     with Facebank.open(path) as facebank:
@@ -954,7 +954,7 @@ def test_rows_stay_in_the_order_of_writing_when_the_clock_goes_back(
     with Facebank.open(path) as facebank:
         facebank.keep_log(10)
         for number, now in enumerate(["2030-01-01T00:00:00Z", "1999-01-01T00:00:00Z"]):
-            for place in ("rows", "bank"):
+            for place in ("rows", "facebank"):
                 monkeypatch.setattr(f"mien.facebank.{place}.now", partial(str, now))
             facebank.add([photo("New", 100 + number)], unit_vectors(1))
         assert [one.added[:4] for one in facebank.photos("New")] == ["2030", "1999"]

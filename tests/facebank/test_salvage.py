@@ -10,7 +10,7 @@ import pytest
 from faults import DIM, MODEL, photo, vectors
 
 from mien.errors import BadFacebank, BadInput, CannotWrite
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.salvage import check, repair
 
 NUMBERS = list(range(40))

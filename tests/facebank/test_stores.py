@@ -14,7 +14,7 @@ import pytest
 
 from mien.errors import BadFacebank, BadInput, FacebankMismatch, UnknownPerson
 from mien.facebank import archive
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Person, Photo
 from mien.facebank.stores import Store, copy, create_store, exists, open_store
 from mien.facebank.stores.milvus import _connect

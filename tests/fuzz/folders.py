@@ -195,7 +195,7 @@ def check(place: Path, rng: random.Random) -> None:
 
 def _identified(root: Path, model: FakeModel) -> tuple[set[Path] | None, set[Path]]:
     """Which photos are looked at, and what is named as skipped."""
-    from mien.facebank.bank import Facebank
+    from mien.facebank.facebank import Facebank
 
     try:
         found = files.walk([root])

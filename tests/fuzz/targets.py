@@ -11,8 +11,8 @@ from mien import images
 from mien.errors import MienError
 from mien.evaluation import verification_set
 from mien.facebank import archive, salvage
-from mien.facebank.bank import Facebank
-from mien.recognition.embed import OnnxEmbedder
+from mien.facebank.facebank import Facebank
+from mien.recognition.embedder import OnnxEmbedder
 from mien.training.data import recordio
 
 

@@ -22,7 +22,7 @@ from mien.recognition.align import TEMPLATE, crop
 from mien.recognition.detect import DETECTORS, named
 from mien.recognition.detect.mtcnn import GRID, MTCNN
 from mien.recognition.detect.pyramid import in_halves
-from mien.recognition.detect.whole import WholeImage
+from mien.recognition.detect.whole_image import WholeImage
 from mien.types import Detector, Face, Image
 
 MIRRORED = [1, 0, 2, 4, 3]  # where each of the five points is in the mirrored picture

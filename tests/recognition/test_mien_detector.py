@@ -11,8 +11,8 @@ import pytest
 from mien import images
 from mien.errors import BadModel
 from mien.recognition.align import crop
-from mien.recognition.detect import mien as module
-from mien.recognition.detect.mien import WEIGHTS, MienDetector
+from mien.recognition.detect import mien_detector as module
+from mien.recognition.detect.mien_detector import WEIGHTS, MienDetector
 from mien.types import Image
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "astronaut.jpg"

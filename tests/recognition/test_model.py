@@ -14,8 +14,8 @@ import pytest
 from mien.errors import BadInput, BadModel
 from mien.recognition import model as models
 from mien.recognition.align import TEMPLATE
-from mien.recognition.detect.whole import WholeImage
-from mien.recognition.embed import OnnxEmbedder, canary_crop
+from mien.recognition.detect.whole_image import WholeImage
+from mien.recognition.embedder import OnnxEmbedder, canary_crop
 from mien.recognition.onnx.protobuf import field
 from mien.recognition.policy import Policy
 from mien.types import Face

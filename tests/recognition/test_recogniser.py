@@ -11,7 +11,7 @@ import pytest
 
 from mien.errors import BadInput, BadModel
 from mien.recognition.adopt import Recogniser, Subtraction, adopt
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.input_form import FORMS, InputForm, input_form
 from mien.recognition.onnx import graph
 from mien.recognition.onnx.protobuf import with_metadata

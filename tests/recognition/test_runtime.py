@@ -17,8 +17,8 @@ from commands import Run
 
 from mien import machine
 from mien.errors import BadInput, BadModel
-from mien.recognition import detect, embed
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition import detect, embedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import load, model_file
 from mien.recognition.onnx import runtime
 from mien.recognition.onnx.runtime import asked, fastest
@@ -79,10 +79,10 @@ def test_what_is_fastest_is_found_once(
         tried.append(list(runs))
         return "openvino"
 
-    monkeypatch.setattr(embed, "installed", lambda: ["onnxruntime", "openvino"])
-    monkeypatch.setattr(embed, "fastest", choose)
+    monkeypatch.setattr(embedder, "installed", lambda: ["onnxruntime", "openvino"])
+    monkeypatch.setattr(embedder, "fastest", choose)
     monkeypatch.setattr(
-        embed,
+        embedder,
         "load_network",
         lambda model, runtime, **given: load_network(model, runtime="onnxruntime", **given),
     )
@@ -111,7 +111,7 @@ def test_a_runtime_that_fails_gives_way(
             raise BadModel("of no use")
         return load_network(model, runtime=runtime, **given)
 
-    monkeypatch.setattr(embed, "load_network", fails)
+    monkeypatch.setattr(embedder, "load_network", fails)
     assert OnnxEmbedder(model_file, runtime="openvino").runtime == "onnxruntime"
     assert caplog.messages == ["mean-colours.onnx runs on ONNX Runtime, as openvino fails"]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import BadInput
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import load, model_file, shipped
 from mien.recognition.thresholds import GAINS, Impostors, measurable_rates, threshold_at_fmr
 

@@ -49,14 +49,14 @@ from mien.cli import main  # noqa: E402
 from mien.cli.serve import _keys, _require_prefix  # noqa: E402
 from mien.errors import BadInput  # noqa: E402
 from mien.facebank.archive import sealed  # noqa: E402
-from mien.facebank.bank import Facebank  # noqa: E402
+from mien.facebank.facebank import Facebank  # noqa: E402
 from mien.facebank.rows import Photo  # noqa: E402
 from mien.recognition.detect import named  # noqa: E402
-from mien.recognition.detect.mien import MienDetector  # noqa: E402
+from mien.recognition.detect.mien_detector import MienDetector  # noqa: E402
 from mien.recognition.detect.mtcnn import MTCNN  # noqa: E402
 from mien.recognition.model import Model, load  # noqa: E402
+from mien.serve.api_keys import Keys, Role  # noqa: E402
 from mien.serve.app import make_app  # noqa: E402
-from mien.serve.keys import Keys, Role  # noqa: E402
 from mien.serve.metrics import Metrics  # noqa: E402
 from mien.serve.middleware import AccessMiddleware, Bodies, RateLimiter, Rejected, network_of  # noqa: E402
 from mien.serve.problems import ERRORS  # noqa: E402

@@ -10,12 +10,12 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from torch import Tensor, nn  # noqa: E402
 
-from mien.recognition.embed import OnnxEmbedder  # noqa: E402
+from mien.recognition.embedder import OnnxEmbedder  # noqa: E402
 from mien.training import checkpoint  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.batch_norm import fold_batch_norm, is_folded, recalibrate  # noqa: E402
 from mien.training.checkpoint import Checkpoint  # noqa: E402
-from mien.training.export.file import export  # noqa: E402
+from mien.training.export.to_onnx import export  # noqa: E402
 
 NAMES = ["seesaw_dense", "seesaw_fast", "seesaw_share", "seesaw_tiny", "mobileface", "ir_se_50"]
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: E402
 from toy import Toy  # noqa: E402
 
 from mien.errors import BadInput, BadModel, MissingExtra  # noqa: E402
-from mien.recognition.embed import Card, OnnxEmbedder  # noqa: E402
+from mien.recognition.embedder import Card, OnnxEmbedder  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.checkpoint import Checkpoint  # noqa: E402
 from mien.training.export import export, fuse, other_runtimes, to_int8  # noqa: E402

@@ -24,7 +24,7 @@ from mien.training import prepare, targets, train  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.balance import Balance, unit  # noqa: E402
 from mien.training.data.shards import Shards  # noqa: E402
-from mien.training.export.file import to_onnx  # noqa: E402
+from mien.training.export.to_onnx import to_onnx  # noqa: E402
 from mien.training.student import Distiller, feature_weight  # noqa: E402
 from mien.training.teacher import Teacher, TeacherOutput  # noqa: E402
 

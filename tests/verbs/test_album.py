@@ -24,7 +24,7 @@ from PIL import Image as Pillow
 
 from mien import images
 from mien.errors import BadInput, UnknownPerson
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.images import as_stored, orientation, read
 from mien.sidecar import path_of
 from mien.verbs.album import Album, write_csv, write_page, write_sidecars

@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeModel, save_photo
 
 from mien.errors import BadInput, CannotWrite
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.files import walk
 from mien.images import read
 from mien.verbs import cluster as verb

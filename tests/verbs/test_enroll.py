@@ -20,7 +20,7 @@ from fakes import FakeModel, SquareFaces, save_photo
 
 from mien import images
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Person
 from mien.images import read
 from mien.types import Embeddings

@@ -11,7 +11,7 @@ import pytest
 from fakes import MeanColours, SquareFaces, save_photo
 
 from mien import images
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.recognition.quality import SMALL, sharpness

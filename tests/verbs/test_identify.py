@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeModel, save_photo
 
 from mien.errors import FacebankMismatch
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.images import read
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy

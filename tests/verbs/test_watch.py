@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from clips import av
 
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Photo
 from mien.recognition.model import Model
 from mien.types import Image

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from mien.errors import BadFacebank, BadInput, without_password
-from mien.facebank.bank import Facebank
+from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Person, Photo
 from mien.types import Embeddings, Match
 
 
 class Store(Protocol):
-    """What every engine does, as `mien.facebank.bank.Facebank` describes it."""
+    """What every engine does, as `mien.facebank.facebank.Facebank` describes it."""
 
     path: str
 

@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from mien import defaults
 from mien.errors import BadInput
-from mien.recognition.detect.mien import MienDetector
+from mien.recognition.detect.mien_detector import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.recognition.detect.oneshot import OneShot
-from mien.recognition.detect.whole import WholeImage
+from mien.recognition.detect.single_shot import OneShot
+from mien.recognition.detect.whole_image import WholeImage
 from mien.recognition.onnx.runtime import PLAIN, PROVIDERS, asked
 from mien.types import Detector
 
-DEFAULT = "mien"
 DETECTORS: dict[str, Callable[..., Detector]] = {  # of threads, min_face and runtime
     "mien": MienDetector,
     "mtcnn": MTCNN,
     "whole": lambda **_: WholeImage(),
 }
-MIN_FACE = 40  # pixels of the smallest face that is looked for where nobody says another
 
 
 def named(
     name: str,
     *,
     threads: int | None = None,
-    min_face: float = MIN_FACE,
+    min_face: float = defaults.MIN_FACE,
     runtime: str | None = None,
 ) -> Detector:
     """A detector of the table, or of a file of YuNet or SCRFD.

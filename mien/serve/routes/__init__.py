@@ -11,7 +11,7 @@ from fastapi.security import HTTPBearer
 from pydantic import WithJsonSchema
 from starlette.exceptions import HTTPException
 
-from mien.serve.keys import Role
+from mien.serve.api_keys import Role
 from mien.serve.service import Service
 
 PREFIX = "/api/v1"

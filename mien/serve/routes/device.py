@@ -12,12 +12,12 @@ from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from mien.recognition.detect.mien import MienDetector
+from mien.recognition.detect.mien_detector import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
-from mien.recognition.embed import OnnxEmbedder
+from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import Model
 from mien.serve import schema
-from mien.serve.keys import Role
+from mien.serve.api_keys import Role
 from mien.serve.routes import BINARY, TheService, api, role
 from mien.types import Detector
 

@@ -13,7 +13,7 @@ from mien.facebank.archive import Archive
 from mien.facebank.rows import Photo
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
-from mien.serve.keys import Role
+from mien.serve.api_keys import Role
 from mien.serve.problems import Conflict
 from mien.serve.routes import BINARY, TheService, Upload, api, content, role
 from mien.serve.routes.photos import NOWHERE

@@ -11,8 +11,8 @@ from mien.errors import UnknownPerson
 from mien.facebank.rows import Person, person_name, spelled
 from mien.facebank.stores import Store
 from mien.serve import schema
+from mien.serve.api_keys import Role
 from mien.serve.face_crops import KeptFaces
-from mien.serve.keys import Role
 from mien.serve.problems import Conflict
 from mien.serve.routes import Name, Sha256, TheService, api, role
 from mien.serve.service import Service

@@ -11,7 +11,7 @@ from mien.errors import BadInput
 from mien.facebank.rows import Photo, person_name
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
-from mien.serve.keys import Role
+from mien.serve.api_keys import Role
 from mien.serve.problems import Conflict
 from mien.serve.routes import BINARY, Name, Sha256, TheService, Upload, api, content, role
 

@@ -14,7 +14,7 @@ from mien.errors import BadInput, MienError
 from mien.facebank.rows import as_embeddings, template
 from mien.facebank.stores.common import CANDIDATES
 from mien.serve import jobs, schema
-from mien.serve.keys import Role
+from mien.serve.api_keys import Role
 from mien.serve.problems import sentence_of
 from mien.serve.routes import BINARY, Name, TheService, Upload, Uploads, api, content, role
 from mien.serve.service import Turn

@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.recognition.clustering import founding_threshold
 from mien.serve import schema
-from mien.serve.keys import Role
+from mien.serve.api_keys import Role
 from mien.serve.routes import TheService, Uploads, api, content, role
 
 router = api("strangers")

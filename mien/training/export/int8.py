@@ -22,10 +22,10 @@ from onnx import helper, numpy_helper
 
 from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
-from mien.recognition.embed import Card, OnnxEmbedder, canary_crop, with_card
+from mien.recognition.embedder import Card, OnnxEmbedder, canary_crop, with_card
 from mien.recognition.onnx.runtime import PLAIN
 from mien.recognition.onnx.session import load_network
-from mien.training.export.file import quiet
+from mien.training.export.to_onnx import quiet
 from mien.types import Crops
 
 BATCH = 8  # crops that go through together

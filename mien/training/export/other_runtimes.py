@@ -18,11 +18,11 @@ import torch
 from torch import nn
 
 from mien.errors import BadInput, BadModel, needs_extra
-from mien.recognition.embed import crops_to_compare
+from mien.recognition.embedder import crops_to_compare
 from mien.recognition.onnx.session import import_openvino
 from mien.training.checkpoint import Checkpoint
-from mien.training.export.file import Deployed, embed_all, to_onnx
 from mien.training.export.fuse import fuse
+from mien.training.export.to_onnx import Deployed, embed_all, to_onnx
 from mien.types import Crops, Embeddings
 
 LIKE = 0.9999  # the least cosine between a crop's vectors of the network and of the file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from itertools import chain
 
-from mien.facebank.database import MEMORY, bad, unlock
+from mien.facebank.sqlite import MEMORY, bad, unlock
 
 APPLICATION_ID = int.from_bytes(b"mien")  # in the file's header: this database is a facebank
 

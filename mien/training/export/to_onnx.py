@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mien.errors import BadModel
 from mien.files import write_atomically
-from mien.recognition.embed import Card, crops_to_compare, make_card, with_card
+from mien.recognition.embedder import Card, crops_to_compare, make_card, with_card
 from mien.recognition.onnx.session import session
 from mien.training.backbones import BACKBONES
 from mien.training.checkpoint import Checkpoint

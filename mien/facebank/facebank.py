@@ -20,9 +20,8 @@ from typing import Any, Self
 import numpy as np
 
 from mien.errors import BadFacebank, BadInput, CannotWrite, UnknownPerson
-from mien.facebank import schema
+from mien.facebank import tables
 from mien.facebank.audit import COMMAND, FORGOTTEN, LogEntry
-from mien.facebank.database import BESIDE, MEMORY, bad, convert, in_words, unlock
 from mien.facebank.index import cache
 from mien.facebank.index.exact import ExactIndex
 from mien.facebank.index.int8 import Codes, Int8Index, encode
@@ -44,6 +43,7 @@ from mien.facebank.rows import (
     row_checksum,
     spelled,
 )
+from mien.facebank.sqlite import BESIDE, MEMORY, bad, convert, in_words, unlock
 from mien.files import make_folder
 from mien.types import Embeddings, Index, Match
 
@@ -83,8 +83,8 @@ class Facebank:
             undo.callback(lambda: self._db.close())
             if dim is not None and self._pragma("page_count") == 0:
                 with self._transaction() as db:
-                    db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-                    schema.upgrade(db, self.path)
+                    db.execute(f"PRAGMA application_id = {tables.APPLICATION_ID}")
+                    tables.upgrade(db, self.path)
                     db.execute(
                         "INSERT OR IGNORE INTO facebank"
                         " VALUES (1, ?1, ?2, 0, row_checksum(?1, ?2, 0), 0, 0, 0, 0)",
@@ -107,7 +107,7 @@ class Facebank:
             path: the file.
             model_id: the model whose vectors will be added or searched for, if any will be.
             key: what it is encrypted with, "" where it is not; by default what
-                `mien.facebank.key` finds.
+                `mien.facebank.encryption_key` finds.
 
         Raises:
             BadFacebank: there is none, it is something else, damaged, of a newer format, or
@@ -163,11 +163,11 @@ class Facebank:
         return bool(self._key)
 
     def encrypt(self, key: str) -> None:
-        """Encrypt the file, or change its key; see `mien.facebank.database.convert`."""
+        """Encrypt the file, or change its key; see `mien.facebank.sqlite.convert`."""
         self._convert(key)
 
     def decrypt(self) -> None:
-        """Remove the encryption; see `mien.facebank.database.convert`."""
+        """Remove the encryption; see `mien.facebank.sqlite.convert`."""
         self._convert("")
 
     def _convert(self, key: str) -> None:
@@ -587,21 +587,21 @@ class Facebank:
         return model_id, dim, log_rows
 
     def _check_format(self) -> None:
-        if self._pragma("application_id") != schema.APPLICATION_ID:
+        if self._pragma("application_id") != tables.APPLICATION_ID:
             raise bad(self.path, "its header does not say that it is one")
         if self.path != MEMORY and Path(self.path).stat().st_size % self._pragma("page_size"):
             raise bad(self.path, "its end is missing")
         version = self._pragma("user_version")
-        if version > len(schema.MIGRATIONS):
+        if version > len(tables.MIGRATIONS):
             raise BadFacebank(
                 f"{self.path} has format {version}, and this version of mien reads up to"
-                f" {len(schema.MIGRATIONS)}: upgrade mien"
+                f" {len(tables.MIGRATIONS)}: upgrade mien"
             )
-        if version < len(schema.MIGRATIONS):
+        if version < len(tables.MIGRATIONS):
             with self._transaction() as db:
-                schema.upgrade(db, self.path)
-        if schema.tables(self._db) != schema.newest():
-            raise bad(self.path, f"its tables are not those of format {len(schema.MIGRATIONS)}")
+                tables.upgrade(db, self.path)
+        if tables.tables(self._db) != tables.newest():
+            raise bad(self.path, f"its tables are not those of format {len(tables.MIGRATIONS)}")
 
     def _pragma(self, name: str) -> int:
         return int(self._read(f"PRAGMA {name}")[0][0])

@@ -13,7 +13,7 @@ import typer
 from commands import Run, is_a_sentence
 from typer.main import get_command
 
-from mien.cli.run import run
+from mien.cli.exit import run
 
 MIEN = f"{sys.executable} -m mien"
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")

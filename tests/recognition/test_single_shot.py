@@ -10,7 +10,7 @@ import pytest
 
 from mien.errors import BadModel
 from mien.recognition import detect
-from mien.recognition.detect.oneshot import STRIDES, OneShot
+from mien.recognition.detect.single_shot import STRIDES, OneShot
 from mien.recognition.onnx import graph
 
 POINTS = np.linspace(-0.75, 0.75, 10).astype(np.float32)  # relative to the cell, in strides

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mien.errors import BadFacebank, CannotWrite, needs_extra
-from mien.facebank import key as keys
+from mien.facebank import encryption_key as keys
 from mien.facebank.index import cache
 from mien.facebank.rows import photo_checksum, row_checksum
 

@@ -47,7 +47,7 @@ def test_graphs_beyond_their_size_are_left_out_and_named(monkeypatch: pytest.Mon
 
 
 def test_a_facebank_is_filled_and_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.facebank.bank.LARGE", 100)
+    monkeypatch.setattr("mien.facebank.facebank.LARGE", 100)
     grown = search.grow(200, 16)
     assert grown.cache > 0
     assert min(grown.first, grown.again, grown.add) > 0
