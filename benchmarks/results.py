@@ -1,7 +1,9 @@
 """The figures of the documentation, measured: docs/results.json.
 
-An entry has a command, the date and processor of its run, and what it printed: `result` where that
-was a JSON document, else `printed`, line by line.  `tests/pages.py` puts figures into the pages.
+An entry has a command, the date, commit and processor of its run, and what it printed: `result`
+where that was a JSON document, else `printed`, line by line.  `"copied": true` marks an entry that
+was written down by hand from a run before this file existed; measuring it again replaces it.
+`tests/pages.py` puts figures into the pages.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from mien.parallel import processors
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docs" / "results.json"
+CODE = ("mien", "benchmarks", "recipes")
 CPUINFO = Path("/proc/cpuinfo")
 LONGEST = 60  # of a list in a document: curves are left out
 _INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "amx_tile": "AMX"}
@@ -35,6 +38,7 @@ _INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "a
 _COLUMNS: dict[str, Column] = {
     "ENTRY": "{0}",
     "DATE": "{1[date]}",
+    "COMMIT": "{1[commit]}",
     "PROCESSOR": "{1[processor]}",
     "COMMAND": "{1[command]}",
 }
@@ -69,18 +73,23 @@ def record(
     Raises:
         BadInput: no entry of that name and no command for one, or the command failed.
     """
-    entries = json.loads(file.read_text("utf-8")) if file.exists() else {}
     if command and len(names) != 1:
         raise BadInput("--command is for one entry: name it")
-    for name in names or list(entries):
-        line = command or entries.get(name, {}).get("command")
+    measured = {}
+    for name in names or list(_entries(file)):
+        line = command or _entries(file).get(name, {}).get("command")
         if line is None:
             raise BadInput(f"{file.name} has no entry {name!r}: give its --command")
         console.note(f"{name}: {line}")
-        entries[name] = measure(line, data)
+        measured[name] = measure(line, data)
+        entries = _entries(file) | {name: measured[name]}  # others may have written meanwhile
         text = json.dumps(dict(sorted(entries.items())), indent=1, ensure_ascii=False)
         write_atomically(file, f"{text}\n".encode())
-    return {name: entries[name] for name in names or entries}
+    return measured
+
+
+def _entries(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
 def measure(command: str, data: Path) -> dict[str, Any]:
@@ -100,12 +109,23 @@ def measure(command: str, data: Path) -> dict[str, Any]:
     about = {
         "command": command,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
         "processor": processor(),
     }
     try:
         return about | {"result": _without_curves(json.loads(printed))}
     except ValueError:
         return about | {"printed": printed.splitlines()}
+
+
+def commit() -> str | None:
+    """The commit that is checked out, with a + where code differs from it; None outside of git."""
+    words = (["rev-parse", "--short=7", "HEAD"], ["status", "--porcelain", *CODE])
+    name, changes = (
+        subprocess.run(["git", *one], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+        for one in words
+    )
+    return f"{name}{'+' if changes else ''}" if name else None
 
 
 def processor() -> str:

@@ -3,8 +3,9 @@
 `make readme` writes into the pages what comes out.
 
 A figure followed by <!--ENTRY/PLACE--> is that of an entry of results.json: the value at a place in
-its document, such as evaluations/0/accuracy, or the cell of a printed table at ROW/COLUMN.  A block
-```text after a line <!--ENTRY--> is what the entry's command printed.
+its document, such as evaluations/0/accuracy, or the cell of a printed table at ROW/COLUMN.
+Brackets followed by <!--ENTRY/@--> say when and on what it was measured.  A block ```text after a
+line <!--ENTRY--> is what the entry's command printed; so is a table there, with brackets below it.
 
 A block ```sh is run line by line, all of a page in one folder and in order; so is ```console, where
 commands follow "$ " and all else is what they print; so is ```python, and what it prints where
@@ -50,6 +51,8 @@ _BLOCK = re.compile(
 _PROMPT = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _FIGURE = re.compile(r"(-?[\d,]*\.?\d+)( ?%)?<!--([^<>]+)-->")
 _PRINTED = re.compile(r"^(<!--([\w-]+)-->\n```text\n).*?^```$", re.DOTALL | re.MULTILINE)
+_TABLE = re.compile(r"^(<!--([\w-]+)-->\n)(?:\|.*\n)+\n\(.*\)$", re.MULTILINE)
+_WHERE = re.compile(r"\([^()]*\)<!--([\w-]+)/@-->")
 _APART = re.compile(r"#.*\b(takes (minutes|hours)|needs|fetches|until Ctrl-C)\b")
 
 
@@ -94,13 +97,25 @@ def line(
 def with_figures(text: str, results: dict[str, Any] = RESULTS) -> str:
     """A page with the figures of results.json, each with as many digits as it has in the page."""
     text = _PRINTED.sub(lambda found: f"{found[1]}{_block(results[found[2]])}```", text)
+    text = _TABLE.sub(lambda found: f"{found[1]}{_table(results[found[2]])}", text)
+    text = _WHERE.sub(lambda found: f"({_where(results[found[1]])})<!--{found[1]}/@-->", text)
     return _FIGURE.sub(lambda found: _figure(found, results), text)
 
 
 def _block(entry: dict[str, Any]) -> str:
     command = entry["command"].replace("$DATA/", "")
-    where = f"{entry['date']}, {entry['processor']}"
-    return "\n".join([f"$ {command}", *entry["printed"], "", where, ""])
+    return "\n".join([f"$ {command}", *entry["printed"], "", _where(entry), ""])
+
+
+def _table(entry: dict[str, Any]) -> str:
+    return "\n".join([*entry["printed"], "", f"({_where(entry)})"])
+
+
+def _where(entry: dict[str, Any]) -> str:
+    """The day, the commit and the processor of a measurement."""
+    commit = [f"commit {entry['commit']}"] if entry.get("commit") else []
+    copied = ["copied from an earlier record"] if entry.get("copied") else []
+    return ", ".join([entry["date"], *commit, entry["processor"], *copied])
 
 
 def _figure(found: re.Match[str], results: dict[str, Any]) -> str:

@@ -198,6 +198,15 @@ def test_what_was_measured_can_be_measured_again(name: str) -> None:
     parse(pages.RESULTS[name]["command"])
 
 
+def test_the_accuracy_that_mien_models_lists_was_measured() -> None:
+    pytest.importorskip("torch")
+    from mien.training.zoo import OURS
+
+    measured = pages.RESULTS["lfw"]["result"]["evaluations"]
+    shown = {one["model_id"].rsplit("-", 1)[0]: round(100 * one["accuracy"], 2) for one in measured}
+    assert shown == OURS
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_a_cards_thresholds_are_those_in_the_models_file(name: str) -> None:
     text = TEXTS[f"models/{name}.md"].replace("*", "")
@@ -213,6 +222,8 @@ def test_a_cards_thresholds_are_those_in_the_models_file(name: str) -> None:
         ("1,000<!--pairs/count-->", "371,694<!--pairs/count-->"),
         ("1.0<!--times/mien 640/TIMES AS FAST-->", "1.2<!--times/mien 640/TIMES AS FAST-->"),
         ("1<!--times/peer 640/MS-->", "20<!--times/peer 640/MS-->"),
+        ("(x)<!--times/@-->", "(2026-01-31, a processor)<!--times/@-->"),
+        ("<!--cards-->\n| a |\n\n(x)", "<!--cards-->\n| a |\n| b |\n\n(2026-01-31, a processor)"),
         (
             "<!--times-->\n```text\n```\n",
             "<!--times-->\n```text\n$ a photos\n      SIZE  MS    TIMES AS FAST\n"
@@ -226,6 +237,7 @@ def test_a_page_takes_figures_from_what_was_measured(text: str, expected: str) -
     results = {
         "pairs": {"result": {"sets": [{"accuracy": 0.98267}], "count": 371694}},
         "times": {"command": "a $DATA/photos", "printed": table, **about},
+        "cards": {"printed": ["| a |", "| b |"], **about},
     }
     assert pages.with_figures(text, results) == expected
 
