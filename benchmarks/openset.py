@@ -1,15 +1,16 @@
 """Strangers and people who are known, measured: who gets a name, and is it the right one?
 
 Half of the people are enrolled with half of their photos; their other photos, and all photos of
-the other half, are looked up.  TPIR is the share of the former that get the right name, FPIR the
-share of the latter that get any (ISO/IEC 19795-1).  How several photos of a person are combined to
-one score is what is compared.
+strangers, the other half or others, are looked up.  TPIR is the share of the former that get the
+right name, FPIR the share of the latter that get any (ISO/IEC 19795-1).  How several photos of a
+person are combined to one score is what is compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -17,12 +18,14 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.people import Embedded, Folder, about, embed
+from mien import files
 from mien.cli import console
 from mien.cli.options import DEFAULT_DETECTOR, DEFAULT_MODEL, DetectorName, ModelName
 from mien.cli.render import Answer, Table
 from mien.errors import BadInput
 from mien.evaluation.calibrate import distribution
 from mien.evaluation.metrics import tpir_at_fpir
+from mien.evaluation.people import embed_largest
 from mien.recognition.model import Model, load
 from mien.recognition.thresholds import Impostors
 from mien.types import Embeddings, Scores
@@ -126,19 +129,26 @@ class Strangers:
     std: float
 
 
-def combinations(faces: Embedded, *, seeds: int = 10, photos: int | None = None) -> list[Tpir]:
+def combinations(
+    faces: Embedded,
+    *,
+    seeds: int = 10,
+    photos: int | None = None,
+    others: Embeddings | None = None,
+) -> list[Tpir]:
     """The TPIR of each combination at each of `FPIRS`.
 
     Args:
         faces: of whom half are enrolled, those drawn.
         seeds: how often to draw, from seed 0 on.
         photos: enrolled of a person at most; half of what there is in any case, rounded down.
+        others: (M, D), the strangers; by default the half that is not enrolled.
     """
     found: dict[tuple[str, float], list[float | None]] = {
         (name, fpir): [] for fpir in FPIRS for name in COMBINATIONS
     }
     for seed in range(seeds):
-        enrolled, known, own, strange = _draw(faces, seed, photos)
+        enrolled, known, own, strange = _draw(faces, seed, photos, others)
         for name, score in COMBINATIONS.items():
             scores = score(known, enrolled)
             right = scores.argmax(axis=1) == own
@@ -154,7 +164,12 @@ def combinations(faces: Embedded, *, seeds: int = 10, photos: int | None = None)
 
 
 def strangers(
-    faces: Embedded, model: Model, *, seeds: int = 10, photos: int | None = None
+    faces: Embedded,
+    model: Model,
+    *,
+    seeds: int = 10,
+    photos: int | None = None,
+    others: Embeddings | None = None,
 ) -> list[Strangers]:
     """How often strangers get a name where a threshold is to keep that to a rate.
 
@@ -163,7 +178,7 @@ def strangers(
     """
     found: dict[tuple[float, str], list[float]] = {}
     for seed in range(seeds):
-        enrolled, _, _, strange = _draw(faces, seed, photos)
+        enrolled, _, _, strange = _draw(faces, seed, photos, others)
         scores = _mean(strange, enrolled).max(axis=1)
         known: dict[str, Impostors | None] = {
             "model": model.own.impostors if model.own else None,
@@ -179,7 +194,7 @@ def strangers(
 
 
 def _draw(
-    faces: Embedded, seed: int, photos: int | None
+    faces: Embedded, seed: int, photos: int | None, others: Embeddings | None
 ) -> tuple[Enrolled, Embeddings, NDArray[np.intp], Embeddings]:
     """Who is enrolled, their other photos and whose these are, and those of strangers."""
     random = np.random.default_rng(seed)
@@ -196,8 +211,9 @@ def _draw(
         faces.vectors[np.concatenate(learned)], np.cumsum([0, *counts[:-1]], dtype=np.intp)
     )
     own = np.repeat(np.arange(len(chosen)), [len(rows) for rows in asked])
-    strange = ~np.isin(faces.person, chosen)
-    return enrolled, faces.vectors[np.concatenate(asked)], own, faces.vectors[strange]
+    if others is None:
+        others = faces.vectors[~np.isin(faces.person, chosen)]
+    return enrolled, faces.vectors[np.concatenate(asked)], own, others
 
 
 def _spread(rates: Sequence[float]) -> tuple[float, float]:
@@ -228,22 +244,37 @@ def main(
             metavar="N", min=1, show_default="half", help="Photos to enrol of a person at most."
         ),
     ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(
+            "--strangers",
+            metavar="FOLDER",
+            show_default="the people who are not enrolled",
+            help="Photos of strangers.",
+        ),
+    ] = None,
     model: ModelName = DEFAULT_MODEL,
     detector: DetectorName = DEFAULT_DETECTOR,
 ) -> Answer:
     """Measure how many people are named rightly while few strangers get a name.
 
-    Half of the people are enrolled, the others are strangers.
+    Half of the people are enrolled.
     """
     network = load(model, detector=detector)
     faces = embed(network, folder, console.progress)
     if not (faces.photos_each > 1).any():
         raise BadInput(f"{folder} has one photo of each person: add others to look up")
-    found = combinations(faces, seeds=seeds, photos=photos)
-    named = strangers(faces, network, seeds=seeds, photos=photos)
+    skipped = faces.skipped
+    strange = None
+    if others:
+        seen = embed_largest([network], list(files.walk([others])), console.progress, "embedding")
+        (strange,) = seen.vectors
+        skipped += tuple(seen.skipped)
+    found = combinations(faces, seeds=seeds, photos=photos, others=strange)
+    named = strangers(faces, network, seeds=seeds, photos=photos, others=strange)
     return Answer(
         about(network, faces, seeds) | {"combinations": found, "strangers": named},
         [Table(_COMBINATIONS, found), "", Table(_STRANGERS, named)],
         [f"{len(faces.vectors)} photos of {faces.people} people, {seeds} draws"],
-        faces.skipped,
+        skipped,
     )

@@ -162,6 +162,9 @@ def test_openset(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
     assert hundredth["tpir"] > 0.9
     assert thousandth["tpir"] is None  # 100 photos of strangers do not tell
     assert "z-norm" in benchmark("openset", *fast).out
+    known = benchmark("openset", *fast, "--strangers", "people", "--json").document
+    for named, apart in zip(known["strangers"], document["strangers"], strict=True):
+        assert named["measured"] > 0.3 > apart["measured"]  # half of them are enrolled
 
 
 def test_demographics(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
