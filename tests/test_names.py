@@ -18,7 +18,12 @@ from mien.cli import app
 TEXTS = [pages.README, *pages.DOCS]
 TEXTS += [path for part in ("mien", "benchmarks") for path in (pages.ROOT / part).rglob("*.py")]
 GROUPS = {"mien.losses", "mien.networks"}  # of entry points, which others fill
-THEIRS = {"--nproc-per-node", "--editable", "--force-reinstall"}  # options of other programs
+THEIRS = {
+    "--short",
+    "--nproc-per-node",
+    "--editable",
+    "--force-reinstall",
+}  # options of other programs
 
 
 def name(path: Path) -> str:

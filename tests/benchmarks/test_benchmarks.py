@@ -164,7 +164,7 @@ def test_openset(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
     assert "z-norm" in benchmark("openset", *fast).out
     known = benchmark("openset", *fast, "--strangers", "people", "--json").document
     for named, apart in zip(known["strangers"], document["strangers"], strict=True):
-        assert named["measured"] > 0.3 > apart["measured"]  # half of them are enrolled
+        assert named["measured"] > apart["measured"] + 0.1  # half of them are enrolled
 
 
 def test_demographics(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
