@@ -1229,11 +1229,20 @@ def test_each_request_has_an_id(service: Running) -> None:
     assert id_of() != id_of()
 
 
+def accesses(caplog: pytest.LogCaptureFixture, number: int) -> list[str]:
+    """So many lines of the access log, each of which may come after its answer."""
+    deadline = time.monotonic() + 60
+    while len(lines := [one for one in caplog.records if one.name == "mien.access"]) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return [line.getMessage() for line in lines]
+
+
 def test_an_access_log_names_no_person(service: Running, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "mien.access"):
         service.enroll("Anna", png(ANNA))
         service.client.get("/api/v1/people/Anna?after=Anna", headers={"X-Request-ID": "number-7"})
-    first, second = (record.getMessage() for record in caplog.records)
+        first, second = accesses(caplog, 2)
     assert re.fullmatch(
         r"127.0.0.1 \w{16} POST /api/v1/people/{name}/photos 201 \d+ bytes \d+ ms", first
     )
