@@ -50,12 +50,10 @@ format: .venv/ready
 	$(BIN)/ruff format
 	$(if $(shell command -v npx),$(BIOME) check --write)
 
-# A file's tests share what is slow to make, so they stay in one process.  One that is forked beside
-# xdist's threads may hang at its birth, so what failed is tried once more without them.
+# A file's tests share what is slow to make, so they stay in one process.
 tests: export OMP_NUM_THREADS = 1
 tests: .venv/ready photos
-	$(BIN)/pytest --numprocesses auto --dist loadfile \
-		|| $(BIN)/pytest --last-failed --last-failed-no-failures none
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 coverage: .venv/ready photos
 	$(BIN)/coverage run -m pytest

@@ -1,24 +1,67 @@
 """Work in a process of its own, which may be limited, lose its rights or be killed.
 
-It is forked, so it starts in a moment and can run any function of a test.
+It is forked from a process without threads that has imported what is slow to import.  A fork of
+the tests' own process could find locks closed, by threads which are not there to open them.
 """
 
 from __future__ import annotations
 
+import copyreg
 import multiprocessing
 import os
 import resource
 from collections.abc import Callable
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
 
 NOBODY = 65534
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        *("pytest", "hypothesis", "pyarrow.parquet", "mien.training.prepare"),
+        *("mien.verbs.album", "mien.verbs.embed_photos", "mien.verbs.enroll"),
+    ]
+)
+copyreg.pickle(connection.Connection, connection.reduce_connection)  # type: ignore[attr-defined]
 
 
-def start(work: Callable[[], object]) -> BaseProcess:
-    """A process that does some work; its exit code is 0 if nothing was raised."""
-    process = multiprocessing.get_context("fork").Process(target=work, daemon=True)
-    process.start()
-    return process
+class _Work:
+    """Any function of a test, with what it refers to."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function = function
+        self.environment, self.folder = dict(os.environ), Path.cwd()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return cloudpickle.loads, (cloudpickle.dumps(self.__dict__),)
+
+
+def _begin(work: dict[str, Any], ready: Barrier) -> None:
+    os.environ.clear()
+    os.environ.update(work["environment"])
+    os.chdir(work["folder"])
+    ready.wait(60)
+    work["function"]()
+
+
+def start(*works: Callable[[], object]) -> list[BaseProcess]:
+    """Processes that begin together; each exit code is 0 if nothing was raised.
+
+    What a test has patched is as it was there, and what a work changes stays there.
+    """
+    ready = _FORKS.Barrier(len(works) + 1)
+    processes = [
+        _FORKS.Process(target=_begin, args=(_Work(work), ready), daemon=True) for work in works
+    ]
+    for process in processes:
+        process.start()
+    ready.wait(60)
+    return [*processes]
 
 
 def error_of(work: Callable[[], object]) -> Exception | None:
@@ -33,7 +76,8 @@ def error_of(work: Callable[[], object]) -> Exception | None:
         else:
             sender.send(None)
 
-    process = start(report)
+    (process,) = start(report)
+    sender.close()
     assert receiver.poll(60), "the process said nothing"
     error: Exception | None = receiver.recv()
     process.join()

@@ -32,6 +32,7 @@ from mien.facebank.salvage import check
 from mien.types import Embeddings
 
 MODEL, DIM, STEPS = "tiny-1a2b3c", 8, 60
+CACHED = patch("mien.facebank.facebank.LARGE", 1)  # so that there are caches
 DOCS = Path(__file__).parents[1] / "docs" / "facebank.md"
 FORMAT_2, FORMAT_1 = re.findall(r"```sql\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
 
@@ -85,7 +86,7 @@ def script(seed: int) -> list[tuple[Callable[[Facebank], object], State]]:
     return steps
 
 
-@patch("mien.facebank.facebank.LARGE", 1)  # so that there are caches
+@CACHED
 def kill_in_changes(folder: Path, seed: int) -> int:
     """Kill a process in a script of changes; how many it had acknowledged."""
     path, rng = folder / "f", random.Random(seed)
@@ -95,6 +96,7 @@ def kill_in_changes(folder: Path, seed: int) -> int:
         before = {row.sha256: row.person for row in bank.photos()}
     steps = script(seed)
 
+    @CACHED
     def work(acknowledge: Connection) -> None:
         with Facebank.open(path, model_id=MODEL) as bank:
             acknowledge.send(0)
@@ -140,7 +142,7 @@ def kill_in_migration(folder: Path, seed: int) -> None:
     assert found == {sha256(n): f"P{n}" for n in range(300)}, f"seed {seed}"
 
 
-@patch("mien.facebank.facebank.LARGE", 1)
+@CACHED
 def kill_in_encryption(folder: Path, seed: int) -> None:
     """Kill a process that encrypts a facebank."""
     path, rng = folder / "f", random.Random(seed)
@@ -148,6 +150,7 @@ def kill_in_encryption(folder: Path, seed: int) -> None:
     with Facebank.create(path, model_id=MODEL, dim=DIM, key="") as bank:
         bank.add([photo(f"P{n}", n) for n in numbers], vectors(numbers))
 
+    @CACHED
     def work(acknowledge: Connection) -> None:
         with Facebank.open(path, key="") as bank:
             bank.search(vectors([0]), -1)
@@ -165,13 +168,9 @@ def _kill(
     work: Callable[[Connection], None], rng: random.Random, *, after: int, within: float
 ) -> int:
     """Start some work and kill it within seconds after an acknowledgement; the last one's."""
-    for _ in range(3):  # forked where other threads hold locks, a process may hang at its birth
-        receiver, sender = multiprocessing.Pipe(duplex=False)
-        process = children.start(partial(work, sender))
-        sender.close()
-        if receiver.poll(20):
-            break
-        process.kill()
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    (process,) = children.start(partial(work, sender))
+    sender.close()
     done = -1
     while done < after:
         assert receiver.poll(60), "the process said nothing"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -17,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import children
 import cv2
 import numpy as np
 import torch
@@ -120,7 +120,10 @@ def started(world: int, ranks: list[partial[None]]) -> None:
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world),
     }
-    processes = [children.start(rank) for rank in ranks]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=rank, daemon=True) for rank in ranks]
+    for process in processes:
+        process.start()
     for process in processes:
         process.join()
     sys.exit(any(process.exitcode for process in processes))

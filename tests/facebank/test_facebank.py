@@ -905,10 +905,7 @@ def test_two_processes_read_and_two_write(path: Path) -> None:
                 assert now >= seen
                 seen = now
 
-    processes = [
-        children.start(work) for work in (read, read, lambda: write(1000), lambda: write(2000))
-    ]
-    for process in processes:
+    for process in children.start(read, read, partial(write, 1000), partial(write, 2000)):
         process.join(60)
         assert process.exitcode == 0
     assert len(contents(path)[0]) == 6 + 2 * each
@@ -919,8 +916,7 @@ def test_two_processes_can_make_the_same_facebank_at_once(tmp_path: Path) -> Non
         with Facebank.create(tmp_path / "f", model_id=MODEL, dim=DIM) as facebank:
             facebank.add([photo(f"P{number}", number)], unit_vectors(1))
 
-    processes = [children.start(partial(create, number)) for number in range(4)]
-    for process in processes:
+    for process in children.start(*(partial(create, number) for number in range(4))):
         process.join(60)
         assert process.exitcode == 0
     assert [person.name for person in Facebank.open(tmp_path / "f").people()] == [
@@ -940,7 +936,7 @@ def test_a_kill_in_the_middle_of_a_change_undoes_it(path: Path) -> None:
             db.execute("UPDATE photo SET person = person || hex(randomblob(3000))")
             os.kill(os.getpid(), signal.SIGKILL)
 
-    process = children.start(change_and_die)
+    (process,) = children.start(change_and_die)
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert path.with_name(path.name + "-journal").stat().st_size > 0

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import children
 import cv2
@@ -415,27 +416,28 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_killed_within_any_write_it_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_within_any_write_it_goes_on(tmp_path: Path) -> None:
     source = emore(tmp_path / "emore", insightface(PHOTOS))
     (source / "lfw.bin").write_bytes(pickle.dumps(([picture(1), picture(2)], [True]), 2))
     whole = prepare([source], tmp_path / "whole")
-    fsync = os.fsync
     moments = 0
     while True:  # plan, shard, shard, set, index, people, report
         out, left = tmp_path / f"killed-{moments}", [moments]
 
-        def die(descriptor: int, left: list[int] = left) -> None:
-            if not left[0]:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            fsync(descriptor)
+        def work(out: Path = out, left: list[int] = left) -> None:
+            fsync = os.fsync
 
-        monkeypatch.setattr(os, "fsync", die)
-        killed = children.start(partial(prepare, [source], out))
+            def die(descriptor: int) -> None:
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                fsync(descriptor)
+
+            with patch.object(os, "fsync", die), patch.object(verb, "_COPIED", 4):
+                prepare([source], out)
+
+        (killed,) = children.start(work)
         killed.join(60)
-        monkeypatch.setattr(os, "fsync", fsync)
         if killed.exitcode == 0:
             break
         assert killed.exitcode == -signal.SIGKILL

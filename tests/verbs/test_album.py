@@ -27,6 +27,7 @@ from mien.errors import BadInput, UnknownPerson
 from mien.facebank.facebank import Facebank
 from mien.images import as_stored, orientation, read
 from mien.sidecar import path_of
+from mien.verbs import album as verb
 from mien.verbs.album import Album, write_csv, write_page, write_sidecars
 from mien.verbs.enroll import enroll
 
@@ -153,7 +154,7 @@ def test_a_kill_at_any_moment_loses_nothing(
             killed.update(photos)
 
     for moment in sorted(moments.uniform(0.001, 0.1) for _ in range(20)):  # the early ones first
-        process = children.start(work)
+        (process,) = children.start(work)
         time.sleep(moment)
         process.kill()
         process.join()
@@ -169,11 +170,8 @@ def test_a_kill_at_any_moment_loses_nothing(
         assert found.ask(photos, None) == album.ask(photos, None)
 
 
-def test_a_kill_loses_the_last_moment_alone(
-    tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_loses_the_last_moment_alone(tmp_path: Path, model: FakeModel) -> None:
     """Photos are written together, and those of a moment ago are on the disk."""
-    monkeypatch.setattr("mien.verbs.album.COMMIT_EVERY", 0.2)
     for number in range(200):
         save_photo(tmp_path / f"in/{number:03}.png", number)
     receiver, sender = multiprocessing.Pipe(duplex=False)
@@ -185,10 +183,11 @@ def test_a_kill_loses_the_last_moment_alone(
             yield thing
 
     def work() -> None:
+        verb.COMMIT_EVERY = 0.2
         with Album(tmp_path / "album.db", model) as killed:
             killed.update(tmp_path / "in", progress=slowly)
 
-    process = children.start(work)
+    (process,) = children.start(work)
     done: list[tuple[int, float]] = []
     while len(done) < 60 and receiver.poll(60):
         done.append(receiver.recv())

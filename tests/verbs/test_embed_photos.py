@@ -140,8 +140,13 @@ def test_a_bucket_is_read_like_a_folder(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("after", [0.03, 0.1, 0.15, 0.2])
 def test_a_kill_loses_no_photo_and_doubles_none(photos: Path, tmp_path: Path, after: float) -> None:
     out = tmp_path / "a.parquet"
+
+    def work() -> None:
+        module.PART = 4
+        embed_photos(str(photos), out, lambda _: Slow())
+
     for _ in range(20):
-        child = children.start(lambda: embed_photos(str(photos), out, lambda _: Slow()))
+        (child,) = children.start(work)
         child.join(after)
         if child.exitcode is not None:
             break
