@@ -17,6 +17,7 @@ import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ import cv2
 import numpy as np
 import PIL
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -61,6 +63,8 @@ _DAMAGED = (  # what Pillow's readers let through on bytes that make no sense
 _ORIENTATION = 0x0112  # EXIF: which way up the camera was held, 1 to 8
 _TRANSPOSED = (5, 6, 7, 8)
 _BITS, _PHOTOMETRIC, _PLANES, _KIND, _DNG_VERSION = 258, 262, 284, 339, 50706  # of TIFF
+_WIDTH, _HEIGHT, _EXTRA = 256, 257, 338
+_SIGNED, _FLOAT = 2, 3  # kinds of samples
 _FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns, in EXIF's numbers
 _TURNED = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # of PNG: may say which way up it is
 _SHORT = 1 << 16  # bytes
@@ -175,6 +179,8 @@ def readers() -> str:
 def _decode(data: bytes, name: str, pixels: int, format: formats.Format) -> Image:
     if format.name == "raw" or (format.name == "TIFF" and _is_raw(data, name)):
         return _raw(data, name, pixels)
+    if format.name == "TIFF" and _is_measured(told := _directory(data)):
+        return _measured(data, told, name, pixels)
     if format.name == "PNG":
         data = _plain_png(data, name)
     elif format.name == "JPEG":
@@ -362,14 +368,78 @@ def _is_raw(data: bytes, name: str) -> bool:
 def _scale_of_tiff(data: bytes, name: str) -> tuple[int, bool]:
     """Bits a sample of a TIFF, and whether white is zero; refuses what Pillow gets wrong."""
     told = _directory(data)
-    bits, kinds = told.get(_BITS, (1,)), told.get(_KIND, (1,))
-    if not set(kinds) <= {1, 4}:  # unsigned, and not told
-        raise BadInput(f"{name} has signed or floating-point samples: save it with 8 or 16 bits")
-    if max(bits) > 16:
-        raise BadInput(f"{name} has {max(bits)} bits a sample: save it with 8 or 16")
+    bits = told.get(_BITS, (1,))
     if max(bits) > 8 and len(bits) > 1 and told.get(_PLANES) == 2:
         raise BadInput(f"{name} has its colours apart in {max(bits)} bits: save it with 8")
     return max(bits), told.get(_PHOTOMETRIC) == 0
+
+
+def _is_measured(told: Mapping[int, Any]) -> bool:
+    """Whether a TIFF's samples are of a kind that Pillow does not read, or not always."""
+    bits, kinds = told.get(_BITS, (1,)), {*told.get(_KIND, (1,))}
+    return max(bits) > 16 or not kinds <= {1, 4} or (bits, told.get(_PHOTOMETRIC)) == ((16,), 0)
+
+
+def _measured(data: bytes, told: Mapping[int, Any], name: str, pixels: int) -> Image:
+    """The pixels of such a TIFF, upright; OpenCV reads it, and knows where it is up.
+
+    Raises:
+        ValueError: it is damaged, or of a kind that is not read.
+    """
+    bits, photometric = told.get(_BITS, (1,)), told.get(_PHOTOMETRIC)
+    kind = {(_FLOAT,): "f", (_SIGNED,): "i"}.get((*{*told.get(_KIND, (1,))},), "u")
+    type_ = f"{kind}{max(bits) // 8}"
+    apart = told.get(_PLANES) == 2 and len(bits) > 1
+    common = (len(bits), photometric) in ((1, 0), (1, 1), (3, 2), (4, 2)) and not apart
+    if not common or max(bits) % 8 or max(told.get(_KIND, (1,))) > 4:
+        raise ValueError(type_)
+    most = 8 * pixels // (len(bits) * max(bits) // 8)  # a long sample takes as much as 8 short
+    _require_size((told[_WIDTH], told[_HEIGHT]), name, min(pixels, most))
+    _silence_opencv()
+    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != type_:
+        raise ValueError(type_)
+    if samples.dtype == np.int8 and photometric == 0:
+        samples = -1 - samples  # OpenCV has turned it, and no other kind
+    black, white = _range(samples)
+    alpha = told.get(_EXTRA, (0,))[0]  # 1: colours are multiplied with it
+    image = np.empty((*samples.shape[:2], 3), np.uint8)
+    for top in range(0, len(image), 256):
+        part = samples[top : top + 256].reshape(-1, samples.shape[1], len(bits)).astype(np.float64)
+        part = np.clip((np.nan_to_num(part) - black) / (white - black), 0, 1)
+        colours, seen = part[..., 2::-1], part[..., 3:]
+        if alpha:
+            colours = np.minimum(1 - seen + colours * (1 if alpha == 1 else seen), 1)
+        elif photometric == 0:
+            colours = 1 - colours
+        image[top : top + 256] = np.rint(255 * colours)
+    return image
+
+
+def _range(samples: NDArray[Any]) -> tuple[float, float]:
+    """What is black and what is white among samples.
+
+    White is what their form says: the largest whole number, or 1 in floating point.  Where few bits
+    were put into many, which would make a black picture, it is the largest number of 8 or 16 bits.
+    """
+    some = samples.ravel()[:: 1 + samples.size // 1_000_000]
+    if samples.dtype.kind == "f":
+        black, whites = 0.0, [1.0, 255.0, 65535.0]
+        some = some[np.isfinite(some)]
+        most = np.percentile(some, 99) / 16 if some.size else 0  # light sources may be beyond 1
+    else:
+        form = np.iinfo(samples.dtype)
+        black = float(form.min) if some.min() < 0 else 0.0
+        fewer = () if black or samples.dtype == np.uint16 else (255.0, 65535.0)
+        whites = [white for white in fewer if white < form.max]
+        whites, most = [*whites, float(form.max)], float(some.max())
+    return black, next((white for white in whites if most <= white), whites[-1])
+
+
+@cache
+def _silence_opencv() -> None:
+    """Keep it from writing to stderr what is raised, with the file's name."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _uncommon(data: bytes) -> str:
@@ -381,6 +451,7 @@ def _uncommon(data: bytes) -> str:
     if not bits or common:
         return ""
     form = f"{' '.join(map(str, bits))} bits a sample, photometric {told.get(_PHOTOMETRIC)}"
+    form += ", floating-point" if _FLOAT in told.get(_KIND, ()) else ""
     return f"is damaged or a TIFF of an uncommon kind ({form}): save it as an ordinary PNG"
 
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms, features
-from tiffs import FLOAT, SIGNED, dng, tiff
+from tiffs import FLOAT, SIGNED, UNSIGNED, dng, tiff
 
 from mien import files, formats, images
 from mien.errors import BadInput, CannotWrite
@@ -649,6 +649,7 @@ def test_every_depth_of_tiff_is_right_or_refused(bits: int, order: str) -> None:
     read = 0
     for shares, photometric in ((GREY, 1), (GREY, 0), (COLOURS, 2), (1 - COLOURS, 5)):
         samples = whole(1 - shares if photometric == 0 else shares, min(bits, 52))
+        samples <<= np.uint64(max(0, bits - 52))
         if photometric == 5:
             samples = np.dstack([samples, np.zeros_like(samples[..., :1])])
         for planar in (False, True) if photometric >= 2 else (False,):
@@ -659,19 +660,55 @@ def test_every_depth_of_tiff_is_right_or_refused(bits: int, order: str) -> None:
             except BadInput as error:
                 assert re.search(r"bits|kind", str(error)), error
                 assert bits not in (1, 2, 4, 8) or (photometric >= 2 and bits != 8)
-    assert read == {8: 6, 16: 4 if order == "<" else 3}.get(bits, read)
+    assert read == {8: 6, 16: 4, 32: 3, 64: 3}.get(bits, read)
 
 
-@pytest.mark.parametrize("kind", [SIGNED, FLOAT])
-@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("photometric", [0, 1, 2])
-def test_a_tiff_of_measurements_is_refused(bits: int, kind: int, photometric: int) -> None:
-    if kind == FLOAT and bits == 8:
-        return
+def test_a_tiff_of_measurements_is_as_its_samples_say(photometric: int, order: str) -> None:
     shares = COLOURS if photometric == 2 else GREY
-    samples = shares if kind == FLOAT else whole(shares, bits - 1)
-    with pytest.raises(BadInput, match=r"signed or floating-point|uncommon kind|bits a sample"):
-        images.decode(tiff(samples, bits, photometric, kind=kind))
+    stored = 1 - shares if photometric == 0 else shares
+
+    def of(samples: NDArray[np.number], bits: int, kind: int) -> bytes:
+        return tiff(samples, bits, photometric, kind=kind, order=order)
+
+    for bits in (32, 64):
+        shows(of(stored, bits, FLOAT), shares, 52)
+        shows(of(stored * 255, bits, FLOAT), shares, 52)
+        lost = of(np.where(shares > 0.9, np.nan, stored), bits, FLOAT)
+        shows(lost, np.where(shares > 0.9, float(photometric == 0), shares), 52)
+        shows(of(whole(stored, 8), bits, UNSIGNED), shares, 8)  # few bits in many
+    for bits in (8, 16, 32, 64):
+        low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        samples = np.clip(np.rint(low + stored * (high - low)), low, high - 2 ** max(0, bits - 54))
+        shows(of(samples.astype(np.int64), bits, SIGNED), shares, min(bits, 52))
+        positive = whole(stored, min(bits, 52) - 1) << np.uint64(max(0, bits - 52))
+        shows(of(positive, bits, SIGNED), shares, min(bits, 52) - 1)
+
+
+def test_a_tiff_of_measurements_is_upright_seen_through_bounded_and_whole() -> None:
+    corner = np.zeros((6, 4, 3))
+    corner[:2, :1] = [1, 0.5, 0]
+    for turn in range(1, 9):
+        common = images.decode(tiff(whole(corner, 8), 8, 2, tags={274: (3, [turn])}))
+        found = images.decode(tiff(corner, 32, 2, kind=FLOAT, tags={274: (3, [turn])}))
+        assert np.abs(found.astype(int) - common).max() <= 1
+    seen = np.concatenate([COLOURS, np.broadcast_to(0.5, (6, 16, 1))], 2)
+    shows(tiff(seen, 32, 2, kind=FLOAT, extra=[2]), (COLOURS + 1) / 2, 52)
+    shows(tiff(seen, 32, 2, kind=FLOAT, extra=[0]), COLOURS, 52)
+    data = tiff(np.zeros((30, 40, 3)), 64, 2, kind=FLOAT)
+    with pytest.raises(BadInput, match="megapixels"):
+        images.decode(data, pixels=2000)
+    for size in range(0, len(data), 999):
+        with pytest.raises(BadInput):
+            images.decode(data[:size])
+    for uncommon in (
+        tiff(GREY, 16, 1, kind=FLOAT),
+        tiff(whole(GREY, 24), 24, 1),
+        tiff(COLOURS, 32, 2, kind=FLOAT, planar=True),
+    ):
+        with pytest.raises(BadInput, match="uncommon kind"):
+            images.decode(uncommon)
 
 
 def test_palettes_transparency_and_colour_spaces_of_tiff() -> None:
