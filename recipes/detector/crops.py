@@ -20,6 +20,8 @@ from mien.types import Image
 from recipes.detector.labels import MIRRORED, SIZE
 from recipes.detector.scenes import Material, Matrix, Scenes, blended, hide, relight, similar, spoil
 
+SIDEWAYS = 0.6  # distance of the eyes, in parts of that from them to the mouth, below which
+OFTEN = 5  # times as often a face is shown: it is in profile, or nearly
 AROUND = 92  # pixels of what the finder mistook, in the scale of a crop
 BLANK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
@@ -50,13 +52,17 @@ class Views:
     ) -> None:
         self._of, self._mistaken, self._near = material, mistaken, near
         self._random, self._scenes = np.random.default_rng(seed), Scenes(material, seed + 1)
+        points = material.labels.faces[material.rows, 0, 4:].reshape(-1, 5, 2)
+        down = points[:, 3:].mean(1) - points[:, :2].mean(1)
+        sideways = np.hypot(*(points[:, 1] - points[:, 0]).T) < SIDEWAYS * np.hypot(*down.T)
+        self._rows = np.concatenate([material.rows, np.repeat(material.rows[sideways], OFTEN - 1)])
 
     def __call__(self) -> View:
         """The next one."""
         random = self._random
         if random.random() < 0.18:
             return View(spoil(random, relight(random, self._nothing())), GOAL, 0.0, False)
-        i = int(random.choice(self._of.rows))
+        i = int(random.choice(self._rows))
         points = self._of.labels.faces[i, 0, 4:].reshape(5, 2).astype(float)
         mirrored = random.random() < 0.5
         if mirrored:

@@ -16,13 +16,19 @@ const SEEN = 16,
 const SIDE = 64,
   CROPS = 16,
   CANDIDATE = 0.3,
-  LOOKS = 2,
   HOPELESS = 0.1,
   WEAK = 0.9975,
   SHARE = 0.05,
   GRID = 8;
 const UNION = 0.4,
   SMALLER = 0.5;
+const ASIDE = [
+  [0, 0],
+  [0.06, 0],
+  [-0.06, 0],
+  [0, 0.06],
+  [0, -0.06],
+];
 // Where the points lie in an exact crop: of the centre and the size of a square in the template.
 const goalOf = (side, x, y, shown) =>
   TEMPLATE.map((point) => [x, y].map((at, axis) => ((point[axis] - at) * side) / shown + side / 2));
@@ -39,12 +45,15 @@ const longest = ({ rows, columns }) => Math.max(rows, columns);
 // The faces of a picture, best first; `run(name, pixels, shape)` gives the tensors that a network returns.
 export async function detect(image, { min_face, threshold }, run) {
   const settings = { threshold, run };
-  let found = await look(image, min_face, settings),
+  const halves = inHalves(image),
+    candidates = await find(halves, min_face, run);
+  let found = await faces(halves, candidates, settings),
     degrees = 0;
   if (!found.length || found[0].confidence < WEAK) {
     const quarters = await lies(image, min_face, settings);
     const seen = quarters ? await lookTurned(image, min_face, quarters, settings) : [];
     if (seen.length) [found, degrees] = [seen, 90 * quarters];
+    else if (!found.length) found = await doubted(halves, candidates, settings);
   }
   const size = [image.columns, image.rows];
   return found
@@ -89,17 +98,46 @@ async function lookTurned(image, minFace, quarters, settings) {
   });
 }
 
-async function look(image, minFace, { threshold, run }) {
+async function look(image, minFace, settings) {
   const halves = inHalves(image);
-  let found = await find(halves, minFace, run);
-  for (let n = 0; n < LOOKS; n++) {
-    const last = n === LOOKS - 1;
-    const seen = await lookAgain(halves, found, run);
-    for (const one of seen) one.confidence = sigmoid(last ? one.finder + one.said : one.said);
-    const kept = seen.filter(({ confidence }) => confidence >= (last ? threshold : HOPELESS));
-    found = suppress(suppress(kept, UNION, union), SMALLER, smaller);
+  return faces(halves, await find(halves, minFace, settings.run), settings);
+}
+
+// The candidates that are faces.
+async function faces(halves, candidates, { threshold, run }) {
+  const seen = await lookAgain(halves, candidates, run);
+  const kept = best(seen, ({ said }) => said, HOPELESS);
+  const again = await lookAgain(halves, kept, run);
+  return settle(halves, best(again, odds, threshold), run);
+}
+
+// The same where those are none, by the mean of more looks.
+async function doubted(halves, candidates, { threshold, run }) {
+  let seen = candidates;
+  for (let look = 0; look < 2; look++) seen = await lookAgain(halves, seen, run);
+  seen = seen.filter((one) => sigmoid(odds(one)) >= HOPELESS);
+  const views = ASIDE.flatMap((shift) =>
+    seen.map((one) => {
+      const moved = one.points.map((point) => point.map((at, axis) => fround(at + shift[axis] * side(one))));
+      return { ...one, points: moved };
+    }),
+  );
+  const looks = await lookAgain(halves, views, run);
+  for (const [i, one] of seen.entries()) {
+    const each = ASIDE.map((_, n) => looks[n * seen.length + i].said);
+    one.said = each.reduce((a, b) => a + b) / each.length;
   }
-  return settle(halves, found, run);
+  return settle(halves, best(seen, odds, threshold), run);
+}
+
+const odds = ({ finder, said }) => finder + said;
+const side = ({ box: [left, top, right, bottom] }) => Math.sqrt((right - left) * (bottom - top));
+
+// Those of this confidence and more, each face once, best first.
+function best(found, oddsOf, least) {
+  for (const one of found) one.confidence = sigmoid(oddsOf(one));
+  const kept = found.filter(({ confidence }) => confidence >= least);
+  return suppress(suppress(kept, UNION, union), SMALLER, smaller);
 }
 
 async function find(halves, minFace, run) {
@@ -115,7 +153,6 @@ async function find(halves, minFace, run) {
       }
     }
   }
-  const side = ({ box: [left, top, right, bottom] }) => Math.sqrt((right - left) * (bottom - top));
   return suppress(found, UNION, union).filter((one) => side(one) >= 0.75 * minFace);
 }
 
