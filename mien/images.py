@@ -594,6 +594,13 @@ def as_stored(
     return (y1, x1, y2, x2) if orientation in _TRANSPOSED else (x1, y1, x2, y2)
 
 
+def as_shown(
+    box: tuple[float, float, float, float], orientation: int
+) -> tuple[float, float, float, float]:
+    """The reverse of `as_stored`."""
+    return as_stored(box, {6: 8, 8: 6}.get(orientation, orientation))
+
+
 def write(path: str | Path, image: Image) -> None:
     """Write a picture to a file, as JPEG (quality 92) or PNG by its name; see `write_atomically`.
 

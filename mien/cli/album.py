@@ -44,6 +44,21 @@ def album(
     xmp: Annotated[
         bool, typer.Option("--xmp", help="Write the names to photo.jpg.xmp next to each photo.")
     ] = False,
+    keywords: Annotated[
+        bool, typer.Option("--xmp-keywords", help="Write them there as keywords, too.")
+    ] = False,
+    parent: Annotated[
+        str,
+        typer.Option(
+            "--xmp-parent",
+            metavar="KEYWORD",
+            show_default=False,
+            help="And as hierarchical keywords below this one: People makes People|Ann.",
+        ),
+    ] = "",
+    short: Annotated[
+        bool, typer.Option("--xmp-short", help="Write to photo.xmp, as Adobe's programs name it.")
+    ] = False,
     forget: Annotated[
         list[Path] | None,
         typer.Option(
@@ -86,6 +101,7 @@ def album(
     )
     policy = network.policy(threshold=threshold, fmr=fpir)
     choice = Choice(include or (), exclude or ())
+    xmp = xmp or keywords or bool(parent) or short
     there = exists(facebank)
     known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
     with known as bank, Album(index, network) as collection:
@@ -115,7 +131,7 @@ def album(
                 failed.append(str(error))
             else:
                 written[kind] = path
-    sidecars, left_alone = write_sidecars(everything)
+    sidecars, left_alone = write_sidecars(everything, keywords=keywords, parent=parent, short=short)
     skipped = (*update.skipped, *left_alone)
     content = {
         **about,

@@ -41,6 +41,26 @@ def enroll(
             help="Who the group is: one name for all groups, or one for each.",
         ),
     ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-regions",
+            metavar="PHOTOS",
+            help="First cut the faces that digiKam, Lightroom, Picasa or others have named out of"
+            " PHOTOS, into FOLDER.",
+        ),
+    ] = None,
+    contacts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default="PHOTOS/contacts.xml",
+            help="Picasa's contacts.xml, for names that its folders do not hold.",
+        ),
+    ] = None,
+    most: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of regions, the N best faces of each person.")
+    ] = 30,
     camera: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="First take photos of NAME, into FOLDER/NAME."),
@@ -71,6 +91,7 @@ def enroll(
 
     Run again, it adds what is new, removes what is gone and leaves the rest alone.
     """
+    from mien import files
     from mien.facebank.stores import create_store, exists, open_store, own_file
     from mien.files import Choice
     from mien.parallel import at_once, threads_each
@@ -78,9 +99,10 @@ def enroll(
     from mien.verbs.cluster import cut
     from mien.verbs.enroll import enroll as add
     from mien.verbs.enroll import rebuild as anew
+    from mien.verbs.regions import cut_regions
 
     groups = _named_groups(cluster or [], names or [])
-    if camera is not None and not folder:
+    if (camera is not None or regions) and not folder:
         folder = own_file(facebank).parent / "people"
     if folder is None and not groups:
         raise BadInput("there is nobody to enroll: name a folder that holds one for each person")
@@ -89,10 +111,29 @@ def enroll(
     if groups:
         source, unusable = cut(source, groups)
         largest = True  # a cut-out may show a part of a neighbour
+    choice = Choice(include or (), exclude or ())
     many = at_once() if camera is None else 1
     network = load(model, detector=detector, threads=threads_each(many))
     if camera is not None and folder:
         take_photos(camera, folder, lens, network, photos=photos, countdown=countdown)
+    if regions and folder:
+        cut_out = cut_regions(
+            regions,
+            folder,
+            network,
+            contacts=contacts,
+            most=most,
+            choice=choice,
+            at_once=many,
+            progress=console.progress,
+        )
+        unusable += cut_out.skipped
+        largest = True  # as above
+        console.note(
+            f"{console.counted(cut_out.named, 'region')} with a name in"
+            f" {console.counted(cut_out.photos, 'photo')}:"
+            f" {console.counted(cut_out.faces, 'face')} cut out into {folder}"
+        )
     there = exists(facebank)
     with ExitStack() as stack:
         made: list[Store] = []
@@ -103,7 +144,7 @@ def enroll(
             return bank
 
         how: Any = {
-            "choice": Choice(include or (), exclude or ()),
+            "choice": files.EVERYTHING if regions else choice,
             "largest": largest,
             "at_once": many,
             "progress": console.progress,

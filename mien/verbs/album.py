@@ -555,10 +555,18 @@ def write_csv(path: str | Path, entries: Sequence[AlbumPhoto]) -> None:
 
 def write_sidecars(
     entries: Sequence[AlbumPhoto],
+    *,
+    keywords: bool = False,
+    parent: str = "",
+    short: bool = False,
 ) -> tuple[int, tuple[Skipped, ...]]:
     """Leave the names in XMP sidecars; how many were changed, and which were left alone and why.
 
     A photo that is not there now gets none.
+
+    Args:
+        entries: of an album.
+        keywords, parent, short: see `mien.sidecar.write`.
     """
     written, skipped = 0, []
     for entry in (one for one in entries if _status(one.path)):
@@ -571,7 +579,9 @@ def write_sidecars(
             if face.match.person
         ]
         try:
-            written += sidecar.write(entry.path, regions, size)
+            written += sidecar.write(
+                entry.path, regions, size, keywords=keywords, parent=parent, short=short
+            )
         except (BadInput, CannotWrite) as error:
             skipped.append(Skipped(entry.path, str(error)))
     return written, tuple(skipped)

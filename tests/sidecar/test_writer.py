@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -196,7 +199,9 @@ def test_what_is_no_sidecar_is_left_alone(tmp_path: Path, data: bytes, why: str)
     assert path_of(photo).read_bytes() == data
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(data=st.binary(max_size=80), place=st.integers(0, len(OTHERS)))
 def test_damage_never_ends_in_anything_else(tmp_path: Path, data: bytes, place: int) -> None:
     photo, whole = tmp_path / "a.jpg", OTHERS.encode()
@@ -225,3 +230,69 @@ def test_a_corner_where_the_file_has_it(
     orientation: int, expected: tuple[float, float, float, float]
 ) -> None:
     assert as_stored((0.0, 0.0, 0.25, 0.5), orientation) == pytest.approx(expected)
+
+
+def keywords(path: Path, exiftool: str) -> dict[str, Any]:
+    """What exiftool reads of regions and keywords."""
+    names = ("RegionName", "Subject", "PersonInImage", "HierarchicalSubject", "Rating")
+    command = [exiftool, "-j", "-a", *(f"-{name}" for name in names), str(path)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (found,) = json.loads(out)
+    del found["SourceFile"]
+    return {name: [value] if isinstance(value, str) else value for name, value in found.items()}
+
+
+@pytest.fixture
+def exiftool() -> str:
+    """The program that knows most of what others read."""
+    program = shutil.which("exiftool")
+    if program is None:
+        pytest.skip("exiftool is not installed: apt-get install libimage-exiftool-perl")
+    return program
+
+
+def test_keywords_beside_those_of_others(tmp_path: Path, exiftool: str) -> None:
+    photo = tmp_path / "a.jpg"
+    path_of(photo).write_text(OTHERS.replace("<rdf:li>holiday", "<rdf:li>Ann</rdf:li><rdf:li>sea"))
+    assert write(photo, [ANN, BEN, ANN], SIZE, keywords=True, parent="People")
+    assert keywords(path_of(photo), exiftool) == {
+        "RegionName": ["Ann", BEN.name, "Ann"],
+        "Subject": ["Ann", "sea", BEN.name],
+        "PersonInImage": ["Ann", BEN.name],
+        "HierarchicalSubject": ["People|Ann", f"People|{BEN.name}"],
+        "Rating": 4,
+    }
+    assert not write(photo, [ANN, BEN, ANN], SIZE, keywords=True, parent="People")
+    assert write(photo, [ANN], SIZE, keywords=True)
+    assert keywords(path_of(photo), exiftool) == {
+        "RegionName": ["Ann"],
+        "Subject": ["Ann", "sea"],
+        "PersonInImage": ["Ann"],
+        "Rating": 4,
+    }
+    assert write(photo, [], SIZE)
+    left = keywords(path_of(photo), exiftool)
+    assert left == {"Subject": ["Ann", "sea"], "Rating": 4}  # somebody else's Ann
+
+
+def test_a_short_name_as_adobes_programs_have_it(tmp_path: Path, exiftool: str) -> None:
+    photo = tmp_path / "a.jpg"
+    assert write(photo, [ANN], SIZE)
+    assert write(photo, [ANN], SIZE, short=True, keywords=True)
+    assert keywords(tmp_path / "a.xmp", exiftool)["Subject"] == ["Ann"]
+    assert regions(photo) == {}  # taken back: there is one place to look at
+    (tmp_path / "a.CR2").touch()
+    with pytest.raises(BadInput, match=r"would be the sidecar of a\.jpg and a\.CR2"):
+        write(photo, [BEN], SIZE, short=True)
+
+
+@pytest.mark.parametrize("put", [_inside, _beside])
+def test_keywords_of_others_elsewhere_are_not_hidden(
+    tmp_path: Path, put: Callable[[Path, bytes], None]
+) -> None:
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"a photo")
+    put(photo, OTHERS.encode())
+    with pytest.raises(BadInput, match=r"has keywords that another program wrote"):
+        write(photo, [ANN], SIZE, keywords=True)
+    assert write(photo, [ANN], SIZE)
