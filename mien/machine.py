@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -16,31 +18,29 @@ from mien.files import write_atomically
 MOST = 200  # findings that are kept
 
 
-def kept(question: str, packages: tuple[str, ...]) -> Any:
-    """What was found, on this processor and with these versions of packages; None: nothing yet."""
-    return _read().get(_key(question, packages))
+def once(question: str, packages: tuple[str, ...], find: Callable[[], Any]) -> Any:
+    """What `find` has found on this processor with these versions of packages, kept for its owner.
 
+    Where nothing can be written it is found each time.
 
-def keep(question: str, packages: tuple[str, ...], found: Any) -> None:
-    """Keep what was found, for its owner alone; where nothing can be written it is found again."""
-    latest = {**_read(), _key(question, packages): found}
-    content = json.dumps(dict(list(latest.items())[-MOST:]), indent=1)
-    with suppress(CannotWrite):
-        write_atomically(_place(), content.encode(), private=True)
+    Args:
+        question: names what is asked.
+        packages: whose versions matter to the answer.
+        find: gives what JSON can hold.
+    """
+    key = " | ".join([question, _processor(), *(f"{one} {_version(one)}" for one in packages)])
+    kept = everything().get(key)
+    if not (isinstance(kept, dict) and kept.keys() == {"found", "seconds"}):
+        start = time.perf_counter()
+        kept = {"found": find(), "seconds": round(time.perf_counter() - start, 2)}
+        latest = list({**everything(), key: kept}.items())[-MOST:]
+        with suppress(CannotWrite):
+            write_atomically(_place(), json.dumps(dict(latest), indent=1).encode(), private=True)
+    return kept["found"]
 
 
 def everything() -> dict[str, Any]:
-    """All that was found on this machine, by question, processor and versions."""
-    return _read()
-
-
-def _place() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mien") / "machine.json"
-
-
-def _read() -> dict[str, Any]:
+    """All that was found on this machine, and in how many seconds, by what was asked."""
     try:
         content = json.loads(_place().read_bytes())
     except (OSError, ValueError):
@@ -48,8 +48,10 @@ def _read() -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _key(question: str, packages: tuple[str, ...]) -> str:
-    return " | ".join([question, _processor(), *(f"{one} {_version(one)}" for one in packages)])
+def _place() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mien") / "machine.json"
 
 
 def _version(package: str) -> str:

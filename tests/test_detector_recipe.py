@@ -117,14 +117,12 @@ def test_files_say_what_the_networks_say(tmp_path: Path) -> None:
     given = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
         trained = [grid.numpy() for grid in finder(given)]
-    for one, other in zip(detector._finder.run(None, {"pixels": pixels}), trained, strict=True):
+    for one, other in zip(detector._finder(pixels), trained, strict=True):
         np.testing.assert_allclose(one, other, atol=0.03)  # weights of half precision
     crops = np.ascontiguousarray(pixels[:, :SIDE, :SIDE])
     with torch.inference_mode():
         (expected,) = points(torch.from_numpy(crops).permute(0, 3, 1, 2).float()).numpy()
-    np.testing.assert_allclose(
-        detector._points.run(None, {"pixels": crops})[0][0], expected, atol=0.03
-    )
+    np.testing.assert_allclose(detector._points(crops)[0][0], expected, atol=0.03)
 
 
 @pytest.mark.parametrize("which", ["finder", "points"])

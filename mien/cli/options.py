@@ -165,12 +165,12 @@ def bare_flags(parameters: list[Any]) -> list[Any]:
 
 
 def runtimes_chosen() -> list[str]:
-    """A line for each model that has a runtime of its own on this machine."""
+    """A line for each model and detector whose fastest runtime was found on this machine."""
     from mien import machine
 
     known = machine.everything().items()
     return [
-        f"{question.partition(' | ')[0]}: {found}"
+        f"{question.partition(' | ')[0]}: {found['found']}, found in {found['seconds']} s"
         for question, found in known
         if question.startswith("runtime for ")
     ]

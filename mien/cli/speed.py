@@ -13,6 +13,7 @@ _COLUMNS = {
     "RUNTIME": "{runtime}",
     "PHOTOS PER SECOND": "{photos_per_second:.1f}",
     "RANGE": "{slowest:.1f} to {fastest:.1f}",
+    "RATIO": "{ratio:.2f}",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import machine
-from mien.errors import BadModel, MissingExtra
+from mien.errors import BadModel
 from mien.parallel import processors
 from mien.recognition.onnx.protobuf import metadata, with_metadata
-from mien.recognition.onnx.runtime import AUTO, PACKAGES, PLAIN, asked, fastest, installed
+from mien.recognition.onnx.runtime import AUTO, PLAIN, asked, fastest
 from mien.recognition.onnx.session import load_network, runtime_errors
 from mien.types import Crops, Embeddings
 
@@ -143,7 +141,10 @@ class OnnxEmbedder:
         self._canary, self._unusable = canary, unusable
         self.runtime = asked(runtime)
         if self.runtime == AUTO:
-            self.runtime = self._fastest(threads or processors())
+            self.runtime = fastest(
+                f"{self.model_id} with {threads or processors()} threads",
+                lambda name: partial(self._checked(name), canary_crop()),
+            )
         try:
             self._run = self._checked(self.runtime)
         except BadModel:
@@ -155,22 +156,6 @@ class OnnxEmbedder:
 
     def __repr__(self) -> str:
         return f"OnnxEmbedder({str(self.path)!r})"
-
-    def _fastest(self, threads: int) -> str:
-        """The runtime that is fastest on this machine; kept for the next time."""
-        names = installed()
-        if len(names) == 1:
-            return PLAIN
-        question = f"runtime for {self.model_id} with {threads} threads"
-        found = machine.kept(question, PACKAGES)
-        if found not in names:
-            runs = {}
-            for name in names:
-                with suppress(BadModel, MissingExtra):
-                    runs[name] = partial(self._checked(name), canary_crop())
-            found = fastest(runs) if PLAIN in runs else PLAIN
-            machine.keep(question, PACKAGES, found)
-        return str(found)
 
     def _checked(self, runtime: str) -> Callable[[Crops], Embeddings]:
         """The network on a runtime, which computes what it did when the file was written.

@@ -170,8 +170,8 @@ def load(
             `mien calibrate --json` has printed, or what `Calibration.to_json` gives.
         threads: processors to use for each photo; by default all that the process may use.
         runtime: what runs the networks: "onnxruntime", "openvino", "cuda", "coreml", "directml", or
-            "auto", which tries once what embeds fastest on this machine. By default what
-            MIEN_RUNTIME says, else "auto". Detectors run on ONNX Runtime, with its provider.
+            "auto", which tries once what is fastest on this machine, for the detector and for the
+            embedder. By default what MIEN_RUNTIME says, else "auto".
 
     Raises:
         BadModel: no such model, or a damaged one.

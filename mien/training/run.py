@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mien import __version__
+from mien import __version__, machine
 from mien.errors import BadInput, BadModel, RunStopped
 from mien.evaluation.protocol import Verification, verify
 from mien.evaluation.verification_set import VerificationSet
@@ -470,13 +470,24 @@ def _weights(config: TrainConfig, pictures: Shards) -> tuple[dict[str, Tensor], 
 def _precision(
     config: TrainConfig, network: nn.Module, device: torch.device, saved: Saved | None
 ) -> Precision:
-    """What the run began with, or as configured; what is open is measured, by one for all ranks."""
+    """What the run began with, or as configured; what is open is measured once for the machine."""
     if saved:
         return Precision.from_json(saved.checkpoint.trained["precision"])
-    dtypes = {each.dtype for each in precisions(device)}
+    dtypes = list(dict.fromkeys(each.dtype for each in precisions(device)))
     if config.precision is not None:
-        dtypes = {DTYPES[config.precision]}
+        dtypes = [DTYPES[config.precision]]
     formats = (False, True) if config.channels_last is None else (config.channels_last,)
     among = [Precision(dtype, last) for dtype in dtypes for last in formats]
     share = min(32, config.batch // config.accumulate // distributed.world_size())
-    return distributed.broadcast(lambda: fastest(network, share, device, among=among))
+    place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    question = (
+        f"precision of {config.backbone} in batches of {share} on {place} with "
+        f"{torch.get_num_threads()} threads, of {', '.join(map(str, among))}"
+    )
+    return distributed.broadcast(
+        lambda: Precision.from_json(
+            machine.once(
+                question, ("torch",), lambda: fastest(network, share, device, among=among).to_json()
+            )
+        )
+    )

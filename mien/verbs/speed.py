@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from mien import images
 from mien.errors import BadInput
 from mien.parallel import map_in_order, threads_each
-from mien.recognition.embedder import OnnxEmbedder
-from mien.recognition.model import Model, load, model_file
-from mien.recognition.onnx.runtime import installed
+from mien.recognition.model import Model, load
+from mien.recognition.onnx.runtime import PLAIN, installed
 from mien.types import Skipped
 
 LEAST = 16  # photos in a turn: threads begin slowly, and at the end wait for the last
@@ -27,6 +26,7 @@ class Speed:
     photos_per_second: float  # the median over the turns
     slowest: float  # turn
     fastest: float
+    ratio: float  # to ONNX Runtime on the processor: the median over the turns
     faces: int  # in all photos
 
 
@@ -67,12 +67,8 @@ def speed(
         BadInput: a photo cannot be read.
         BadModel: no such model, or a damaged one.
     """
-    model = load(name, detector=detector, threads=threads_each(at_once))
     models = {
-        runtime: replace(
-            model,
-            embedder=OnnxEmbedder(model_file(name), threads=threads_each(at_once), runtime=runtime),
-        )
+        runtime: load(name, detector=detector, threads=threads_each(at_once), runtime=runtime)
         for runtime in installed()
     }
     if not paths:
@@ -84,7 +80,14 @@ def speed(
         for runtime, one in models.items():
             taken[runtime].append(len(many) / _turn(one, many, at_once)[1])
     found = [
-        Speed(runtime, median(rates), min(rates), max(rates), faces[runtime])
+        Speed(
+            runtime,
+            median(rates),
+            min(rates),
+            max(rates),
+            median(rate / plain for rate, plain in zip(rates, taken[PLAIN], strict=True)),
+            faces[runtime],
+        )
         for runtime, rates in taken.items()
     ]
     return sorted(found, key=lambda one: -one.photos_per_second)

@@ -15,19 +15,20 @@ import numpy as np
 import pytest
 from commands import Run
 
-from mien import machine
+from mien import images, machine
 from mien.errors import BadInput, BadModel
 from mien.recognition import detect, embedder
 from mien.recognition.embedder import OnnxEmbedder
 from mien.recognition.model import load, model_file
-from mien.recognition.onnx import runtime
-from mien.recognition.onnx.runtime import asked, fastest
+from mien.recognition.onnx import runtime, session
+from mien.recognition.onnx.runtime import asked, least_time
 from mien.recognition.onnx.session import load_network
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="an extra: pip install 'mien[openvino]'"
 )
 SCORES_AGREE = 0.02  # of one pair of faces on two runtimes; docs/speed.md states it
+PLACES_AGREE = 0.02  # of a face's size, where detectors on two runtimes find it
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_only_what_is_clearly_faster_is_chosen(
         now += milliseconds / 1000 * (5 if int(now * 1e4) % 7 == 0 else 1)  # or disturbed
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    assert fastest({"onnxruntime": partial(run, plain), "other": partial(run, other)}) == best
+    assert least_time({"onnxruntime": partial(run, plain), "other": partial(run, other)}) == best
     assert now < (2 if plain < 400 else 10)
 
 
@@ -79,8 +80,8 @@ def test_what_is_fastest_is_found_once(
         tried.append(list(runs))
         return "openvino"
 
-    monkeypatch.setattr(embedder, "installed", lambda: ["onnxruntime", "openvino"])
-    monkeypatch.setattr(embedder, "fastest", choose)
+    monkeypatch.setattr(runtime, "installed", lambda: ["onnxruntime", "openvino"])
+    monkeypatch.setattr(runtime, "least_time", choose)
     monkeypatch.setattr(
         embedder,
         "load_network",
@@ -116,6 +117,24 @@ def test_a_runtime_that_fails_gives_way(
     assert caplog.messages == ["mean-colours.onnx runs on ONNX Runtime, as openvino fails"]
 
 
+@pytest.mark.parametrize("name", ["mien", "mtcnn"])
+def test_a_detector_finds_its_own_runtime(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise BadModel("of no use")
+
+    monkeypatch.setattr(runtime, "installed", lambda: ["onnxruntime", "openvino"])
+    monkeypatch.setattr(session, "_on_openvino", fails)
+    assert detect.named(name, threads=1)(np.zeros((64, 64, 3), np.uint8)) == []
+    ((question, kept),) = machine.everything().items()
+    assert question.startswith(f"runtime for detector {name} with 1 threads | ")
+    assert kept["found"] == "onnxruntime" and 0 < kept["seconds"] < 60
+    assert not caplog.messages
+    detect.named(name, threads=1, runtime="openvino")
+    assert caplog.messages == [f"detector {name} runs on ONNX Runtime, as openvino fails"]
+
+
 def test_a_provider_that_fails_gives_way(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,11 +156,26 @@ def test_scores_agree(cache: Path) -> None:
     np.testing.assert_allclose(ours @ ours.T, ours @ other.T, atol=SCORES_AGREE)
 
 
+@needs_openvino
+@pytest.mark.parametrize("name", ["mien", "mtcnn"])
+def test_detectors_agree(name: str) -> None:
+    astronaut = images.read(Path(__file__).parents[2] / "docs" / "astronaut.jpg")
+    faces, others = (
+        detect.named(name, threads=1, runtime=one)(astronaut) for one in ("onnxruntime", "openvino")
+    )
+    assert len(faces) == len(others) == 1
+    for part in ("box", "points"):
+        apart = np.abs(getattr(faces[0], part) - getattr(others[0], part)).max()
+        assert apart < PLACES_AGREE * faces[0].size
+    assert faces[0].confidence == pytest.approx(others[0].confidence, abs=SCORES_AGREE)
+
+
 def test_commands_take_a_runtime(bare: Run, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_RUNTIME", "auto")  # which the option replaces, until this test ends
     for command in (("compare", "a", "b"), ("evaluate", "mien-small", "a"), ("serve",)):
         refused = bare(*command, "--runtime", "tensorrt")
         assert refused.code == 2 and "no runtime 'tensorrt'" in refused.err
     assert "runtime for" not in bare("--version").out
-    machine.keep("runtime for mien-small-0 with 2 threads", runtime.PACKAGES, "openvino")
-    assert "runtime for mien-small-0 with 2 threads: openvino" in bare("--version").out
+    machine.once("runtime for mien-small-0 with 2 threads", (), lambda: "openvino")
+    said = "runtime for mien-small-0 with 2 threads: openvino, found in 0.0 s"
+    assert said in bare("--version").out

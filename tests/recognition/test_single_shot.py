@@ -61,8 +61,15 @@ def network(path: Path, family: str, side: int | str = "S") -> Path:
 
 @pytest.mark.parametrize("family", ["yunet", "scrfd"])
 @pytest.mark.parametrize("side", ["S", 320])
-def test_a_bright_cell_is_a_face(tmp_path: Path, family: str, side: int | str) -> None:
-    find = detect.named(str(network(tmp_path / "theirs.onnx", family, side)), threads=1)
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_bright_cell_is_a_face(
+    tmp_path: Path, family: str, side: int | str, runtime: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if runtime == "openvino":
+        pytest.importorskip("openvino", reason="an extra: pip install 'mien[openvino]'")
+    file = network(tmp_path / "theirs.onnx", family, side)
+    find = detect.named(str(file), threads=1, runtime=runtime)
+    assert not caplog.messages
     picture = np.zeros((160, 320, 3), np.uint8)
     picture[48:64, 80:96] = 255  # a cell of the second grid, and four of the first
     faces = find(picture)

@@ -29,11 +29,13 @@ import toy  # noqa: E402
 import typer  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 
+from mien import machine  # noqa: E402
 from mien.cli import main  # noqa: E402
 from mien.cli import train as command  # noqa: E402
 from mien.errors import BadInput, BadModel, CannotWrite, MienError, RunStopped  # noqa: E402
 from mien.recognition.model import load  # noqa: E402
 from mien.training import TrainConfig, checkpoint, find_batch, find_lr, loop, train  # noqa: E402
+from mien.training import run as running  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.config import FIXED, flag, read_toml, settings  # noqa: E402
 from mien.training.data.batches import Batches  # noqa: E402
@@ -41,6 +43,7 @@ from mien.training.data.shards import Shards  # noqa: E402
 from mien.training.losses import LOSSES  # noqa: E402
 from mien.training.lr_finder import sweep  # noqa: E402
 from mien.training.optim import learning_rate, network_optimizer  # noqa: E402
+from mien.training.precision import Precision  # noqa: E402
 from mien.training.run import Run  # noqa: E402
 from mien.training.student import match_blocks, normalize  # noqa: E402
 from mien.training.teacher import Teacher  # noqa: E402
@@ -628,6 +631,22 @@ def test_a_batch_is_looked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(BadInput, match="torchrun has started 4"):
         list(find_batch(toy.config()))
+
+
+def test_the_fastest_precision_is_found_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best, tried = Precision(channels_last=True, float32=("1x1",)), []
+
+    def choose(network: object, batch: int, *_: object, **__: object) -> Precision:
+        tried.append(batch)
+        return best
+
+    monkeypatch.setattr(machine, "_place", lambda: tmp_path / "machine.json")
+    monkeypatch.setattr(running, "fastest", choose)
+    for batch in (16, 16, 8):
+        assert begin(batch=batch, precision=None, channels_last=None).precision == best
+    assert tried == [16, 8]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

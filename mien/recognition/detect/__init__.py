@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from mien import defaults
-from mien.errors import BadInput
+from mien.errors import BadInput, BadModel
+from mien.parallel import processors
 from mien.recognition.detect.mien_detector import MienDetector
 from mien.recognition.detect.mtcnn import MTCNN
 from mien.recognition.detect.single_shot import OneShot
 from mien.recognition.detect.whole_image import WholeImage
-from mien.recognition.onnx.runtime import PLAIN, PROVIDERS, asked
+from mien.recognition.onnx.runtime import AUTO, PLAIN, asked, fastest
 from mien.types import Detector
 
 DETECTORS: dict[str, Callable[..., Detector]] = {  # of threads, min_face and runtime
@@ -19,6 +24,8 @@ DETECTORS: dict[str, Callable[..., Detector]] = {  # of threads, min_face and ru
     "mtcnn": MTCNN,
     "whole": lambda **_: WholeImage(),
 }
+_LOG = logging.getLogger(__name__)
+_PICTURE = np.zeros((480, 640, 3), np.uint8)  # that runtimes are timed on
 
 
 def named(
@@ -40,14 +47,26 @@ def named(
         BadInput: there is neither such a detector nor such a file; or the face is too small for it.
         BadModel: the file is of neither family, or weights are missing or damaged.
     """
-    provider = asked(runtime)
-    if provider not in PROVIDERS:  # sizes of pictures vary, for which OpenVINO compiles anew
-        provider = PLAIN
-    if name in DETECTORS:
-        return DETECTORS[name](threads=threads, min_face=min_face, runtime=provider)
-    if Path(name).is_file():
-        return OneShot(Path(name), threads=threads, runtime=provider)
-    raise BadInput(
-        f"there is no detector {name!r}; use one of {', '.join(DETECTORS)}, or a file of YuNet or"
-        " SCRFD"
-    )
+    if name not in DETECTORS and not Path(name).is_file():
+        raise BadInput(
+            f"there is no detector {name!r}; use one of {', '.join(DETECTORS)}, or a file of YuNet"
+            " or SCRFD"
+        )
+
+    def load(runtime: str) -> Detector:
+        if name in DETECTORS:
+            return DETECTORS[name](threads=threads, min_face=min_face, runtime=runtime)
+        return OneShot(Path(name), threads=threads, runtime=runtime)
+
+    chosen = asked(runtime)
+    if chosen == AUTO:
+        what = f"detector {Path(name).name} with {threads or processors()} threads"
+        chosen = fastest(what, lambda one: partial(load(one), _PICTURE))
+    try:
+        return load(chosen)
+    except BadModel:
+        if chosen == PLAIN:
+            raise
+        found = load(PLAIN)  # or it is the file that is damaged
+        _LOG.warning("detector %s runs on ONNX Runtime, as %s fails", name, chosen)
+        return found

@@ -33,10 +33,9 @@ from mien.errors import BadModel
 from mien.parallel import Team
 from mien.recognition.align import SIZE, TEMPLATE
 from mien.recognition.detect import mtcnn
-from mien.recognition.detect.cascade import PIXELS
 from mien.recognition.detect.pyramid import depth_of, in_halves, require_min_face, shrunk
 from mien.recognition.onnx.runtime import PLAIN
-from mien.recognition.onnx.session import session
+from mien.recognition.onnx.session import network
 from mien.types import Face, Image
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -80,7 +79,7 @@ class MienDetector:
         threshold: confidence in [0, 1] from which a candidate is a face.
         threads: that work on one picture; by default as many as there are processors to use.
         weights: folder with finder.onnx and points.onnx; by default those of the package.
-        runtime: with which provider ONNX Runtime runs it, a key of `PROVIDERS`.
+        runtime: what runs it, one of `RUNTIMES`.
 
     Raises:
         BadInput: `min_face` is under 12.
@@ -104,7 +103,7 @@ class MienDetector:
         self._team = Team(threads)
         self._folder = weights
         self._finder, self._points, self._confirm = (
-            session(
+            network(
                 self.network(name),
                 threads=1,
                 runtime=runtime,
@@ -229,7 +228,7 @@ class MienDetector:
         """
 
         def say(crops: Image) -> Floats:
-            return cast("Floats", self._points.run(None, {"pixels": crops})[0])
+            return cast("Floats", self._points(crops)[0])
 
         said, back = self._in_crops(say, halves, points, GOAL, SIDE)
         return back(8 * said[:, :10].reshape(-1, 5, 2) + GOAL), said[:, 10]
@@ -239,7 +238,7 @@ class MienDetector:
 
         def say(crops: Image) -> Floats:
             swapped = np.ascontiguousarray(crops.swapaxes(1, 2))  # see `mtcnn`
-            return np.hstack(self._confirm.run(None, {PIXELS: swapped})[1:])
+            return np.hstack(self._confirm(swapped)[1:])
 
         said, back = self._in_crops(say, halves, points, CUT_GOAL, CUT)
         places = CUT * said[:, :10].reshape(-1, 2, 5).swapaxes(1, 2)
@@ -286,7 +285,7 @@ class MienDetector:
         rows, columns = pixels.shape[:2]
         padded = np.full((-(-rows // 16) * 16, -(-columns // 16) * 16, 3), GREY, np.uint8)
         padded[:rows, :columns] = pixels
-        grids = self._finder.run(None, {"pixels": padded[None]})
+        grids = self._finder(padded[None])
         found = np.concatenate(
             [_decoded(grid[0], stride) for grid, stride in zip(grids, STRIDES, strict=True)]
         )

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from mien.boxes import Floats, nms
 from mien.errors import BadModel
 from mien.parallel import Team
-from mien.recognition.detect.cascade import PIXELS, SHAPES, rebuilt
+from mien.recognition.detect.cascade import SHAPES, rebuilt
 from mien.recognition.detect.pyramid import SMALLEST, depth_of, in_halves, require_min_face, shrunk
 from mien.recognition.onnx.runtime import PLAIN
-from mien.recognition.onnx.session import session
+from mien.recognition.onnx.session import Network
+from mien.recognition.onnx.session import network as load
 from mien.types import Face, Image
 
 LONGEST = 4096  # pixels: pictures with a longer side are shrunk to this, which bounds the memory
@@ -55,7 +56,7 @@ class MTCNN:
         thresholds: confidence in [0, 1] that the first, second and third network must reach.
         threads: that work on one picture; by default as many as there are processors to use.
         weights: folder with pnet.onnx, rnet.onnx and onet.onnx; by default the installed ones.
-        runtime: with which provider ONNX Runtime runs it, a key of `PROVIDERS`.
+        runtime: what runs it, one of `RUNTIMES`.
 
     Raises:
         BadInput: `min_face` is under 12.
@@ -83,7 +84,7 @@ class MTCNN:
         self._team = Team(threads)
         self._folder = weights or _installed()
         self._propose, self._refine, self._confirm = (
-            session(
+            load(
                 self.network(name),
                 threads=1,
                 runtime=runtime,
@@ -149,9 +150,9 @@ class MTCNN:
             offsets, sure = (np.concatenate(parts, axis=1)[0] for parts in outputs)
             yield offsets, sure[:, :, 0]
 
-    def _ask(self, network: Any, parts: list[Image]) -> list[list[Floats]]:
+    def _ask(self, network: Network, parts: list[Image]) -> list[list[Floats]]:
         """What a network says of each part."""
-        return self._team.map(lambda pixels: network.run(None, {PIXELS: pixels}), parts)
+        return self._team.map(network, parts)
 
     def _pyramid(self, halves: list[Image]) -> Iterator[tuple[Image, NDArray[np.float64]]]:
         """The picture at every scale at which a face is as large as what the first network sees.
@@ -183,7 +184,7 @@ class MTCNN:
         keep = nms(boxes, confidence, limit=SMALLER, of="smaller")
         return boxes[keep], points[keep], confidence[keep]
 
-    def _say(self, network: Any, cuts: Image, numbers: tuple[int, ...]) -> list[Floats]:
+    def _say(self, network: Network, cuts: Image, numbers: tuple[int, ...]) -> list[Floats]:
         """What a network says of all cuts: outputs of so many numbers each."""
         if not len(cuts):
             return [np.empty((0, number), np.float32) for number in numbers]

@@ -19,7 +19,7 @@ import numpy as np
 from mien.boxes import Floats, nms
 from mien.errors import BadModel
 from mien.recognition.onnx.runtime import PLAIN
-from mien.recognition.onnx.session import runtime_errors, session
+from mien.recognition.onnx.session import network, runtime_errors
 from mien.types import Face, Image
 
 STRIDES = (8, 16, 32)  # pixels between the places of the three grids
@@ -48,7 +48,7 @@ class OneShot:
         file: an ONNX file of YuNet or SCRFD.
         threshold: confidence in [0, 1] from which something is a face; by default the family's.
         threads: that work on one picture; by default as many as there are processors to use.
-        runtime: with which provider ONNX Runtime runs it, a key of `PROVIDERS`.
+        runtime: what runs it, one of `RUNTIMES`.
 
     Raises:
         BadModel: the file is missing or damaged, or of neither family.
@@ -63,15 +63,12 @@ class OneShot:
         runtime: str = PLAIN,
     ) -> None:
         strange = f"{file} is no detector of the YuNet or SCRFD family with five points"
-        self._network = session(file, threads=threads, runtime=runtime, otherwise=strange)
-        entry = self._network.get_inputs()[0]
-        self._input = entry.name
-        self._outputs = [output.name for output in self._network.get_outputs()]
+        self._network = network(file, threads=threads, runtime=runtime, otherwise=strange)
         named = {f"{part}_{s}" for part in ("cls", "obj", "bbox", "kps") for s in STRIDES}
-        self._family = YUNET if named <= set(self._outputs) else SCRFD
-        sides = entry.shape[2:]
+        self._family = YUNET if named <= set(self._network.outputs) else SCRFD
+        sides = [side for side in self._network.shape[2:] if side]
         # (height, width) where it takes pictures of one size only
-        self._fixed = tuple(sides) if all(isinstance(side, int) for side in sides) else None
+        self._fixed = (sides[0], sides[1]) if len(sides) == 2 else None
         self.threshold = self._family.threshold if threshold is None else threshold
         try:
             self(np.zeros((64, 64, 3), np.uint8))
@@ -91,9 +88,9 @@ class OneShot:
         pixels[:rows, :columns] = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
         pixels = (pixels[:, :, ::-1] if self._family.bgr else pixels) - self._family.mean
         batch = np.ascontiguousarray((pixels / self._family.deviation).transpose(2, 0, 1)[None])
-        said = self._network.run(None, {self._input: batch})
+        said = self._network(batch)
         if self._family is YUNET:
-            outputs = dict(zip(self._outputs, said, strict=True))
+            outputs = dict(zip(self._network.outputs, said, strict=True))
             grids = [_yunet(outputs, s, shape[1], self.threshold) for s in STRIDES]
         else:
             grids = _scrfd(said, shape, self.threshold)

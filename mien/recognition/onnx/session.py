@@ -1,13 +1,14 @@
-"""What runs networks: ONNX Runtime with one of its providers, and for embeddings OpenVINO."""
+"""What runs networks: ONNX Runtime with one of its providers, or OpenVINO."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mien.errors import BadModel, needs_extra
 from mien.parallel import processors
+from mien.recognition.onnx.protobuf import fields
 from mien.recognition.onnx.runtime import PLAIN, PROVIDERS
 
 _LOG = logging.getLogger(__name__)
@@ -102,31 +104,50 @@ def runtime_errors(*besides: type[Exception]) -> tuple[type[Exception], ...]:
     )
 
 
-def load_network(
-    model: bytes, *, runtime: str, threads: int | None = None, otherwise: str
-) -> Callable[[Array], Array]:
-    """A network of one input and one output, ready to be called on a batch of any size.
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network of one input that is ready to run, for several threads at a time."""
+
+    run: Callable[[Array], list[Array]]  # from a batch to every output
+    shape: tuple[int | None, ...]  # of what it takes; None: any size
+    outputs: tuple[str, ...]  # names
+
+    def __call__(self, batch: Array) -> list[Array]:
+        return self.run(batch)
+
+
+def network(
+    model: Path | bytes, *, runtime: str = PLAIN, threads: int | None = None, otherwise: str
+) -> Network:
+    """A network ready to run; see `session`.
 
     Args:
-        model: an ONNX file's bytes.
+        model: an ONNX file, or its bytes.
         runtime: one of `mien.recognition.onnx.runtime.RUNTIMES`.
-        threads: processors to use; all that the process may use by default.
+        threads: processors to use for one caller; all that the process may use by default.
         otherwise: the sentence for the user where it cannot be loaded.
 
     Raises:
-        BadModel: damaged; says `otherwise`.
+        BadModel: missing or damaged; says `otherwise`.
         MissingExtra: OpenVINO is not installed.
     """
     if runtime == "openvino":
-        return _on_openvino(model, threads, otherwise)
-    network = session(model, threads=threads, runtime=runtime, otherwise=otherwise)
-    entry = network.get_inputs()[0].name
+        return _on_openvino(model, threads or processors(), otherwise)
+    started = session(model, threads=threads, runtime=runtime, otherwise=otherwise)
+    (entry, *_), outputs = started.get_inputs(), started.get_outputs()
+    return Network(
+        lambda batch: started.run(None, {entry.name: batch}),
+        tuple(size if isinstance(size, int) else None for size in entry.shape),
+        tuple(output.name for output in outputs),
+    )
 
-    def run(batch: Array) -> Array:
-        found: Array = network.run(None, {entry: batch})[0]
-        return found
 
-    return run
+def load_network(
+    model: bytes, *, runtime: str, threads: int | None = None, otherwise: str
+) -> Callable[[Array], Array]:
+    """The first output of a `network`, for a batch of any size."""
+    loaded = network(model, runtime=runtime, threads=threads, otherwise=otherwise)
+    return lambda batch: loaded(batch)[0]
 
 
 def import_openvino() -> Any:
@@ -137,23 +158,49 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _on_openvino(model: bytes, threads: int | None, otherwise: str) -> Callable[[Array], Array]:
+@cache
+def _openvino() -> Any:
     with needs_extra("OpenVINO", "openvino"):
-        openvino = import_openvino()
-    settings = {"INFERENCE_NUM_THREADS": threads or processors(), "PERFORMANCE_HINT": "LATENCY"}
-    core = openvino.Core()
+        return import_openvino().Core()
+
+
+def _on_openvino(model: Path | bytes, threads: int, otherwise: str) -> Network:
+    core = _openvino()
+    callers = max(1, processors() // threads)  # at a time, others wait
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": callers,
+        "INFERENCE_NUM_THREADS": callers * threads,
+    }
     try:
-        network = core.read_model(model=model, weights=b"")
+        content = model.read_bytes() if isinstance(model, Path) else model
+        read = core.read_model(model=content, weights=b"")
+        shape = list(read.input().partial_shape)
         # One by one: each size of batch would be compiled anew, and a larger one gains nothing.
-        network.reshape([1, *list(network.input().partial_shape)[1:]])
-        request = core.compile_model(network, "CPU", settings).create_infer_request()
-    except RuntimeError as error:
+        read.reshape([1, *shape[1:]])
+        compiled = core.compile_model(read, "CPU", settings)
+    except (OSError, RuntimeError) as error:
         raise BadModel(otherwise) from error
+    idle: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(callers):
+        idle.put(compiled.create_infer_request())
 
-    alone = Lock()  # a request takes one caller at a time
+    def run(batch: Array) -> list[Array]:
+        request = idle.get()
+        try:
+            said = [list(request.infer({0: one[None]}).values()) for one in batch]
+        finally:
+            idle.put(request)
+        return [np.concatenate(parts) for parts in zip(*said, strict=True)]
 
-    def run(batch: Array) -> Array:
-        with alone:
-            return np.concatenate([request.infer({0: one[None]})[0] for one in batch])
+    return Network(
+        run,
+        tuple(size.get_length() if size.is_static else None for size in shape),
+        _output_names(content),
+    )
 
-    return run
+
+def _output_names(model: bytes) -> tuple[str, ...]:
+    """Those of the file: OpenVINO knows an output by the names of what leads there too."""
+    graph = dict(fields(model))[7]
+    return tuple(dict(fields(value))[1].decode() for key, value in fields(graph) if key == 12)
