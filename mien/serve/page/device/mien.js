@@ -1,4 +1,4 @@
-// A picture to its faces: what mien/recognition/detect/mien.py does, whose words these are.
+// A picture to its faces: what mien/recognition/detect/mien_detector.py does, whose words these are.
 
 import { similarity, TEMPLATE } from "./align.js";
 import { smaller, suppress, union } from "./boxes.js";
