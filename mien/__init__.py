@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mien.verbs.album import Album
     from mien.verbs.cluster import Clusters, cluster
     from mien.verbs.compare import Comparison, compare
-    from mien.verbs.enroll import Enrolment, enroll, rebuild
+    from mien.verbs.enroll import Enrolment, enroll, enroll_person, rebuild
     from mien.verbs.health import Health, examine
     from mien.verbs.identify import Seen, identify
 
@@ -79,6 +79,7 @@ __all__ = [
     "cluster",
     "compare",
     "enroll",
+    "enroll_person",
     "evaluate",
     "examine",
     "identify",
@@ -109,7 +110,7 @@ _HOME = {  # where each name is; imported when it is first asked for
         "mien.verbs.album": "Album",
         "mien.verbs.cluster": "Clusters cluster",
         "mien.verbs.compare": "Comparison compare",
-        "mien.verbs.enroll": "Enrolment enroll rebuild",
+        "mien.verbs.enroll": "Enrolment enroll enroll_person rebuild",
         "mien.verbs.health": "Health examine",
         "mien.verbs.identify": "Seen identify",
     }.items()

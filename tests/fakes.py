@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 from mien.recognition import align
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
+from mien.recognition.thresholds import Impostors
 from mien.types import Crops, Embeddings, Face, Image
 
 
@@ -59,10 +60,12 @@ class MeanColours:
 class FakeModel(Model):
     """The two above as a model that names a face from a score of 0.9 on."""
 
-    def __init__(self, model_id: str = MeanColours.model_id) -> None:
+    def __init__(
+        self, model_id: str = MeanColours.model_id, impostors: Impostors | None = None
+    ) -> None:
         embedder = MeanColours()
         embedder.model_id = model_id
-        super().__init__(SquareFaces(), embedder, Policy(0.9))
+        super().__init__(SquareFaces(), embedder, Policy(0.9, impostors))
 
 
 def colours(seed: int) -> NDArray[np.uint8]:

@@ -14,8 +14,8 @@ import mien
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 SECTIONS = {
-    "Recognition": "load Model Looked Policy enroll rebuild Enrolment identify Seen compare "
-    "Comparison",
+    "Recognition": "load Model Looked Policy enroll enroll_person rebuild Enrolment identify Seen "
+    "compare Comparison",
     "Pictures": "read write walk annotate",
     "What is found": "Face Match Picture NamedFace Skipped",
     "The facebank": "Facebank examine Health",

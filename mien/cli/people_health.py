@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console, options
-from mien.cli.render import Answer, Table
+from mien.cli.render import Answer, Column, Table
 
 if TYPE_CHECKING:
     from mien.facebank.rows import Photo
@@ -55,7 +55,17 @@ def health(
     )
 
 
-_SECTIONS: list[tuple[str, dict[str, str], Callable[[Health], Sequence[Any]]]] = [
+_SECTIONS: list[tuple[str, dict[str, Column], Callable[[Health], Sequence[Any]]]] = [
+    (
+        "seem to be several people",
+        {
+            "SCORE": "{score:.2f}",
+            "PERSON": "{person}",
+            "PHOTOS": lambda one: str(len(one.photos)),
+            "SUCH AS": lambda one: str(one.photos[0].path),
+        },
+        lambda found: found.mixed,
+    ),
     (
         "look alike, or are one person with two names",
         {"SCORE": "{score:.2f}", "PERSON": "{person}", "OTHER": "{other}"},
@@ -92,6 +102,10 @@ def _rate(found: Health) -> str:
 def _document(found: Health) -> dict[str, Any]:
     return {
         **{field.name: getattr(found, field.name) for field in fields(found)},
+        "mixed": [
+            {"person": one.person, "score": one.score, "photos": [_photo(p) for p in one.photos]}
+            for one in found.mixed
+        ],
         "doubtful": [{**_photo(one.photo), "score": one.score} for one in found.doubtful],
         "small": [{**_photo(photo), "size": photo.size} for photo in found.small],
         "blurred": [{**_photo(one.photo), "sharpness": one.sharpness} for one in found.blurred],

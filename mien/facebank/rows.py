@@ -22,6 +22,7 @@ COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  #
 LOG_COLUMNS = "id, at, command, action, person, count"
 MAX_DIM = 65536  # dimensions of a vector
 MAX_NAME = 255  # bytes of UTF-8, as file systems have it
+NOWHERE = "/nonexistent"  # the folder of what is in no file; enroll --rebuild asks for it
 _NOT_IN_NAMES = ("Cc", "Cf", "Zl", "Zp")  # control, format, separators of lines
 # Letters and marks without ink: of Hangul, Khmer and Mongolian, a joiner, a blank, variants.
 _WITHOUT_INK = re.compile(

@@ -32,6 +32,11 @@ TEMPLATE: NDArray[np.float64] = np.array(
 TEMPLATE.flags.writeable = False
 
 
+# Where the five points lie in a box around a face, in shares of its sides: the mean of what our
+# detector finds in faces that look ahead.
+_IN_BOX = np.array([[0.28, 0.35], [0.72, 0.35], [0.5, 0.57], [0.3, 0.72], [0.7, 0.72]])
+
+
 def similarity(points: ArrayLike) -> NDArray[np.float64]:
     """The turn, scale and shift that bring five points closest to the template.
 
@@ -112,6 +117,17 @@ def crops(image: Image, faces: Sequence[Face]) -> Crops:
     """The aligned crops of a picture's faces, (N, 112, 112, 3), in their order."""
     aligned = [crop(image, face.points) for face in faces]
     return np.stack(aligned) if aligned else np.empty((0, SIZE, SIZE, 3), np.uint8)
+
+
+def points_in(box: ArrayLike) -> NDArray[np.float32]:
+    """Where the points of a face are, (5, 2), that looks ahead and is known by its box alone.
+
+    Args:
+        box: x1, y1, x2, y2.
+    """
+    edges = np.asarray(box, np.float64)
+    points: NDArray[np.float64] = edges[:2] + _IN_BOX * (edges[2:] - edges[:2])
+    return points.astype(np.float32)
 
 
 def cut_out(image: Image, box: Sequence[float]) -> Image:

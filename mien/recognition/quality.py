@@ -13,6 +13,7 @@ SMALL = 60  # pixels of a face's longer side; below, a crop of 112 shows what is
 # Sharpness below which a crop is called blurred: SeesawFaceNet lost a tenth of a score there.  Of
 # 500 photos of CelebA under 1 % lie below it, and over 95 % when blurred by 2 pixels of the crop.
 BLURRED = 0.005
+CLEARLY = 1.5  # times the size of any other: the face that a photo is of
 
 
 def sharpness(crops: Crops) -> Scores:
@@ -58,3 +59,9 @@ def largest(faces: Sequence[Face], limit: int | None = 1, min_face: float = 0) -
     """
     kept = sorted(faces, key=lambda face: face.size, reverse=True)[:limit]
     return [face for face in faces if face in kept and face.size >= min_face]
+
+
+def main_face(faces: Sequence[Face]) -> Face | None:
+    """The face that a photo is of: the largest by far; None where others might be meant."""
+    first, *others = sorted(faces, key=lambda face: face.size, reverse=True)
+    return first if not others or first.size >= CLEARLY * others[0].size else None

@@ -8,21 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 
 from mien import files, images
+from mien.boxes import overlap
 from mien.errors import BadInput
-from mien.facebank.rows import Photo, person_name
+from mien.facebank.rows import NOWHERE, Photo, person_name
 from mien.facebank.stores import Store
 from mien.parallel import map_in_order
+from mien.recognition import align, quality
+from mien.recognition.consistency import parts, unlike
 from mien.recognition.model import Model
-from mien.types import Embeddings, Face, Progress, Skipped, silent
+from mien.types import Embeddings, Face, Image, Progress, Skipped, require_picture, silent
+
+_NUMBER = re.compile(r"[ _-]*\(?\d+\)?$")  # behind the name of a file
+_SAME = 0.25  # IoU from which a box given by hand is that of a face found
+
+
+class Odd(NamedTuple):
+    """A person whose photos are not all alike."""
+
+    person: str
+    photos: int  # all that the facebank has
+    people: int  # whom they seem to show, by parts that are unlike each other
+    unlike: int  # photos that look like none of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +52,8 @@ class Enrolment:
     removed: int  # gone from the folder, and so from the facebank
     skipped: tuple[Skipped, ...]  # could not be used, and why
     people: int  # in the facebank now, wherever they came from
+    others: int = 0  # added by their main face, where smaller ones are in the photo too
+    odd: tuple[Odd, ...] = ()  # of those to whom photos were added
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +66,7 @@ class _File:
     file: str
     sha256: str
     face: Face | None = None  # None as well where the facebank has the photo
+    others: int = 0  # faces beside it
     vector: Embeddings | None = None  # (1, D)
     reason: str = ""
 
@@ -56,6 +77,7 @@ def enroll(
     model: Model,
     *,
     choice: files.Choice = files.EVERYTHING,
+    file_names: bool = False,
     largest: bool = False,
     at_once: int = 1,
     progress: Progress = silent,
@@ -71,7 +93,10 @@ def enroll(
         facebank: the one to change; or a function that makes one, called for the first photo.
         model: the one that made the facebank's vectors.
         choice: which of the folder's photos to look at; of the others, what is known stays.
-        largest: use the largest of several faces; otherwise such a photo is skipped.
+        file_names: photos that lie in the folder itself are called after whom they show, and may
+            have a number behind the name: Ann.jpg, "Ann 2.jpg".
+        largest: use the largest of several faces; otherwise a photo is skipped unless one face is
+            larger by far.
         at_once: how many photos to process at a time, in threads.
         progress: is given the photos.
 
@@ -84,15 +109,16 @@ def enroll(
     if not callable(facebank):
         facebank.require(model.model_id)
         known = facebank.photos()
-    root, paths = _list(folder, choice)
+    root, paths = _list(folder, choice, file_names)
     held = {photo.sha256: photo for photo in known}
     hashes: dict[Path, str] = {}
     skipped = {one.path: one.reason for one in paths.skipped}
     again: list[tuple[_File, str]] = []  # that the facebank has, and whose they are
-    added = 0
+    counts: Counter[str] = Counter()  # of photos added, by person
+    others = 0
 
     def look(path: Path) -> _File:
-        return _look(_read(root, path), model, largest, held)
+        return _look(_read(root, path, file_names), model, largest, held)
 
     read = _reading(map_in_order(look, progress(paths, "enrolling"), at_once), skipped)
     for file, name in _named(read, known, str(root)):
@@ -105,7 +131,8 @@ def enroll(
             if callable(facebank):
                 facebank = facebank()
             photo, vector = _photo(file, name)
-            added += facebank.add([photo], vector)
+            counts[name] += facebank.add([photo], vector)
+            others += file.others > 0
             held[photo.sha256] = photo
 
     moved, kept = [], 0
@@ -119,8 +146,9 @@ def enroll(
             skipped[file.path] = _taken(old)
             continue
         kept += 1
+    added = counts.total()
     if callable(facebank) or not added + kept:
-        raise BadInput(_nothing(folder, paths, skipped))
+        raise BadInput(_nothing(f"in {folder}", paths, skipped))
     facebank.move(moved)
     present = set(hashes.values())
     gone = [
@@ -139,7 +167,107 @@ def enroll(
     removed = facebank.delete_photos(
         photo.sha256 for photo in gone if not _around(photo.path, away)
     )
-    return Enrolment(added, kept, removed, _listed(paths, skipped), len(facebank.people()))
+    odd = _odd(facebank, model, counts)
+    people = len(facebank.people())
+    return Enrolment(added, kept, removed, _listed(paths, skipped), people, others, odd)
+
+
+def enroll_person(
+    name: str,
+    photos: str | Path | Image | Iterable[str | Path | Image],
+    facebank: Store | Callable[[], Store],
+    model: Model,
+    *,
+    box: Sequence[float] | None = None,
+    choice: files.Choice = files.EVERYTHING,
+    largest: bool = False,
+    at_once: int = 1,
+    progress: Progress = silent,
+) -> Enrolment:
+    """Add photos of one person, wherever they are; nothing is removed.
+
+    Args:
+        name: whose they are.
+        photos: files, folders of files, or pictures (H, W, 3) RGB; one or several.
+        facebank: as for `enroll`.
+        model: as for `enroll`.
+        box: x1, y1, x2, y2 of the face in pixels of the upright photo, of which there is one.  The
+            face that is found there is taken; where none is found, what is in the box counts as a
+            face that looks ahead, and the facebank has it with a confidence of 0.
+        choice: which of a folder's photos to look at.
+        largest: as for `enroll`.
+        at_once: how many photos to process at a time, in threads.
+        progress: is given the photos.
+
+    Raises:
+        BadInput: no photo that can be used, or the name or the box cannot be one.
+        FacebankMismatch: the facebank's vectors are another model's.
+        BadFacebank, CannotWrite: see `Facebank`; photos that were added until then stay.
+        TypeError, ValueError: a picture is no (H, W, 3) array of uint8.
+    """
+    name = person_name(name)
+    held: dict[str, Photo] = {}
+    if not callable(facebank):
+        facebank.require(model.model_id)
+        held = {photo.sha256: photo for photo in facebank.photos()}
+    given = [photos] if isinstance(photos, str | Path | np.ndarray) else list(photos)
+    paths = [one for one in given if not isinstance(one, np.ndarray)]
+    found = files.walk(paths, choice=choice) if paths else files.Found([], [])
+    pictures = [one for one in given if isinstance(one, np.ndarray)]
+    of = {Path(f"picture {number}"): one for number, one in enumerate(pictures, 1)}
+    todo = [*found, *of]
+    if box is not None and len(todo) != 1:
+        raise BadInput(f"a box is of one photo, and there are {len(todo)}: name one")
+    skipped = {one.path: one.reason for one in found.skipped}
+    added = kept = others = 0
+
+    def look(path: Path) -> _File:
+        return _look(_given(path, of.get(path), name), model, largest, held, box)
+
+    for file in _reading(map_in_order(look, progress(todo, "enrolling"), at_once), skipped):
+        if (old := held.get(file.sha256)) and old.person != name:
+            skipped[file.path] = _taken(old)
+        elif old:
+            kept += 1
+        elif file.reason:
+            skipped[file.path] = file.reason
+        else:
+            if callable(facebank):
+                facebank = facebank()
+            photo, vector = _photo(file, name)
+            added += facebank.add([photo], vector)
+            others += file.others > 0
+            held[photo.sha256] = photo
+    if callable(facebank) or not added + kept:
+        raise BadInput(_nothing(f"of {name}", todo, skipped))
+    odd = _odd(facebank, model, {name: added})
+    people = len(facebank.people())
+    return Enrolment(added, kept, 0, _listed(todo, skipped), people, others, odd)
+
+
+def _given(path: Path, picture: Image | None, name: str) -> tuple[_File, bytes | Image]:
+    """A photo that is not in a folder of people, and what it holds."""
+    if picture is None:
+        real = Path(os.path.realpath(path))
+        file = _File(path, name, _text(real.parent), _text(Path(real.name)), "")
+        return file, images.read_bytes(path)
+    require_picture(picture)
+    digest = hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
+    return _File(path, name, NOWHERE, f"{digest}.png", digest), picture
+
+
+def _odd(facebank: Store, model: Model, added: Mapping[str, int]) -> tuple[Odd, ...]:
+    """Whose photos are not all alike, of those to whom some were added."""
+    impostors = model.own.impostors if model.own else None
+    found = []
+    for person in (name for name, count in added.items() if count and impostors):
+        assert impostors is not None
+        _, vectors = facebank.contents(person)
+        shown = parts(vectors, impostors)
+        unlikes = sum(len(unlike(vectors[part], impostors)) for part in shown)
+        if len(shown) > 1 or unlikes:
+            found.append(Odd(person, len(vectors), len(shown), unlikes))
+    return tuple(found)
 
 
 def rebuild(
@@ -148,6 +276,7 @@ def rebuild(
     model: Model,
     *,
     choice: files.Choice = files.EVERYTHING,
+    file_names: bool = False,
     largest: bool = False,
     at_once: int = 1,
     progress: Progress = silent,
@@ -163,14 +292,14 @@ def rebuild(
         BadFacebank, CannotWrite: see `Facebank`; nothing has changed.
     """
     known = facebank.photos()
-    root, paths = _list(folder, choice)
+    root, paths = _list(folder, choice, file_names)
     skipped = {one.path: one.reason for one in paths.skipped}
     for photo in known:
         if photo.folder == str(root) and (lost := _around(photo.path, skipped)):
             raise BadInput(skipped[lost])
 
     def look(path: Path) -> _File:
-        return _look(_read(root, path), model, largest)
+        return _look(_read(root, path, file_names), model, largest)
 
     read = _reading(map_in_order(look, progress(paths, "enrolling"), at_once), skipped)
     found = [replace(file, person=name) for file, name in _named(read, known, str(root))]
@@ -205,12 +334,14 @@ def rebuild(
             skipped[file.path] = _taken(first)
     everything = [*paths, *others]
     if not fresh:
-        raise BadInput(_nothing(folder, everything, skipped))
+        raise BadInput(_nothing(f"in {folder}", everything, skipped))
     photos, vectors = zip(*fresh.values(), strict=True)
     facebank.replace(photos, np.concatenate(vectors), model_id=model.model_id)
     removed = len({photo.sha256 for photo in known} - fresh.keys())
-    listed = _listed(everything, skipped)
-    return Enrolment(len(fresh), 0, removed, listed, len(facebank.people()))
+    listed, people = _listed(everything, skipped), facebank.people()
+    crowded = sum(file.others > 0 for file in found)
+    odd = _odd(facebank, model, {person.name: person.photos for person in people})
+    return Enrolment(len(fresh), 0, removed, listed, len(people), crowded, odd)
 
 
 def _reading(
@@ -224,34 +355,64 @@ def _reading(
             skipped[path] = str(error)
 
 
-def _read(root: Path, path: Path) -> tuple[_File, bytes]:
+def _read(root: Path, path: Path, file_names: bool = False) -> tuple[_File, bytes]:
     """A file of a folder of people, and its bytes."""
-    if path.parent == root:
-        raise BadInput("it is not in a person's folder: move it into one")
     file = path.relative_to(root)
-    person = person_name(file.parts[0])
-    return _File(path, person, _text(root), _text(file), ""), images.read_bytes(path)
+    name = file.parts[0]
+    if path.parent == root:
+        if not file_names:
+            raise BadInput("it is not in a person's folder: move it into one")
+        name = _NUMBER.sub("", path.stem) or path.stem
+    return _File(path, person_name(name), _text(root), _text(file), ""), images.read_bytes(path)
 
 
 def _look(
-    read: tuple[_File, bytes], model: Model, largest: bool, held: Container[str] = ()
+    read: tuple[_File, bytes | Image],
+    model: Model,
+    largest: bool,
+    held: Container[str] = (),
+    box: Sequence[float] | None = None,
 ) -> _File:
     """The file with its hash and, unless that is held already, its face."""
     file, data = read
-    file = replace(file, sha256=hashlib.sha256(data).hexdigest())
+    if isinstance(data, bytes):
+        file = replace(file, sha256=hashlib.sha256(data).hexdigest())
     if file.sha256 in held:
         return file
     try:
-        looked = model.look(images.decode(data), limit=1)
+        image = images.decode(data) if isinstance(data, bytes) else data
+        faces = model.detect(image)
+        if box is not None:
+            face: Face | None = _boxed(faces, box, image)
+        elif not faces:
+            reason = "no face was found in it: use a photo that shows the face from the front"
+            return replace(file, reason=f"{reason}, or give its box")
+        else:
+            face = quality.largest(faces)[0] if largest else quality.main_face(faces)
     except BadInput as error:
         return replace(file, reason=str(error))
-    if not looked.found:
-        reason = "no face was found in it: use a photo that shows the face from the front"
-    elif looked.found > 1 and not largest:
-        reason = f"{looked.found} faces were found in it: crop it to one, or use --largest"
-    else:
-        return replace(file, face=looked.faces[0], vector=looked.vectors)
-    return replace(file, reason=reason)
+    if face is None:
+        reason = f"{len(faces)} faces were found in it: crop it to one, or use --largest"
+        return replace(file, reason=reason)
+    others = 0 if largest or box is not None else len(faces) - 1
+    return replace(file, face=face, vector=model.embed(image, [face]), others=others)
+
+
+def _boxed(faces: Sequence[Face], box: Sequence[float], image: Image) -> Face:
+    """The face in a box, or what is in it as a face that looks ahead."""
+    height, width = image.shape[:2]
+    edges = np.array(box, np.float32)
+    if edges.shape != (4,) or not (
+        0 <= edges[0] < edges[2] <= width and 0 <= edges[1] < edges[3] <= height
+    ):
+        raise BadInput(
+            f"the box {list(box)} is not x1, y1, x2, y2 in a photo of {width} x {height} pixels"
+        )
+    if faces:
+        iou = overlap(edges[None], np.stack([face.box for face in faces]))[0]
+        if iou.max() >= _SAME:
+            return faces[int(iou.argmax())]
+    return Face(edges, align.points_in(edges), confidence=0)
 
 
 def _photo(file: _File, person: str) -> tuple[Photo, Embeddings]:
@@ -295,7 +456,7 @@ def _is_there(photo: Photo) -> bool:
     return os.access(photo.path, os.F_OK)
 
 
-def _list(folder: str | Path, choice: files.Choice) -> tuple[Path, files.Found]:
+def _list(folder: str | Path, choice: files.Choice, file_names: bool) -> tuple[Path, files.Found]:
     """The folder's real path, and the photos in it."""
     root = Path(os.path.realpath(folder))
     if not (os.access(root, os.R_OK) and root.is_dir()):
@@ -303,8 +464,11 @@ def _list(folder: str | Path, choice: files.Choice) -> tuple[Path, files.Found]:
             f"{folder} is not a readable folder: name one that holds a folder for each person"
         )
     paths = files.walk([root], choice=choice, required=False)
-    if all(path.parent == root for path in paths):
-        raise BadInput(f"{folder} has no people: put photos into a folder for each, {folder}/NAME/")
+    if not file_names and all(path.parent == root for path in paths):
+        other = ", or say --as NAME if all show one person" if paths else ""
+        raise BadInput(
+            f"{folder} has no people: put photos into a folder for each, {folder}/NAME/{other}"
+        )
     return root, paths
 
 
@@ -344,6 +508,6 @@ def _taken(photo: Photo) -> str:
     return f"the same photo is {photo.person}'s, {photo.path}: remove it from one of the two"
 
 
-def _nothing(folder: str | Path, paths: Iterable[Path], skipped: dict[Path, str]) -> str:
+def _nothing(which: str, paths: Iterable[Path], skipped: dict[Path, str]) -> str:
     path, reason = _listed(paths, skipped)[0]
-    return f"none of {len(skipped)} photos in {folder} can be used; the first, {path}: {reason}"
+    return f"none of {len(skipped)} photos {which} can be used; the first, {path}: {reason}"

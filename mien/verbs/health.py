@@ -13,13 +13,13 @@ from mien.errors import BadInput
 from mien.facebank.rows import Photo
 from mien.facebank.stores import Store
 from mien.recognition import align
+from mien.recognition.consistency import likeness, parts, unlike
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.recognition.quality import BLURRED, SMALL, largest, sharpness
 from mien.recognition.thresholds import Impostors
 from mien.types import Embeddings, Progress, silent
 
-STRANGE = 0.05  # a photo that so many strangers are as like to a person is hardly of them
 _BLOCK = 1024  # people whose scores with everyone are held at a time
 
 
@@ -30,6 +30,15 @@ class Lookalikes:
     person: str
     other: str
     score: float  # cosine of their templates
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """A person whose photos seem to show several people."""
+
+    person: str
+    photos: tuple[Photo, ...]  # of one of them, but for those that there are most of
+    score: float  # cosine of their mean and that of most
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class Health:
     threshold: float  # from which a face gets a name
     fpir: float | None  # share of strangers who will get a name; None: the model does not say
     extrapolated: bool  # that rate rests on scores that no pair of strangers had
+    mixed: tuple[Mixed, ...]
     alike: tuple[Lookalikes, ...]  # who reach the threshold
     doubtful: tuple[Doubtful, ...]
     small: tuple[Photo, ...]  # faces of fewer than `SMALL` pixels
@@ -92,6 +102,7 @@ def examine(
     policy = policy or model.policy()
     threshold, known = policy.threshold_among(counts), policy.impostors
     names, templates = facebank.templates()
+    mixed, doubtful = _unlike(photos, vectors, known)
     sharp = {photo: _look(photo, model) for photo in progress(photos, "looking") if look}
     found = [
         Blurred(photo, one) for photo, one in sharp.items() if one is not None and one < BLURRED
@@ -102,8 +113,9 @@ def examine(
         threshold=threshold,
         fpir=known.fpir(counts, threshold) if known else None,
         extrapolated=known is not None and known.fmr(threshold) < known.rates[-1],
+        mixed=tuple(sorted(mixed, key=lambda one: one.score)),
         alike=tuple(sorted(_alike(names, templates, threshold), key=lambda one: -one.score)),
-        doubtful=tuple(sorted(_doubtful(photos, vectors, known), key=lambda one: one.score)),
+        doubtful=tuple(sorted(doubtful, key=lambda one: one.score)),
         small=tuple(sorted((p for p in photos if p.size < SMALL), key=lambda photo: photo.size)),
         blurred=tuple(sorted(found, key=lambda one: one.sharpness)),
         unseen=tuple(photo for photo, one in sharp.items() if one is None),
@@ -131,28 +143,23 @@ def _alike(names: list[str], templates: Embeddings, threshold: float) -> Iterato
             yield Lookalikes(names[top + row], names[column], float(scores[row, column]))
 
 
-def _doubtful(
+def _unlike(
     photos: list[Photo], vectors: Embeddings, impostors: Impostors | None
-) -> Iterator[Doubtful]:
-    """Of each person the photo least like the others, and again without it, while it is strange.
-
-    Of two photos that differ nobody can say which is the wrong one: both are named.
-    """
+) -> tuple[list[Mixed], list[Doubtful]]:
+    """People who seem to be several, and photos unlike the others of whom they seem to show."""
+    mixed: list[Mixed] = []
+    doubtful: list[Doubtful] = []
     if impostors is None:
-        return
-    strange = impostors.threshold(STRANGE)
+        return mixed, doubtful
     rows: dict[str, list[int]] = {}
     for row, photo in enumerate(photos):
         rows.setdefault(photo.person, []).append(row)
-    for own in rows.values():
-        while len(own) > 1:
-            rest = vectors[own].sum(axis=0) - vectors[own]  # (k, D): all but each
-            rest /= np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-12)
-            scores = np.einsum("kd,kd->k", rest, vectors[own])
-            worst = int(scores.argmin())
-            if scores[worst] >= strange * impostors.gain(len(own) - 1):
-                break
-            if len(own) == 2:
-                yield from (Doubtful(photos[row], float(scores[0])) for row in own)
-                break
-            yield Doubtful(photos[own.pop(worst)], float(scores[worst]))
+    for person, own in rows.items():
+        most, *others = ([own[row] for row in part] for part in parts(vectors[own], impostors))
+        for part in others:
+            shown = tuple(photos[row] for row in part)
+            mixed.append(Mixed(person, shown, likeness(vectors, most, part)))
+        for part in (most, *others):
+            strange = unlike(vectors[part], impostors)
+            doubtful += [Doubtful(photos[part[row]], score) for row, score in strange]
+    return mixed, doubtful

@@ -129,6 +129,13 @@ def test_no_arguments_show_the_help(bare: Run) -> None:
         (("compare", "text.jpg", "text.jpg"), "text.jpg is not a JPEG"),
         (("identify", "text.jpg", "--fmr", "1e-3"), "how alike strangers are"),
         (("people",), "make one with mien enroll FOLDER"),
+        (("enroll", "text.jpg"), "give --as NAME"),
+        (("enroll", "text.jpg", "--box", "1,2,3,4"), "give --as NAME"),
+        (("enroll", "text.jpg", "--as", "A", "--box", "1,2"), "is X1,Y1,X2,Y2 in pixels"),
+        (("enroll", "text.jpg", "--as", "A", "--box", "b"), "not 'b'"),
+        (("enroll", "text.jpg", "--as", "A", "--as", "B"), "give one --as"),
+        (("enroll", ".", "--cluster", "1", "--dry-run", "--as", "A"), "leave out --cluster"),
+        (("enroll", "--from-regions", "."), "none of 1 photos has a face"),
         (("people", "--facebank", "text.jpg"), "text.jpg is not a facebank"),
         (("evaluate", "nothing", "pairs.txt"), "no model 'nothing'"),
         (("evaluate", "text.jpg", "pairs.txt"), "text.jpg is not a mien model"),
@@ -405,6 +412,18 @@ def test_calibrate(bare: Run, model_file: Path, tmp_path: Path) -> None:
     assert document["chosen"]["fmr"] == 0.05
     assert document["people"] == 20
     assert document["skipped"][0]["path"].endswith("bad.jpg")
+
+
+def test_enroll_tries_first_and_takes_photos_of_one_person(mien: Run, people: Path) -> None:
+    photo = save_photo(people.parent / "IMG_1.png", ANNA, shade=7)
+    before = mien("people", "--json").out
+    tried = mien("enroll", photo, "--as", "Anna", "--dry-run")
+    assert tried.out.splitlines()[1].split() == ["Anna", "2", "3"]
+    assert "dry run, nothing has changed: 1 photo added" in tried.out
+    assert mien("people", "--json").out == before
+    done = mien("enroll", photo, "--as", "Anna", "--json").document
+    assert (done["added"], done["odd"]) == (1, [])
+    assert mien("enroll", people, "--rebuild", "--dry-run", "--json").document["dry_run"] is True
 
 
 @pytest.mark.parametrize("typed", ["Zo\u00eb", "Zoe\u0308", " Zo\u00eb ", "\u00a0Zoe\u0308\t"])

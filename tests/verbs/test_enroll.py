@@ -23,8 +23,9 @@ from mien.errors import BadInput, CannotWrite, FacebankMismatch
 from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Person
 from mien.images import read
+from mien.recognition.thresholds import Impostors
 from mien.types import Embeddings
-from mien.verbs.enroll import Enrolment, enroll, rebuild
+from mien.verbs.enroll import Enrolment, Odd, enroll, enroll_person, rebuild
 
 ANN, BEN, EVE = 1, 2, 3  # seeds of photos
 T = TypeVar("T")
@@ -118,7 +119,7 @@ def test_a_changed_photo_takes_the_place_of_the_old(
     assert facebank.search(vector(folder / "Ben" / "1.png", model), 0.99)[0].person == "Ben"
 
 
-@pytest.mark.parametrize("faces", [0, 2, None])
+@pytest.mark.parametrize("faces", [0, 4, None])
 def test_a_changed_photo_that_cannot_be_used_leaves_the_old_one(
     folder: Path, facebank: Facebank, model: FakeModel, faces: int | None
 ) -> None:
@@ -544,3 +545,72 @@ def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path, model: FakeModel) ->
         assert len(now) >= said.read_text().count("\n")
         held = now
     assert kills >= 5
+
+
+def test_photos_of_one_person_wherever_they_are(
+    tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    one = save_photo(tmp_path / "a" / "IMG_1.png", ANN)
+    save_photo(tmp_path / "b" / "deep" / "2.png", ANN, shade=3)
+    picture = read(save_photo(tmp_path / "c.png", ANN, shade=6))
+    done = enroll_person("Ann", [one, tmp_path / "b", picture], facebank, model)
+    assert counts(done) == (3, 0, 0, 0)
+    assert counts(enroll_person("Ann", [one, picture], facebank, model)) == (0, 2, 0, 0)
+    assert files(facebank)["Ann"][0] == "2.png"
+    with pytest.raises(BadInput, match=r"none of 1 photos of Ben.*the same photo is Ann's"):
+        enroll_person("Ben", one, facebank, model)
+    with pytest.raises(TypeError, match="an RGB array of uint8"):
+        enroll_person("Ben", picture / 255, facebank, model)
+
+
+def test_a_face_in_a_box(tmp_path: Path, facebank: Facebank, model: FakeModel) -> None:
+    dark = save_photo(tmp_path / "dark.png", ANN, faces=0)
+    two = save_photo(tmp_path / "two.png", ANN, faces=2)
+    with pytest.raises(BadInput, match="no face was found in it"):
+        enroll_person("Ann", dark, facebank, model)
+    enroll_person("Ann", dark, facebank, model, box=(4, 4, 28, 30))
+    enroll_person("Ben", two, facebank, model, box=(1, 0, 30, 17))
+    (by_hand,), (found,) = facebank.photos("Ann"), facebank.photos("Ben")
+    assert (by_hand.confidence, by_hand.size) == (0, 26)
+    assert (found.confidence, found.size) == (1, 16)  # the smaller of two, and the more certain
+    for box in [(0, 0, 10), (0, 0, 33, 30), (5, 5, 5, 9), (9, 0, 3, 30), (float("nan"), 0, 3, 3)]:
+        with pytest.raises(BadInput, match=r"is not x1, y1, x2, y2 in a photo of 32 x 32"):
+            enroll_person("Eve", save_photo(tmp_path / "c.png", EVE), facebank, model, box=box)
+    with pytest.raises(BadInput, match="a box is of one photo, and there are 2"):
+        enroll_person("Eve", [dark, two], facebank, model, box=(1, 1, 9, 9))
+
+
+def test_files_called_after_people(tmp_path: Path, facebank: Facebank, model: FakeModel) -> None:
+    for name, seed in (("Ann", ANN), ("Ann 2", ANN), ("Ben Smith-03", BEN), ("7", EVE)):
+        save_photo(tmp_path / "a" / f"{name}.png", seed, shade=len(name))
+    with pytest.raises(BadInput, match="--as NAME"):
+        enroll(tmp_path / "a", facebank, model)
+    assert counts(enroll(tmp_path / "a", facebank, model, file_names=True)) == (4, 0, 0, 0)
+    assert files(facebank) == {
+        "7": ["7.png"],
+        "Ann": ["Ann 2.png", "Ann.png"],
+        "Ben Smith": ["Ben Smith-03.png"],
+    }
+    (tmp_path / "a" / "Ann 2.png").unlink()
+    assert counts(enroll(tmp_path / "a", facebank, model, file_names=True)) == (0, 3, 1, 0)
+
+
+def test_the_main_face_is_taken_where_it_is_clear(
+    tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    save_photo(tmp_path / "Ann" / "1.png", ANN, faces=2)  # one is twice as large
+    save_photo(tmp_path / "Ben" / "1.png", BEN, faces=4)  # 4 : 3
+    done = enroll(tmp_path, facebank, model)
+    assert (done.added, done.others) == (1, 1)
+    assert "4 faces were found in it" in done.skipped[0].reason
+    assert facebank.photos("Ann")[0].size == 32
+
+
+def test_what_is_odd_is_said(tmp_path: Path, facebank: Facebank) -> None:
+    model = FakeModel(impostors=Impostors((0.5, 0.01, 0.001), (0.0, 0.8, 0.9), {1: 1.0}))
+    for name, seeds in (("Ann", [ANN] * 4), ("Ben", [BEN, BEN, EVE, EVE]), ("Eve", [EVE, 5, 6])):
+        for number, seed in enumerate(seeds):
+            save_photo(tmp_path / name / f"{number}.png", seed, shade=number + len(name))
+    done = enroll(tmp_path, facebank, model)
+    assert done.odd == (Odd("Ben", 4, 2, 0), Odd("Eve", 3, 1, 3))
+    assert enroll(tmp_path, facebank, model).odd == ()  # said once

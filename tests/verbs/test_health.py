@@ -99,3 +99,19 @@ def test_blur_is_what_makes_a_face_less_sharp(face_photos: list[Path]) -> None:
     assert (sharpness(blurred) < sharpness(crops)).all()
     dim = (crops * 0.5).astype(np.uint8)
     assert (sharpness(blurred) < sharpness(dim)).all()  # little contrast is not blur
+
+
+def test_a_folder_that_is_half_somebody_else(
+    tmp_path: Path, facebank: Facebank, model: Model
+) -> None:
+    for photo in range(5):
+        save_photo(tmp_path / f"Anna/{photo}.png", ANNA, shade=3 * photo)
+    for photo in range(5, 9):
+        save_photo(tmp_path / f"Anna/{photo}.png", BERT, shade=3 * photo)
+    enroll(tmp_path, facebank, model)
+    found = examine(facebank, model)
+    (half,) = found.mixed
+    assert half.person == "Anna"
+    assert [photo.file for photo in half.photos] == [f"Anna/{photo}.png" for photo in range(5, 9)]
+    assert half.score < 0.8
+    assert found.doubtful == ()

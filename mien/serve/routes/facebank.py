@@ -10,13 +10,12 @@ from fastapi import File, Response
 from mien.errors import BadInput
 from mien.facebank import archive
 from mien.facebank.archive import Archive
-from mien.facebank.rows import Photo
+from mien.facebank.rows import NOWHERE, Photo
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
 from mien.serve.api_keys import Role
 from mien.serve.problems import Conflict
 from mien.serve.routes import BINARY, TheService, Upload, api, content, role
-from mien.serve.routes.photos import NOWHERE
 
 EXPORTED = 50_000  # photos of one answer, which is made in memory: 50 MB
 

@@ -8,14 +8,12 @@ from fastapi import Form, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from mien.errors import BadInput
-from mien.facebank.rows import Photo, person_name
+from mien.facebank.rows import NOWHERE, Photo, person_name
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
 from mien.serve.api_keys import Role
 from mien.serve.problems import Conflict
 from mien.serve.routes import BINARY, Name, Sha256, TheService, Upload, api, content, role
-
-NOWHERE = "/nonexistent"  # a face's folder where none is kept; enroll --rebuild asks for it
 
 router = api("photos")
 
