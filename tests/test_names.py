@@ -13,10 +13,12 @@ import pages
 import pytest
 from typer.main import get_command
 
+import mien
 from mien.cli import app
 
-TEXTS = [pages.README, *pages.DOCS]
-TEXTS += [path for part in ("mien", "benchmarks") for path in (pages.ROOT / part).rglob("*.py")]
+TEXTS = [pages.README, *pages.DOCS, pages.ROOT / "CONTRIBUTING.md", pages.ROOT / "SECURITY.md"]
+CODE = ("mien", "benchmarks", "recipes")
+TEXTS += [path for part in CODE for path in (pages.ROOT / part).rglob("*.py")]
 GROUPS = {"mien.losses", "mien.networks"}  # of entry points, which others fill
 THEIRS = {
     "--short",
@@ -49,7 +51,7 @@ def exists(dotted: str) -> bool:
 
 @cache
 def options() -> set[str]:
-    """Of all commands and benchmarks."""
+    """Of all commands, benchmarks and recipes."""
     found = {"--help", "--install-completion", "--show-completion", "--health"}
 
     def walk(command: Any) -> Iterator[str]:
@@ -59,7 +61,7 @@ def options() -> set[str]:
             yield from walk(part)
 
     found |= set(walk(get_command(app)))
-    for path in (pages.ROOT / "benchmarks").glob("*.py"):
+    for path in (*pages.ROOT.glob("benchmarks/*.py"), *pages.ROOT.glob("recipes/**/*.py")):
         found |= set(re.findall(r'"(--[a-z][a-z-]*)"', path.read_text("utf-8")))
         found |= {
             "--" + one.replace("_", "-")
@@ -75,6 +77,8 @@ def test_dotted_names_are_of_something(path: Path) -> None:
     for dotted in set(re.findall(r"`((?:mien|benchmarks)(?:\.\w+)+)`", text)) - GROUPS:
         ending = dotted.rpartition(".")[2]
         assert ending in ("py", "db", "toml", "onnx") or exists(dotted), dotted
+    for owner, member in set(re.findall(r"`([A-Z]\w+)\.([a-z]\w*)", text)):
+        assert owner not in mien.__all__ or exists(f"mien.{owner}.{member}"), f"{owner}.{member}"
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=name)
