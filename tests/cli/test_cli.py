@@ -89,36 +89,12 @@ def test_completion(bare: Run, shell: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert "compare" not in result.out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("wave", "command 'wave': see mien --help"),
-        ("idetify", "'idetify'; did you mean 'identify': see mien --help"),
-        ("--key-file", "'--key-file' requires an argument: see mien --help"),
-        ("compare one.jpg", "missing argument 'B': see mien compare --help"),
-        ("compare a b c", "extra argument(s) (c): see mien compare --help"),
-        ("identify", "missing argument 'PATH': see mien identify --help"),
-        ("identify x.jpg --thresold 1", "no such option: --thresold"),
-        ("identify x.jpg --threshold 2", "'--threshold': '2' should be less than or equal to 1"),
-        ("identify x.jpg --limit 0", "'--limit': '0' should be"),
-        ("identify x.jpg --min-face 3", "'--min-face': '3' should be"),
-        ("identify x.jpg --save", "'--save' requires an argument: see mien identify --help"),
-        ("people wave", "command 'wave': see mien people --help"),
-        ("evaluate a b --mirror maybe", "'--mirror': 'maybe' is not one of 'off', 'on', 'both':"),
-    ],
-)
-def test_wrong_usage_is_one_sentence_and_2(bare: Run, arguments: str, said: str) -> None:
-    result = bare(*arguments.split())
-    assert (result.code, result.out) == (2, "")
-    assert said in result.err
-    assert is_a_sentence(result.err)
-
-
 def test_no_arguments_show_the_help(bare: Run) -> None:
     result = bare()
     assert (result.code, result.out.strip(), result.err) == (2, bare("--help").out.strip(), "")
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -149,9 +125,12 @@ def test_what_cannot_be_done_is_one_sentence_and_2(
 ) -> None:
     (tmp_path / "text.jpg").write_text("this is no picture, no facebank and no model")
     result = mien(*arguments)
+=======
+def test_a_rate_needs_a_model_that_knows_strangers(mien: Run, people: Path) -> None:
+    result = mien("identify", people, "--fmr", "1e-3")
+>>>>>>> 66dfc95 (Let the net say what wrong usage gets, and only the net)
     assert (result.code, result.out) == (2, "")
-    assert said in result.err
-    assert is_a_sentence(result.err)
+    assert "how alike strangers are" in result.err
 
 
 def test_enroll_says_what_became_of_the_photos(mien: Run, people: Path) -> None:
