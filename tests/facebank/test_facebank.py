@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +67,13 @@ def path(tmp_path: Path) -> Path:
 def contents(path: Path) -> tuple[list[Photo], Embeddings]:
     with Facebank.open(path, model_id=MODEL) as facebank:
         return facebank.photos(), facebank.templates()[1]
+
+
+def alter(path: Path, *statements: str) -> None:
+    """Change a database behind mien's back."""
+    with closing(sqlite3.connect(path)) as db, db:
+        for statement in statements:
+            db.execute(statement)
 
 
 def same(one: tuple[list[Photo], Embeddings], other: tuple[list[Photo], Embeddings]) -> bool:
@@ -407,17 +415,13 @@ def test_batches_are_the_contents_and_notice_damage(
         assert [len(some) for some in photos] == [4, 2]
         assert [one for some in photos for one in some] == bank.contents()[0]
         np.testing.assert_array_equal(np.concatenate(vectors), bank.contents()[1])
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE photo SET size = 81 WHERE person = 'C'")
-    db.close()
+    alter(path, "UPDATE photo SET size = 81 WHERE person = 'C'")
     with Facebank.open(path) as bank, pytest.raises(BadFacebank, match="photo 5 is damaged"):
         list(bank.batches())
 
 
 def test_a_persons_photos_are_read_and_checked_without_the_others(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE photo SET size = 81 WHERE person = 'C'")
-    db.close()
+    alter(path, "UPDATE photo SET size = 81 WHERE person = 'C'")
     with Facebank.open(path) as bank:
         assert [one.file for one in bank.photos("A")] == ["A/0.jpg", "A/1.jpg"]
         assert bank.photo(photo("A", 1).sha256) == bank.photos("A")[1]
@@ -504,16 +508,12 @@ def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
 
 
 def other_database(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE photo (id, person, vector)")
-    db.close()
+    alter(path, "CREATE TABLE photo (id, person, vector)")
 
 
 def without_its_tables(path: Path) -> None:
     make(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE facebank")
-    db.close()
+    alter(path, "DROP TABLE facebank")
 
 
 def with_a_damaged_vector(path: Path) -> None:
@@ -525,9 +525,7 @@ def with_a_damaged_vector(path: Path) -> None:
 
 def with_a_short_vector(path: Path) -> None:
     make(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE photo SET vector = x'00' WHERE id = 2")
-    db.close()
+    alter(path, "UPDATE photo SET vector = x'00' WHERE id = 2")
 
 
 @pytest.mark.parametrize(
@@ -715,9 +713,7 @@ def test_the_documented_reader_reads(
 
 
 def test_a_newer_format_is_left_alone(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    db.close()
+    alter(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     before = path.read_bytes()
     with pytest.raises(BadFacebank, match="upgrade mien") as caught:
         Facebank.open(path)

@@ -30,7 +30,7 @@ ACCEPT = "If this is intended: python tests/net/record.py, and say so in CHANGEL
 def now(demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what is so now."""
     folder = tmp_path_factory.mktemp("net")
-    for package in (
+    for package in [
         "torch",
         "onnx",
         "matplotlib",
@@ -39,7 +39,7 @@ def now(demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sqlcipher3",
         "av",
         "sklearn",
-    ):
+    ]:
         pytest.importorskip(package, reason="this needs all that make test installs")
     subprocess.run([sys.executable, HERE / "record.py", folder], check=True)
     return folder

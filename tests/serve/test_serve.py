@@ -289,15 +289,6 @@ def test_what_a_browser_cannot_run_is_said(service: Running) -> None:
     problem(service.client.get("/api/v1/networks/propose"), 404)
 
 
-def test_compare(service: Running) -> None:
-    def same(one: int, other: int) -> bool:
-        files = {"first": png(one), "second": png(other)}
-        return bool(service.client.post("/api/v1/compare", files=files).json()["same"])
-
-    assert same(ANNA, ANNA)
-    assert not same(ANNA, BERT)
-
-
 def test_photos_are_decoded_elsewhere_and_reach_no_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,13 +426,6 @@ def test_strangers_are_grouped(service: Running) -> None:
     with Facebank.open(service.facebank) as bank:
         log = {(entry.action, entry.command) for entry in bank.log()}
     assert log == {("enrolled", "mien serve"), ("searched", "mien serve")}
-
-
-def test_what_ails_the_facebank(service: Running) -> None:
-    service.enroll("Anna", png(ANNA))
-    state = service.client.get("/api/v1/facebank").json()
-    assert (state["people"], state["photos"], state["single"]) == (1, 1, ["Anna"])
-    assert state["threshold"] == 0.9
 
 
 def test_metrics_count_and_name_nobody(service: Running) -> None:
