@@ -44,7 +44,7 @@ class PhotoEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SightingEntry:
+class SightingEntry(FaceEntry):
     """Somebody who was in sight for a while, with their best face."""
 
     path: str | Path | None = None  # None inside a document, where the video's entry has it
@@ -53,12 +53,6 @@ class SightingEntry:
     end: float
     stills: int
     time: float
-    person: str | None
-    score: float
-    confidence: float
-    box: NDArray[np.float32]
-    points: NDArray[np.float32]
-    turned: int
 
 
 @dataclass(frozen=True, slots=True)
