@@ -1,7 +1,6 @@
-"""Where to put the threshold: photos of many people to the score that few strangers reach.
+"""Calibration: from photos of many people to the threshold of a false-match rate.
 
-A threshold is stated with its false-match rate: the share of pairs of two different people that it
-takes for one.
+The false-match rate is the share of pairs of two different people that reach the threshold.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from mien.recognition.thresholds import GAINS, Impostors, measurable_rates, requ
 from mien.types import Embeddings, Progress, Skipped, silent
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
-# The rarest false matches that are believed of photos that nobody sorted.  Some people are there
-# twice: of FairFace's 5,000 validation photos in some 150 pairs, one of 80,000.
+# The lowest false-match rate that unsorted photos can measure, as some people are in them twice:
+# in some 150 pairs of FairFace's 5,000 validation photos, one in 80,000.
 UNSORTED = 1e-4
 
 
@@ -34,8 +33,8 @@ UNSORTED = 1e-4
 class OperatingPoint:
     """A threshold and what it does.  Rates are fractions in [0, 1]."""
 
-    fmr: float  # false-match rate that was asked for; the measured one is no higher
-    threshold: float  # a cosine: the smallest that keeps this rate
+    fmr: float  # the requested false-match rate; the measured one is no higher
+    threshold: float  # a cosine: the lowest that keeps this rate
     tmr: float | None  # true-match rate, among pairs of one person; None: there were none
 
 
@@ -45,8 +44,8 @@ class Calibration:
 
     model_id: str
     chosen: OperatingPoint
-    table: tuple[OperatingPoint, ...]  # at every rate of `FMRS` that the pairs can tell
-    impostors: Impostors | None  # how alike strangers are; None: too few pairs for two rates
+    table: tuple[OperatingPoint, ...]  # at every rate of `FMRS` that the pairs can measure
+    impostors: Impostors | None  # the scores of strangers; None: too few pairs for two rates
     source: str  # name of the folder
     people: int
     photos: int
@@ -55,7 +54,7 @@ class Calibration:
     skipped: tuple[Skipped, ...]  # not to be used, and why
 
     def to_json(self) -> dict[str, Any]:
-        """The fields above as what can be printed as JSON; what was skipped as path and reason."""
+        """The fields as JSON; skipped photos as path and reason."""
         skipped = [{"path": str(path), "reason": reason} for path, reason in self.skipped]
         known = {"impostors": self.impostors.to_json()} if self.impostors else {}
         content = asdict(self)
@@ -130,7 +129,7 @@ def calibrate(
 def _who(
     folder: str | Path, choice: files.Choice, strangers: bool
 ) -> tuple[dict[Path, str], list[Skipped]]:
-    """Whose each photo is, and which are nobody's."""
+    """The person of each photo, and which photos are nobody's."""
     if strangers:
         found = files.walk([folder], choice=choice)
         return {path: str(path) for path in found}, list(found.skipped)
@@ -138,7 +137,7 @@ def _who(
 
 
 def distribution(embeddings: Embeddings, whose: ArrayLike) -> Impostors | None:
-    """How alike people are who are strangers to each other; None: too few pairs for two rates.
+    """The distribution of strangers' scores; None: too few pairs for two rates.
 
     Args:
         embeddings: (N, D) unit vectors.
@@ -155,7 +154,7 @@ def _measure(
     names: ArrayLike,
     rarest: float = 0,
 ) -> tuple[list[float], Impostors | None]:
-    """The threshold of each rate, and the distribution at those from `rarest` on.
+    """The threshold at each rate, and the distribution at rates of at least `rarest`.
 
     Its gains are those of `own`.
     """

@@ -23,15 +23,15 @@ from mien.evaluation.scores import score_blocks, shares_at, thresholds_at_fmrs
 from mien.recognition.model import Model
 from mien.types import Embeddings, Progress, Scores, Skipped, silent
 
-RATES = (1e-2, 1e-3, 1e-4)  # of false matches among all, at which groups are compared
-LEAST = 10  # pairs that have to match for their share to say something
+RATES = (1e-2, 1e-3, 1e-4)  # false-match rates among all strangers, at which groups are compared
+LEAST = 10  # matching pairs that a rate must rest on
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRates:
-    """How often two strangers of a group match where all strangers do at `RATES`."""
+    """A group's false-match rates at the thresholds where all strangers match at `RATES`."""
 
-    label: str  # the column that says who belongs to it
+    label: str  # the column that defines it
     group: str
     photos: int
     pairs: int
@@ -39,7 +39,7 @@ class GroupRates:
 
     @property
     def ratios(self) -> tuple[float | None, ...]:
-        """To the rate of all."""
+        """The ratios to the rates of all."""
         return tuple(
             None if fmr is None else fmr / rate for fmr, rate in zip(self.fmr, RATES, strict=True)
         )
@@ -113,7 +113,7 @@ def differentials(
 
 
 class Labels:
-    """What is said of photos.
+    """The labels of photos.
 
     Args:
         columns: the labels.
@@ -124,17 +124,17 @@ class Labels:
         self.columns, self._rows = tuple(columns), rows
 
     def get(self, path: Path) -> dict[str, str] | None:
-        """Label to group of a photo; None where nothing is said of it."""
+        """The groups of a photo by label; None for an unlabelled one."""
         parts = path.parts
         ends = ("/".join(parts[k:]) for k in range(len(parts)))
         return next((self._rows[end] for end in ends if end in self._rows), None)
 
 
 def read_labels(path: Path) -> Labels:
-    """The labels of photos.
+    """Read the labels of photos.
 
     Raises:
-        BadInput: it cannot be read, or has no column `file` or nothing beside it.
+        BadInput: it cannot be read, has no column `file`, or no other.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -1,7 +1,7 @@
 """How good a model is at telling people apart: photos to accuracy and error rates.
 
-Owns what is done with each kind of photos: which face of a photo counts, and what happens where
-none is found.  A list of pairs follows Labeled Faces in the Wild, View 2 (Huang et al., 2007).
+Decides for each kind of data which face of a photo counts, and what happens if none is
+found.  A list of pairs follows Labeled Faces in the Wild, View 2 (Huang et al., 2007).
 The figures are those of `mien.evaluation.protocol`.
 """
 
@@ -24,7 +24,7 @@ from mien.recognition.align import crop
 from mien.recognition.model import Model
 from mien.types import Crops, Detector, Embeddings, Face, Image, Progress, Skipped, silent
 
-MAX_PHOTOS = 10_000  # of people: all their pairs are 50 million, and take 4 GB
+MAX_PHOTOS = 10_000  # all their pairs are 50 million, and take 4 GB
 
 
 def evaluate(
@@ -120,7 +120,7 @@ def aligned_pairs(
     photos: str | Path | None = None,
     progress: Progress = silent,
 ) -> VerificationSet:
-    """The aligned crops that a list of pairs names, to be measured again and again.
+    """The aligned crops of a list of pairs, to be evaluated repeatedly.
 
     Args:
         path, photos, progress: see `evaluate`, which treats the photos alike.
@@ -162,7 +162,7 @@ def _subjects(
     missed: list[int],
     progress: Progress,
 ) -> Iterator[Image]:
-    """The aligned subject of each photo; of those without a detected face at the end.
+    """The aligned subject of each photo; photos without a detected face come last.
 
     Adds the number of each photo to `order`, and of those without a face to `missed`.
     """

@@ -1,4 +1,4 @@
-"""Which input form another project's network was trained with: the one that tells people apart."""
+"""Finds the input form of another project's network: the one that separates people best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mien.recognition.onnx.session import load_network
 from mien.types import Crops, Detector, Embeddings, Progress, silent
 
 PHOTOS, EACH = 60, 4  # that are looked at, in all and of a person
-LEAST = 10  # pairs of one person that say something
+LEAST = 10  # genuine pairs that suffice
 
 
 def separations(
@@ -26,9 +26,9 @@ def separations(
     detector: Detector,
     progress: Progress = silent,
 ) -> dict[str, float]:
-    """How far apart strangers and pairs of one person are with each of `FORMS`, the best first.
+    """How well each of `FORMS` separates impostor from genuine pairs, best first.
 
-    The distance of the means of their scores, in standard deviations (d', Daugman 2000).
+    The distance between the means of their scores, in standard deviations (d', Daugman 2000).
 
     Args:
         recogniser: the network.
@@ -80,7 +80,7 @@ def _vectors(recogniser: Recogniser, form: str, crops: Crops) -> Embeddings:
 
 
 def _separation(vectors: Embeddings, whose: list[str]) -> float:
-    """d' of pairs of one person and of two; 0 where vectors are no numbers."""
+    """d' of genuine and impostor pairs; 0 where vectors are not finite."""
     if not np.isfinite(vectors).all():
         return 0.0
     one, two = (

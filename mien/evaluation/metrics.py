@@ -1,4 +1,4 @@
-"""How often scores are right: from cosines and the truth to accuracy, error rates and thresholds.
+"""From scores and labels to accuracy, error rates and thresholds.
 
 A pair is accepted as one person where its score is at least the threshold.  A false match is an
 accepted pair of two people, a false non-match a rejected pair of one person.  All rates are
@@ -62,7 +62,7 @@ class ErrorRates:
     """What one threshold does to pairs."""
 
     threshold: float
-    accuracy: float  # share of pairs that are judged rightly
+    accuracy: float  # share of pairs judged correctly
     fmr: float  # false-match rate, among pairs of two people
     fnmr: float  # false non-match rate, among pairs of one person
 
@@ -99,10 +99,10 @@ def rates(scores: ArrayLike, same: ArrayLike, threshold: float) -> ErrorRates:
 
 
 def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
-    """The threshold that judges most pairs rightly; the highest where several do.
+    """The threshold that judges most pairs correctly; the highest if several do.
 
-    Every way to part the scores is tried, each by the midpoint of its gap.  Arguments and errors as
-    `roc`.
+    Every way to split the scores is tried, at the midpoint of each gap.  Arguments and errors as
+    for `roc`.
     """
     values, genuine = _checked(scores, same)
     distinct, true_matches, false_matches = _accepted(values, genuine)
@@ -113,7 +113,7 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     if best == len(distinct):  # everyone
         return float(distinct[-1])
     upper, lower = distinct[best - 1], distinct[best]
-    return float(max(upper / 2 + lower / 2, np.nextafter(lower, np.inf)))  # rounding: never lower
+    return float(max(upper / 2 + lower / 2, np.nextafter(lower, np.inf)))  # not lowered by rounding
 
 
 def accuracy_by_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike) -> FoldAccuracy:
@@ -146,7 +146,7 @@ def accuracy_by_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike) -> F
 
 
 def deal_folds(same: ArrayLike, folds: int) -> NDArray[np.intp]:
-    """A fold for each pair, (N,): pairs of each kind are dealt round in turn, so all are alike."""
+    """A fold for each pair, (N,): pairs of each kind are dealt out in turn (stratified)."""
     genuine = np.asarray(same, bool)
     dealt = np.empty(len(genuine), np.intp)
     for kind in (genuine, ~genuine):
@@ -157,8 +157,8 @@ def deal_folds(same: ArrayLike, folds: int) -> NDArray[np.intp]:
 def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
     """The highest true-match rate among thresholds with a false-match rate of at most `far`.
 
-    None where fewer than 1 / far pairs of two people were seen: such a rate cannot be measured
-    with so few.  Arguments and errors otherwise as `roc`; far in (0, 1).
+    None with fewer than 1 / far pairs of two people: too few to measure such a rate.
+    Arguments and errors otherwise as `roc`; far in (0, 1).
     """
     values, genuine = _checked(scores, same)
     impostors = values[~genuine]
@@ -170,7 +170,7 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
     """The equal error rate: where false matches are as frequent as false non-matches.
 
-    The ROC is joined by straight lines, and the crossing lies on one of them.  Arguments and errors
+    The ROC is interpolated linearly.  Arguments and errors
     as `roc`.
     """
     curve = roc(scores, same)

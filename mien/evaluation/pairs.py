@@ -2,8 +2,8 @@
 
 The first line is the number of folds and of pairs, `10 300`, or of pairs alone, `500`, in one fold.
 Each fold has that many pairs of one person, `NAME 1 4`, then as many of two people,
-`NAME 1 OTHER 2`.  Fields are parted by tabs, or by spaces where a line has no tab; blank lines do
-not count.  NAME 4 is the photo NAME/NAME_0004.jpg.
+`NAME 1 OTHER 2`.  Fields are separated by tabs, or by spaces in a line without one; blank lines are
+ignored.  NAME 4 is the photo NAME/NAME_0004.jpg.
 """
 
 from __future__ import annotations

@@ -19,11 +19,11 @@ from mien.types import Crops, Embeddings, Image, Progress, Skipped
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LargestFaces:
-    """The largest faces of those photos that show one."""
+    """The largest face of each photo that shows one."""
 
     vectors: list[Embeddings]  # (N, D), of each model, and of each with every way to mirror
     photos: list[Path]  # N
-    skipped: list[Skipped]  # the others, and why
+    skipped: list[Skipped]  # the other photos, and why
 
 
 def embed_largest(
@@ -39,7 +39,7 @@ def embed_largest(
         models: at least one.
         paths: files, one photo each.
         progress: is given the photos, and `doing`.
-        doing: what is said to be done meanwhile.
+        doing: the label of the progress bar.
         mirrors: average each embedding with that of the mirrored crop, or not, or both in turn.
     """
     photos: list[Path] = []
@@ -67,7 +67,7 @@ def embed_people(
     progress: Progress,
     doing: str,
 ) -> tuple[LargestFaces, list[str]]:
-    """The largest face of each photo in folders of people, and whose each is.
+    """The largest face of each photo in folders of people, and its person.
 
     Args:
         models, progress, doing: see `embed_largest`.
@@ -84,6 +84,6 @@ def embed_people(
 
 
 def batches(aligned: Iterator[Image]) -> Iterator[Crops]:
-    """Aligned faces, some at a time."""
+    """Batches of aligned faces."""
     while some := list(islice(aligned, protocol.BATCH)):
         yield np.stack(some)

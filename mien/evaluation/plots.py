@@ -1,6 +1,6 @@
-"""Pictures of measurements, each with a line for each thing measured.  Needs matplotlib.
+"""Plots of evaluations, one line for each.  Needs matplotlib.
 
-Every function draws one picture, 6 inches wide and light, and gives it as a PNG.
+Every function draws one plot, 6 inches wide on white, and returns it as a PNG.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def det(curves: Mapping[str, Roc], title: str) -> bytes:
 def scores(
     values: NDArray[Any], same: NDArray[np.bool_], threshold: float | None, title: str
 ) -> bytes:
-    """How the scores of pairs of one person and of two lie, and a threshold if there is one."""
+    """Histograms of the scores of genuine and impostor pairs, and the threshold, if any."""
     figure, axes = _canvas(title)
     lowest, highest = np.floor(values.min() / _BIN), np.ceil(values.max() / _BIN)
     edges = np.arange(lowest, highest + 2) * _BIN
@@ -85,7 +85,7 @@ def scores(
 
 
 def cmc(curves: Mapping[str, NDArray[np.float64]], title: str) -> bytes:
-    """The cumulative match characteristic: searches whose person is among the best, by how many."""
+    """The cumulative match characteristic: the identification rate by rank."""
     figure, axes = _canvas(title)
     most = max(len(curve) for curve in curves.values())
     for style, (name, curve) in zip(_styles(), curves.items(), strict=False):
@@ -135,7 +135,7 @@ def _canvas(title: str) -> tuple[Any, Any]:
 
 
 def calm(axes: Any) -> None:
-    """Give axes the looks of all our pictures: a pale grid, grey lines, ink for words."""
+    """Style axes: a pale grid, grey lines, dark text."""
     axes.grid(True, which="major", color=_PALE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -146,7 +146,7 @@ def calm(axes: Any) -> None:
 
 
 def _rates(axis: Any, *, left: float) -> None:
-    """Make an axis one of rates on a log scale, up to 1."""
+    """Give an axis a log scale of rates up to 1."""
     from matplotlib.ticker import NullFormatter
 
     vertical = axis.axis_name == "y"
@@ -161,7 +161,7 @@ def _percent(fraction: float, _: float) -> str:
 
 
 def _png(figure: Any, axes: Any, legend: str) -> bytes:
-    """The picture, whose legend lies where curves seldom are, or below where it is long."""
+    """The PNG; the legend is inside where curves seldom run, or below if it is long."""
     lines = len(axes.get_legend_handles_labels()[1])
     text = {"frameon": False, "fontsize": 9, "labelcolor": _INK}
     if lines <= _LINES_INSIDE:

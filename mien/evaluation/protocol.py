@@ -1,8 +1,8 @@
-"""What is measured, and how: embeddings and the truth to the figures that papers print.
+"""The protocols: from embeddings and labels to the figures that papers report.
 
-Owns the protocols.  Verification: are two crops one person?  Identification: who is it, among
-people of whom one photo is enrolled, and is it anybody of them?  Needs no detector and no file
-format, so that a training run can ask in its middle.
+Verification: do two crops show one person?  Identification: who is it among people with one
+enrolled photo each, and is it any of them?  Needs no detector and no file format, so that a
+training run can validate with it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Verification:
     scores: Scores = field(repr=False)  # (N,) cosine of each pair
     same: NDArray[np.bool_] = field(repr=False)  # (N,) true where the pair is one person
     by_fold: metrics.FoldAccuracy | None  # None: all pairs of some people, which have no folds
-    dealt: bool  # the pairs came without folds and were dealt into some in turn
+    dealt: bool  # the pairs came without folds and were dealt into some
     tar: dict[float, float | None]  # true-accept rate at a false-accept rate; None: too few pairs
     eer: float  # equal error rate
 
@@ -60,7 +60,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identification:
-    """How often photos find their person among those enrolled with one photo.  Rates in [0, 1]."""
+    """How often a search finds the right person, each enrolled with one photo.  Rates in [0, 1]."""
 
     seed: int  # of the draw: which photo of a person is enrolled, and who is a stranger
     people: int  # enrolled in the closed set
@@ -90,8 +90,8 @@ class Evaluation:
     set: str  # its name
     model_id: str
     mirror: bool  # embeddings are the mean with the mirrored crop's
-    photos: int  # that were embedded
-    missed: tuple[str, ...]  # of them without a detected face; they count all the same
+    photos: int  # number embedded
+    missed: tuple[str, ...]  # photos without a detected face, which count all the same
     skipped: tuple[Skipped, ...]  # photos that do not count, and why
     verification: Verification
     own: metrics.ErrorRates | None  # at the threshold stored with the model; None: it has none
@@ -120,7 +120,7 @@ def verify(
     batch: int = BATCH,
     progress: Progress = silent,
 ) -> Verification:
-    """How well a network tells the pairs of a set apart.
+    """Verification of a network on a set of pairs.
 
     Args:
         embed: takes (N, 112, 112, 3) RGB crops and gives (N, D) unit vectors.
@@ -142,7 +142,7 @@ def embed_all(
 ) -> list[Embeddings]:
     """The embeddings of all crops by each network, and of each with every way to mirror.
 
-    The crops are gone through once, so that finding and aligning them costs once.
+    The crops are iterated once, so that faces are found and aligned once.
     """
     networks = list(embeds)
     parts: list[list[Embeddings]] = [[] for _ in networks for _ in mirrors]
@@ -161,7 +161,7 @@ def verification(
     *,
     name: str = "the set",
 ) -> Verification:
-    """The figures of pairs, whose accuracy is counted over folds.
+    """The figures of pairs, with accuracy over folds.
 
     Without folds of their own, pairs have ten of consecutive pairs, as those of InsightFace's sets
     have; where one of these has pairs of one kind only, the pairs of each kind are dealt to the
@@ -199,8 +199,8 @@ def require_pairs(same: NDArray[np.bool_], name: str) -> int:
 def all_pairs(embeddings: Embeddings, people: ArrayLike) -> Verification:
     """The figures of every pair of photos, which has no folds and so no accuracy over them.
 
-    Pairs of strangers outnumber the others by far, so that a share of pairs judged rightly would
-    say little.  Takes 75 bytes a pair for a moment.
+    Impostor pairs outnumber genuine ones by far, so that accuracy would say little.  Needs 75 bytes
+    per pair.
 
     Args:
         embeddings: (N, D) unit vectors.
@@ -226,7 +226,7 @@ def _verification(
 
 
 def identification(embeddings: Embeddings, people: ArrayLike, *, seed: int = 0) -> Identification:
-    """The figures of looking photos up among people enrolled with one photo each.
+    """The figures of identification among people enrolled with one photo each.
 
     Closed set: a photo of everyone, drawn, is enrolled, and every other photo is looked up.
     Open set: of the same photos only those of half of the people, drawn, are enrolled; all photos

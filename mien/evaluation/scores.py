@@ -1,4 +1,4 @@
-"""The scores of all pairs of photos, and thresholds from more of them than fit the memory."""
+"""The scores of all pairs of photos, and thresholds from more of them than fit in memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mien.recognition.thresholds import most_allowed
 from mien.types import Embeddings, Scores
 
 TILE = 2048  # rows and columns of the score matrix at a time: 17 MB
-TEMPLATES = (1, 2, 4, 8, 16)  # photos whose mean stands for a person
-GAIN_AT = 1e-2  # the false-match rate at which templates of several photos are compared with one
+TEMPLATES = (1, 2, 4, 8, 16)  # numbers of photos in a template
+GAIN_AT = 1e-2  # the false-match rate at which gains are measured
 _SIGN = np.uint32(1 << 31)
 
 Blocks = Callable[[], Iterable[Scores]]  # the same scores in the same order at each call
@@ -52,7 +52,7 @@ def _tiles(
     same: bool = False,
     once: bool = False,
 ) -> Iterator[Scores]:
-    """The cosines of the rows of two matrices that are the same person's, or are not.
+    """The cosines of the rows of two matrices, of genuine or of impostor pairs.
 
     With `once`, both are one matrix, each of whose pairs counts once.
     """
@@ -72,7 +72,7 @@ def _all(blocks: Iterable[Scores]) -> Scores:
 
 
 def thresholds_at_fmrs(blocks: Blocks, fmrs: Iterable[float]) -> dict[float, float]:
-    """What `threshold_at_fmr` says of all scores at each rate, without keeping the scores.
+    """`threshold_at_fmr` of all scores at each rate, without holding the scores in memory.
 
     They are counted twice: first by the upper half of their bits, then, where a threshold lies, by
     the lower half.  That takes 0.5 MB a rate, however many there are.

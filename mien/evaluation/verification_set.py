@@ -43,7 +43,7 @@ _OPERATIONS = """
     UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
     LIST EMPTY_LIST APPEND APPENDS TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3
 """
-_MALFORMED = (  # what unpickling raises where a file is no pickle
+_MALFORMED = (  # what unpickling a damaged file raises
     *(pickle.UnpicklingError, struct.error, EOFError, AttributeError, LookupError),
     *(TypeError, ValueError, OverflowError),
 )
@@ -83,9 +83,9 @@ class VerificationSet:
 
 
 def find(path: str | Path) -> list[Path]:
-    """The sets that a path stands for: itself, or those right inside a folder; maybe none.
+    """The sets at a path: itself, or those directly inside a folder; may be empty.
 
-    Where a folder holds a set in both forms, it is the file.
+    If a folder holds a set in both forms, the file counts.
     """
     path = Path(path)
     if _is_set(path):

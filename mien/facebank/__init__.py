@@ -1,4 +1,4 @@
-"""The people who are known, in one file that loses nothing.
+"""The facebank: the people who are known, in one durable file.
 
     bank      the facebank: enrol, search, rename, delete
     rows      what it holds of a person and of a photo, with checksums

@@ -1,4 +1,4 @@
-"""People in a text file of JSON lines, to copy from one facebank to another.
+"""People as JSON Lines, to copy from one facebank to another.
 
 docs/facebank.md describes it.  The last line is a checksum of all before it, so a file that was
 cut short or changed is refused as a whole.
@@ -70,7 +70,7 @@ def save(facebank: Store, path: str | Path) -> int:
 
 
 def dump(archive: Archive) -> bytes:
-    """The content of a file that holds it."""
+    """An archive as the bytes of its file."""
     lines = [{"mien": FORMAT, "model_id": archive.model_id, "dim": archive.vectors.shape[1]}]
     lines += [
         {name: getattr(photo, name) for name in _TYPES}
@@ -81,12 +81,12 @@ def dump(archive: Archive) -> bytes:
 
 
 def sealed(lines: bytes) -> bytes:
-    """Lines and, after them, the one that tells whether they are whole."""
+    """Lines, followed by their checksum."""
     return lines + (json.dumps({"sha256": hashlib.sha256(lines).hexdigest()}) + "\n").encode()
 
 
 def read(path: str | Path) -> Archive:
-    """What a file that `save` wrote holds.
+    """Read a file that `save` wrote.
 
     Raises:
         BadInput: there is none, or it is anything else, damaged, or of a newer format.
@@ -101,7 +101,7 @@ def read(path: str | Path) -> Archive:
 
 
 def parse(data: bytes, path: str) -> Archive:
-    """What the bytes of such a file hold; see `read`."""
+    """Parse the bytes of such a file; see `read`."""
     end = data.rfind(b"\n", 0, -1) + 1
     last = _object(data[end:], path, data.count(b"\n"))
     if last != {"sha256": hashlib.sha256(data[:end]).hexdigest()}:

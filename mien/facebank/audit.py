@@ -1,4 +1,4 @@
-"""What an audit log is made of: who was enrolled, renamed, deleted and searched, and by what."""
+"""The audit log's entries: who was enrolled, renamed, deleted or searched, by which command."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ COMMAND = ContextVar("COMMAND", default="python")  # what runs now, such as "mie
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One thing that was done with one person."""
+    """One action on one person."""
 
-    at: str  # in UTC, as the clock had it: entries are in the order in which they were written
+    at: str  # UTC, by the system clock; entries are in the order of writing
     command: str
     action: str  # enrolled, renamed, deleted or searched
     person: str | None  # None: a face that was nobody's; FORGOTTEN: somebody deleted since

@@ -1,4 +1,4 @@
-"""Where the key of an encrypted facebank comes from: the environment, a file, the keyring."""
+"""Finds the key of an encrypted facebank: in the environment, a file or the keyring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SERVICE = "mien"
 
 
 def given() -> str | None:
-    """The key that the environment holds or names a file of; None where it does neither.
+    """The key in the environment, or in the file it names; None if neither is set.
 
     Raises:
         BadInput: the file cannot be read, or holds no key.
@@ -27,7 +27,7 @@ def given() -> str | None:
 
 
 def in_file(path: str | Path) -> str:
-    """The key that a file holds, without space around it.
+    """The key in a file, stripped of whitespace.
 
     Raises:
         BadInput: the file cannot be read, or holds no key.
@@ -42,7 +42,7 @@ def in_file(path: str | Path) -> str:
 
 
 def from_keyring(path: str | Path) -> str | None:
-    """The key that the system's keyring keeps for a facebank, None where it keeps none."""
+    """A facebank's key in the system's keyring; None if there is none."""
     try:
         import keyring
         import keyring.errors
@@ -55,7 +55,7 @@ def from_keyring(path: str | Path) -> str | None:
 
 
 def new_in_keyring(path: str | Path) -> str:
-    """A random key, which the system's keyring keeps for a facebank from now on.
+    """Store a new random key for a facebank in the system's keyring, and return it.
 
     Raises:
         BadInput: the system has no keyring, or it is locked.

@@ -47,7 +47,7 @@ from mien.facebank.sqlite import BESIDE, MEMORY, bad, convert, in_words, unlock
 from mien.files import make_folder
 from mien.types import Embeddings, Index, Match
 
-LARGE = 50_000  # templates from which they are cached beside the file, and searched as int8
+LARGE = 50_000  # number of templates from which they are cached on disk and searched as int8
 BATCH = 1000  # photos that `Facebank.batches` gives at a time
 _INSERT = (
     f"INSERT INTO photo ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -408,9 +408,9 @@ class Facebank:
             return self._db.execute(query, values).fetchall()
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        """The `COLUMNS` of every photo by id, each checked, and that none is missing.
+        """The `COLUMNS` of every photo by id, each verified, and that none is missing.
 
-        No index is believed: what is damaged in it would hide photos.
+        No index is used: a damaged one would hide photos.
         """
         number = total = 0
         with in_words(self.path), self._snapshot() as db:
@@ -444,7 +444,7 @@ class Facebank:
 
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
-        """One state of the file for several readings."""
+        """A snapshot of the file for several reads."""
         if self._db.in_transaction:
             yield self._db
             return
@@ -563,7 +563,7 @@ class Facebank:
         return [rows[i][0] for i in first], photos, sums / np.maximum(lengths, 1e-12)
 
     def _stamp(self) -> dict[str, Any]:
-        """What tells this content of the file from any other; empty where no copy may be kept.
+        """Identifies this content of the file; empty if no copy may be kept.
 
         Another file in its place has another inode.  Its times would not do: the log is written
         while the photos stay.

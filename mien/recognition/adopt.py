@@ -1,8 +1,8 @@
-"""Another project's network as a model of ours, which every command takes.
+"""Turns another project's network into a model file that every command takes.
 
-Nearly all face recognisers in ONNX take aligned crops as floats, (N, 3, 112, 112), and give vectors
-of any length.  Around such a network this writes what ours have: crops as they are, vectors of unit
-length, and a card.
+Nearly all face recognisers in ONNX take aligned crops as floats, (N, 3, 112, 112), and return
+vectors of any length.  The file written here wraps such a network like our own: it takes crops as
+uint8, returns unit vectors, and holds a model card.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from mien.recognition.onnx import graph
 from mien.recognition.onnx.protobuf import field, fields, metadata, number, whole_fields
 from mien.recognition.onnx.session import load_network, runtime_errors
 
-TOLERANCE = 1e-4  # largest difference of a coordinate between crops together and alone
-_OLDEST = 8  # version of ONNX's file format whose initializers are no inputs
-_DETECTS = 6  # outputs, or more: those of a detector
+TOLERANCE = 1e-4  # largest difference of a coordinate between a batch and single crops
+_OLDEST = 8  # first ONNX IR version whose initializers need not be inputs
+_DETECTS = 6  # a network with this many outputs or more is a detector
 
 
 @dataclass(frozen=True, slots=True)
 class Subtraction:
-    """What is taken from a unit vector v before it is brought to unit length again.
+    """What is subtracted from a unit vector v before it is normalised again.
 
-    That is softmax(v @ weight + bias) @ means: the mean that is expected of a face's class.
+    That is softmax(v @ weight + bias) @ means: the expected mean of a face's class.
     """
 
     weight: NDArray[np.float32]  # (D, classes)
     bias: NDArray[np.float32]  # (classes,)
-    means: NDArray[np.float32]  # (classes, D), times the share that is subtracted
+    means: NDArray[np.float32]  # (classes, D), scaled by the share to subtract
 
 
 class Recogniser:
-    """A face recogniser of another project.
+    """Another project's face recogniser.
 
     Args:
         file: ONNX; float32 (N, 3, S, S) or (N, S, S, 3) in, (N, D) or (N, D, 1, 1) out.
@@ -72,13 +72,13 @@ class Recogniser:
             (self._entry, kind, sides), *_ = self._values(11)
             outputs = self._values(12)
             self._exit = max(outputs, key=lambda one: math.prod(one[2][1:]))[0]
-            self._last = sides[3:] == [3]  # whether colours come last
+            self._last = sides[3:] == [3]  # channels last
             height, width = sides[1:3] if self._last else sides[2:]
         except OSError as error:
             raise BadModel(f"{file} cannot be read ({error.strerror}): give another") from error
         except (ValueError, KeyError, IndexError) as error:
             raise BadModel(self._strange) from error
-        self.form = told(said)  # that the file tells, if it does
+        self.form = told(said)  # as the file's metadata states it, if at all
         if "mien" in said:
             raise BadModel(f"{file} is a mien model already: try --model")
         if len(outputs) >= _DETECTS:
@@ -90,7 +90,7 @@ class Recogniser:
         self._size = height or SIZE, width or SIZE
 
     def _values(self, kind: int) -> list[tuple[str, int, list[int]]]:
-        """Name, type and sizes of the graph's inputs or outputs; 0 for a size that is free."""
+        """Name, type and shape of the graph's inputs or outputs; 0 for a dynamic dimension."""
         weights = {dict(fields(part)).get(8) for key, part in fields(self._graph) if key == 5}
         found = []
         for key, part in fields(self._graph):
@@ -103,7 +103,7 @@ class Recogniser:
         return found
 
     def network(self, form: InputForm, subtract: Subtraction | None = None) -> tuple[bytes, int]:
-        """An ONNX file of crops in and unit vectors out, and how many crops it takes in one run.
+        """An ONNX file from crops to unit vectors, and the batch size it takes.
 
         Raises:
             BadModel: it does not run.
@@ -149,7 +149,7 @@ class Recogniser:
         return field(1, version) + kept + field(7, b"".join(parts))
 
     def _scale(self, row: _Row, form: InputForm) -> None:
-        """From crops as they are to what the network takes."""
+        """Preprocessing: from uint8 crops to the network's input."""
         row.then("Cast", to=graph.FLOAT)
         row.then("Sub", np.array(form.mean, np.float32))
         row.then("Div", np.array(form.deviation, np.float32))
@@ -158,7 +158,7 @@ class Recogniser:
         resized = self._size != (SIZE, SIZE)
         if resized or not self._last:
             row.then("Transpose", perm=[0, 3, 1, 2])
-        if resized:  # linear in each direction, so it is two products
+        if resized:  # separable, so it is two matrix products
             rows, columns = (_resizing(side) for side in self._size)
             row.then("MatMul", rows, second=True)
             row.then("MatMul", np.ascontiguousarray(columns.T))
@@ -167,11 +167,11 @@ class Recogniser:
 
 
 class _Row:
-    """Operations, each on what the one before it gives.
+    """A chain of operations, each taking the previous one's output.
 
     Args:
-        first: name of what the first operation takes.
-        prefix: of the names of all that is in between.
+        first: name of the first operation's input.
+        prefix: of the names of intermediate values.
     """
 
     def __init__(self, first: str, prefix: str) -> None:
@@ -186,7 +186,7 @@ class _Row:
         second: bool = False,
         **attributes: int | list[int],
     ) -> None:
-        """One more, which takes others beside; where it is `second`, before what was given."""
+        """Append an operation, with further inputs; `second` puts the chain's value after them."""
         names = []
         for other in others:
             if not isinstance(other, str):
@@ -198,13 +198,13 @@ class _Row:
         self._nodes.append(graph.node(operation, taken, [self.at], **attributes))
 
     def nodes(self, last: str) -> bytes:
-        """All of them, as fields of a graph; what the last one gives has this name."""
+        """The chain as fields of a graph, its output under this name."""
         whole = [*self._nodes, graph.node("Identity", [self.at], [last])]
         return b"".join(field(1, one) for one in whole)
 
 
 def _finish(row: _Row, subtract: Subtraction | None) -> None:
-    """From a network's vectors to those of unit length."""
+    """Postprocessing: normalises a network's vectors."""
     row.then("Flatten", axis=1)
     row.then("LpNormalization", axis=1, p=2)
     if subtract:
@@ -218,7 +218,7 @@ def _finish(row: _Row, subtract: Subtraction | None) -> None:
 
 
 def _resizing(side: int) -> NDArray[np.float32]:
-    """(side, 112) what linear interpolation takes of each row."""
+    """(side, 112) weights of linear interpolation."""
     return cast(
         "NDArray[np.float32]",
         cv2.resize(np.eye(SIZE, dtype=np.float32), (SIZE, side), interpolation=cv2.INTER_LINEAR),
@@ -228,14 +228,14 @@ def _resizing(side: int) -> NDArray[np.float32]:
 def adopt(
     recogniser: Recogniser, out: Path, *, form: str, name: str, subtract: Subtraction | None = None
 ) -> Card:
-    """Writes a model file around another's network, and returns what it says of itself.
+    """Writes a model file around another project's network, and returns its card.
 
     Args:
         recogniser: the network.
         out: where to write; ends with .onnx.
-        form: how the network wants its pixels; see `input_form`.
+        form: how the network expects its pixels; see `input_form`.
         name: the model's name, the first part of its identity.
-        subtract: what is taken from its vectors.
+        subtract: what to subtract from its vectors.
 
     Raises:
         BadInput: there is no such form.

@@ -1,4 +1,4 @@
-"""Five points to an upright face: owns the template and the crops that the networks see."""
+"""Alignment: five landmarks to an upright crop.  Owns the template."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mien.images import read
 from mien.recognition import quality
 from mien.types import Crops, Detector, Face, Image
 
-SIZE = 112  # pixels, the side of a crop that a network takes
-MARGIN = 0.5  # of a face's size, around it where it is cut out
+SIZE = 112  # pixels, the side of a crop
+MARGIN = 0.5  # of a face's size, the margin of a cut-out
 TINY = 1e-6  # the scale, or the spread in square pixels, of points that are no face
 
 # Where the eyes, the nose and the corners of the mouth belong in it, x and y (ArcFace, 1801.07698).
@@ -38,7 +38,7 @@ _IN_BOX = np.array([[0.28, 0.35], [0.72, 0.35], [0.5, 0.57], [0.3, 0.72], [0.7, 
 
 
 def similarity(points: ArrayLike) -> NDArray[np.float64]:
-    """The turn, scale and shift that bring five points closest to the template.
+    """The similarity transform that brings five points closest to the template.
 
     Least squares in closed form, without reflection (Umeyama, 1991).  In the plane such a map is
     z -> a z + b of complex numbers, so it is an ordinary straight-line fit.
@@ -50,7 +50,7 @@ def similarity(points: ArrayLike) -> NDArray[np.float64]:
         (2, 3) matrix M with template = M @ (x, y, 1).
 
     Raises:
-        ValueError: not five points, not finite, or they fix no face, as where all five are one.
+        ValueError: not five finite points, or degenerate ones, such as five equal points.
     """
     source = np.asarray(points, np.float64)
     if source.shape != TEMPLATE.shape or not np.isfinite(source).all():
@@ -66,10 +66,10 @@ def similarity(points: ArrayLike) -> NDArray[np.float64]:
 
 
 def crop(image: Image, points: ArrayLike, *, margin: int = 0) -> Image:
-    """The face upright, with its points on the template; black where the picture ends.
+    """The aligned face, its points on the template; black outside the picture.
 
-    A large face is first averaged down by a whole factor: bilinear sampling alone looks at two
-    pixels a side, skips most of such a face, and what is left flickers with every shift.
+    A large face is first averaged down by an integer factor: bilinear sampling alone would skip
+    most of its pixels, and the crop would flicker with every shift.
 
     Args:
         image: the picture, RGB.
@@ -88,7 +88,7 @@ def crop(image: Image, points: ArrayLike, *, margin: int = 0) -> Image:
 
 
 def warp(image: Image, matrix: NDArray[np.float64], side: int) -> Image:
-    """A square view of a picture, black where it ends; averaged down as `crop` says.
+    """A square view of a picture, black outside it; averaged down as in `crop`.
 
     Args:
         image: the picture, RGB.
@@ -131,11 +131,11 @@ def points_in(box: ArrayLike) -> NDArray[np.float32]:
 
 
 def cut_out(image: Image, box: Sequence[float]) -> Image:
-    """A face as it is, with a margin of half its size, as much of it as is in the picture.
+    """A face cut out with a margin of half its size, clipped to the picture.
 
     Args:
         image: the picture, RGB.
-        box: x1, y1, x2, y2 in its pixels; one that lies outside gives a picture without pixels.
+        box: x1, y1, x2, y2 in its pixels; one outside the picture gives an empty one.
     """
     x1, y1, x2, y2 = box
     margin = MARGIN * max(x2 - x1, y2 - y1)
@@ -163,7 +163,7 @@ def read_face(path: Path, detector: Detector, *, margin: int = 0) -> Image:
 
 
 def _region(image: Image, matrix: NDArray[np.float64], side: int, spare: int) -> list[int]:
-    """Left, top, right and bottom of what a crop shows of the picture, and some pixels more."""
+    """Left, top, right and bottom of the region that a crop shows, with some pixels around it."""
     corners = np.array([[0, 0], [side, 0], [0, side], [side, side]])
     shown = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     limit = image.shape[1::-1]

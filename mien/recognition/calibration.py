@@ -1,4 +1,4 @@
-"""A model's threshold and where it comes from, as `mien calibrate` has found it."""
+"""A model's threshold and its origin, as `mien calibrate` measured it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mien.recognition.onnx.runtime import PLAIN
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The calibration that `mien calibrate --json` has printed.
+    """Read the document that `mien calibrate --json` printed.
 
     Raises:
         BadInput: the file cannot be read, or is something else.
@@ -31,7 +31,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def calibrated(card: Card, calibration: Mapping[str, Any]) -> Card:
-    """The card with this calibration in place of its own.
+    """A copy of the card with this calibration.
 
     Args:
         card: a model's.
@@ -50,10 +50,10 @@ def calibrated(card: Card, calibration: Mapping[str, Any]) -> Card:
 
 
 def store(model: Path, out: Path, calibration: Mapping[str, Any]) -> Card:
-    """Writes a model's file with this calibration, and returns what it says of itself.
+    """Writes a copy of a model file with this calibration, and returns its card.
 
     Args:
-        model: its file; may be that of a model that ships.
+        model: the file, which may be one that ships.
         out: where to write; may be the same.
         calibration: see `calibrated`.
 

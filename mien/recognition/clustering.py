@@ -1,10 +1,9 @@
-"""Unit vectors to groups of one person each, without a name for any.
+"""Clusters unit vectors into groups of one person each.
 
-Groups grow as in agglomerative clustering, and what joins two of them is the cosine of their
-templates, as when a face is looked up in a facebank.  How high it must be follows from how alike
-strangers are: by the model's calibration, and among these very faces.  A model is surer of the
-people whom it was calibrated on than of others, such as children; where a face's strangers are
-more alike than usual, its threshold rises with them.
+Agglomerative clustering on the cosine of the groups' templates, as when a face is looked up in a
+facebank.  The threshold follows from the scores of strangers: in the model's calibration, and among
+these very faces.  A model separates the people it was calibrated on better than others, such as
+children; where a face's strangers score higher than usual, its threshold rises with them.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from mien.recognition.policy import Policy
 from mien.recognition.thresholds import GAINS, Impostors
 from mien.types import Embeddings
 
-POOR = 0.25  # worth of a face (`mien.recognition.quality.worth`) below which it founds no group
-FOUNDING = 0.5  # FMR at which a single face would found a group; see `_founding_rate`
-FEW_FOUND = 1e-3  # FMR at which few faces found groups
-JOINING = 0.01  # share of groups of two that may take a stranger of those who are left over
-_GROWTH = 1.5  # power of a group's size by which a stranger does less harm there
+POOR = 0.25  # quality (`mien.recognition.quality.worth`) below which a face starts no group
+FOUNDING = 0.5  # FMR at which a single face would start a group; see `_founding_rate`
+FEW_FOUND = 1e-3  # upper limit of that FMR, for few faces
+JOINING = 0.01  # share of groups of two that may take in a stranger when the rest join
+_GROWTH = 1.5  # exponent of a group's size by which a stranger does less harm there
 LAXEST = 1e-2  # FMR of any comparison
-ONE_PHOTO = 1e-6  # FMR from which two faces of one photo are one person: a mirror, a mosaic
-_BEYOND = 1e-9  # FMR that is enough for any two faces, however alike their strangers are
-_UPPER, _LOWER = 0.1, 0.3  # shares of a face's strangers, between whose scores its tail begins
-_FEW = 20  # strangers that tell nothing of the tail
-_SAMPLE = 1000  # strangers that a face is held against to find its tail
+ONE_PHOTO = 1e-6  # FMR at which two faces in one photo are one person: a mirror, a mosaic
+_BEYOND = 1e-9  # FMR that suffices for any two faces, however high their strangers score
+_UPPER, _LOWER = 0.1, 0.3  # quantiles of a face's strangers between which its tail begins
+_FEW = 20  # too few strangers to estimate the tail
+_SAMPLE = 1000  # strangers sampled to estimate a face's tail
 _MARGINS = (0.25, 0.15, 0.1, 0.05, 0.025, 0.0)  # above the threshold: the surest merge first
-_NEAR = 0.1  # below the threshold: who is less like anybody waits for the next pass
+_NEAR = 0.1  # below the threshold: less similar ones wait for the next pass
 _BLOCK = 1024  # rows of the scores at a time
 _PASSES, _JOINS = 8, 4
 
@@ -52,10 +51,10 @@ def group(
 ) -> NDArray[np.intp]:
     """The group of each vector, (N,): 0 is the largest, and so on down to groups of one.
 
-    The faces found groups first, at a threshold that rises with their number; a large group is
-    told from others by a better template, so it needs a lower mean score than a pair.  What is left
-    over then joins the groups, a large one more easily: a stranger among twenty does less harm.
-    Two faces in one photo are two people, unless they are so alike that it is a mirror or a mosaic.
+    Faces first form groups, at a threshold that rises with their number; a large group has a better
+    template, so it needs a lower mean score than a pair.  The rest then join the groups, large ones
+    more easily: a stranger among twenty does less harm.  Two faces in one photo are two people,
+    unless they are so similar that the photo must show a mirror or be a mosaic.
     Time grows with the square of N, memory with N.
 
     Args:
@@ -90,12 +89,12 @@ def group(
 
 
 def founding_threshold(policy: Policy, faces: int) -> float:
-    """The least score at which two of so many faces found a group."""
+    """The lowest score at which two of so many faces form a group."""
     return _Rule.of(policy, None).threshold(_founding_rate(faces))
 
 
 def _founding_rate(faces: int) -> float:
-    """The FMR at which faces found groups.
+    """The FMR at which faces form groups.
 
     Their pairs grow with the square of their number.  One over the number would keep the share of
     faces in a wrong pair constant, were the tail of strangers' scores a Gaussian's; it is heavier.
@@ -105,7 +104,7 @@ def _founding_rate(faces: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The threshold of a rate of false matches, from what is known of strangers."""
+    """The threshold of a false-match rate, from the scores of strangers."""
 
     impostors: Impostors | None
     fixed: float | None  # instead, whatever the rate
@@ -155,7 +154,7 @@ class _Forest:
         return self.count > 1
 
     def restore(self, earlier: NDArray[np.intp]) -> None:
-        """Have the groups of an earlier run, which stay apart."""
+        """Restore the groups of an earlier run, which stay apart."""
         for number in np.unique(earlier[earlier >= 0]):
             first, *rest = np.flatnonzero(earlier == number).tolist()
             for row in rest:
@@ -163,7 +162,7 @@ class _Forest:
             self.settled[first] = True
 
     def found(self, rows: _Rows, rate: float) -> int:
-        """Merge rows while any two reach their threshold; how often that was."""
+        """Merge rows while any two reach their threshold; returns the number of merges."""
         merges = 0
         self._measure(rate)
         threshold = self._thresholds(rate)
@@ -194,7 +193,7 @@ class _Forest:
         return merges
 
     def join(self, rate: float) -> int:
-        """Have who is left over join the groups that they are like; how many do."""
+        """Let the remaining faces join similar groups; returns how many did."""
         groups = np.flatnonzero(self.alive & self.is_group)
         left = np.flatnonzero(self.alive & ~self.is_group)
         if not len(groups) or not len(left):
@@ -218,7 +217,7 @@ class _Forest:
         return joined
 
     def _merge(self, one: int, other: int) -> int:
-        """Make one of two; returns its row."""
+        """Merge two groups; returns the row of the result."""
         if self.count[one] < self.count[other] or self.settled[other]:
             one, other = other, one
         members = self._members.pop(int(other), [int(other)])
@@ -233,7 +232,7 @@ class _Forest:
         return int(one)
 
     def _measure(self, rate: float) -> None:
-        """How alike the strangers of each group are: where their tail begins, and its slope.
+        """How high each group's strangers score: where their tail begins, and its slope.
 
         Who reaches the threshold may be the same person, and is left out.
         """
@@ -259,7 +258,7 @@ class _Forest:
             self._level[1, rows] = np.where(known, (upper - lower) / span, 0)
 
     def _thresholds(self, rate: float) -> NDArray[np.float32]:
-        """The score that each group asks for; two ask for the mean of theirs."""
+        """Each group's threshold; two groups need the mean of theirs."""
         rate = min(rate, LAXEST)
         least = self.rule.threshold(rate)
         most = max(least, self.rule.threshold(_BEYOND))
@@ -270,7 +269,7 @@ class _Forest:
     def _nearest(
         self, rows: _Rows, others: _Rows, threshold: NDArray[np.float32]
     ) -> tuple[_Rows, NDArray[np.float32]]:
-        """For each row whom it exceeds the threshold with most, and by how much."""
+        """For each row the one that exceeds the threshold by most, and by how much."""
         best, margin = np.full(len(rows), -1), np.full(len(rows), -np.inf, np.float32)
         if not len(others):
             return best, margin
@@ -296,7 +295,7 @@ class _Forest:
         return best, margin
 
     def _apart_from(self, row: int) -> list[int]:
-        """The faces that share a photo with any of a group, and are somebody else."""
+        """The faces that share a photo with a group's faces and are other people."""
         if not self._apart:
             return []
         return [face for own in self._members.get(row, [row]) for face in self._apart.get(own, ())]
@@ -317,7 +316,7 @@ def _apart(vectors: Embeddings, photos: NDArray[np.intp], threshold: float) -> d
 
 
 def _by_size(labels: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The labels as numbers from 0: the largest first, and of those the one with the first face."""
+    """Labels as numbers from 0: the largest group first, ties by first face."""
     _, first, label, counts = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
     )

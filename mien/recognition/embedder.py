@@ -1,4 +1,4 @@
-"""Aligned crops to unit vectors, by a model file that holds all that this takes."""
+"""Aligned crops to unit vectors, by a self-contained model file."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from mien.recognition.onnx.session import load_network, runtime_errors
 from mien.types import Crops, Embeddings
 
 _LOG = logging.getLogger(__name__)
-BATCH = 32  # crops a run: memory stays bounded however many faces a picture shows
-# The largest difference of a coordinate.  Processors differ in float32 by a hundredth of it;
-# bfloat16 or float16, which other runtimes use where they can, and int8 are coarser; damage by far.
+BATCH = 32  # crops per run: bounds memory however many faces a picture shows
+# The largest difference of a coordinate.  Between processors, float32 differs by a hundredth of it;
+# bfloat16, float16 and int8 are coarser; a damaged file differs by far more.
 CANARY_TOLERANCE = {"float32": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A model card: what a file says of itself, as JSON in its ONNX metadata, under `mien`."""
+    """A model card: JSON in the ONNX file's metadata, under `mien`."""
 
     name: str
     model_id: str  # the name and the first 12 hex digits of the SHA-256 of the weights
     dim: int  # dimensions of an embedding
-    threshold: float | None  # the cosine from which two faces are taken for one person
+    threshold: float | None  # the cosine at which two faces count as one person
     calibration: dict[str, Any]  # where the threshold comes from, by mien calibrate; or {}
     trained: dict[str, Any]  # the backbone, and how it was trained
-    canary: list[float]  # the embedding of `canary_crop()` when the file was written
+    canary: list[float]  # the embedding of `canary_crop()` at the time of writing
     precision: str = "float32"  # of weights and activations: float32 or int8
     batch: int = BATCH  # crops that the network takes in one run
 
@@ -45,11 +45,11 @@ class Card:
 def make_card(
     name: str, digest: str, canary: NDArray[np.float32], trained: dict[str, Any], batch: int = BATCH
 ) -> Card:
-    """What a file in float32 without a threshold says of itself.
+    """The card of a float32 model without a threshold.
 
     Args:
         name: the first part of its identity.
-        digest: SHA-256, in hex, of what makes it compute what it does.
+        digest: SHA-256, in hex, of what determines its output.
         canary: (D,), its vector of `canary_crop`.
         trained: where its weights come from.
         batch: crops that the network takes in one run.
@@ -72,13 +72,13 @@ def with_card(network: bytes, card: Card) -> bytes:
 
 
 def crops_to_compare() -> Crops:
-    """Four crops, the canary first, by which two forms of a network are compared."""
+    """Four crops, the canary first, to compare two forms of a network with."""
     noise = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
     return np.concatenate([canary_crop(), noise])
 
 
 def canary_crop() -> Crops:
-    """The fixed crop, (1, 112, 112, 3), that shows when a file is loaded whether it is damaged."""
+    """The fixed crop, (1, 112, 112, 3), whose embedding reveals a damaged file on loading."""
     row = np.arange(112, dtype=np.uint32)
     wave = row[:, None, None] * 7 + row[None, :, None] * 13 + np.arange(3, dtype=np.uint32) * 61
     checks = (row[:, None, None] // 16 + row[None, :, None] // 16) % 2 * 90
@@ -88,7 +88,7 @@ def canary_crop() -> Crops:
 def embed_mirrored(
     embed: Callable[[Crops], Embeddings], crops: Crops, mirrors: Sequence[bool]
 ) -> list[Embeddings]:
-    """The embeddings of crops, for each of `mirrors`: as they are, or with test-time augmentation.
+    """The embeddings of crops for each of `mirrors`: plain, or with test-time augmentation.
 
     That is the mean with the embedding of the mirrored crop, at unit length.
     """
@@ -158,7 +158,7 @@ class OnnxEmbedder:
         return f"OnnxEmbedder({str(self.path)!r})"
 
     def _checked(self, runtime: str) -> Callable[[Crops], Embeddings]:
-        """The network on a runtime, which computes what it did when the file was written.
+        """The network on a runtime, checked against the canary.
 
         Raises:
             BadModel: it does not.

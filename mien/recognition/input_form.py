@@ -1,4 +1,4 @@
-"""How a network wants its pixels: their range, mean and order of colours."""
+"""A network's input form: range, mean and channel order of its pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mien.types import Crops
 
 @dataclass(frozen=True, slots=True)
 class InputForm:
-    """What a network takes of a crop: (value - mean) / deviation of 0 to 255."""
+    """The preprocessing of a crop: (value - mean) / deviation, of values from 0 to 255."""
 
     mean: tuple[float, ...]  # of red, green and blue
     deviation: tuple[float, ...]
@@ -27,7 +27,7 @@ class InputForm:
 
 
 FORMS = {
-    "half": InputForm((127.5,) * 3, (127.5,) * 3),  # -1 to 1, as most are trained
+    "half": InputForm((127.5,) * 3, (127.5,) * 3),  # -1 to 1, the most common
     "bgr": InputForm((127.0,) * 3, (128.0,) * 3, bgr=True),  # nearly the same
     "unit": InputForm((0.0,) * 3, (255.0,) * 3),
     "unit-bgr": InputForm((0.0,) * 3, (255.0,) * 3, bgr=True),
@@ -40,9 +40,9 @@ _BGR = "-bgr"
 
 
 def input_form(text: str) -> InputForm:
-    """The form of a name in `FORMS`, or of numbers such as 127/128-bgr: MEAN/DEVIATION.
+    """The form with a name in `FORMS`, or given by numbers, MEAN/DEVIATION, as in 127/128-bgr.
 
-    Each is one number, or three for red, green and blue, with commas.
+    Each is one number, or three for red, green and blue, separated by commas.
 
     Raises:
         BadInput: it is neither.
@@ -69,7 +69,7 @@ def _colours(text: str) -> tuple[float, ...]:
 
 
 def told(metadata: Mapping[str, str]) -> str | None:
-    """The name of the form that an ONNX file's metadata tells, in the words that ONNX defines."""
+    """The name of the form that an ONNX file's standard metadata states."""
     return _TOLD.get((metadata.get("Image.NominalPixelRange"), metadata.get(_ORDER)))
 
 

@@ -27,7 +27,7 @@ class Looked:
 
     faces: list[Face]  # best confidence first
     vectors: Embeddings = field(repr=False)  # (N, D): one of unit length for each face
-    found: int  # faces in the picture, including those left out
+    found: int  # faces in the picture, with those left out
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,7 +36,7 @@ class Model:
 
     detector: Detector
     embedder: Embedder
-    own: Policy | None = None  # what its file was calibrated for; None: it was not
+    own: Policy | None = None  # from its file's calibration; None: not calibrated
 
     def __repr__(self) -> str:
         return f"<Model {self.model_id}, {type(self.detector).__name__}>"

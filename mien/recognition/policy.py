@@ -1,4 +1,4 @@
-"""The score that two faces need to be one person's, and that a face needs to get a name."""
+"""The decision: which score makes two faces one person, and which earns a name."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ ROUNDING = 1e-6  # of a cosine of float32 vectors
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When two faces are taken for one person.
+    """When two faces count as one person.
 
     Raises:
         BadInput: the threshold is not a cosine.
     """
 
-    threshold: float  # the cosine that two faces of one person reach, in [-1, 1]
+    threshold: float  # cosine from which two faces are one person, in [-1, 1]
     impostors: Impostors | None = field(default=None, repr=False)  # None: not known
-    fpir: float | None = None  # share of strangers who may get a name; None: not limited
+    fpir: float | None = None  # share of strangers who may get a name; None: no limit
 
     def __post_init__(self) -> None:
-        # One that was measured may be above 1, as rounding makes the scores of like vectors.
+        # A measured one may be above 1, by rounding.
         if not abs(self.threshold) <= 1 + ROUNDING:
             raise BadInput(f"the threshold is a cosine in [-1, 1], not {self.threshold}")
 

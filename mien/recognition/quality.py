@@ -1,4 +1,4 @@
-"""What a picture of a face is worth: how sharp it is, how large, how much from the front."""
+"""The quality of a face's picture: sharpness, size, how frontal it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.types import Crops, Face, Scores
 
-SMALL = 60  # pixels of a face's longer side; below, a crop of 112 shows what is not there
+SMALL = 60  # pixels of a face's longer side; smaller ones are upsampled in a crop
 # Sharpness below which a crop is called blurred: SeesawFaceNet lost a tenth of a score there.  Of
 # 500 photos of CelebA under 1 % lie below it, and over 95 % when blurred by 2 pixels of the crop.
 BLURRED = 0.005
@@ -17,10 +17,10 @@ CLEARLY = 1.5  # times the size of any other: the face that a photo is of
 
 
 def sharpness(crops: Crops) -> Scores:
-    """How sharp aligned faces are, (N,), whatever their contrast: 0 is an even grey.
+    """The sharpness of aligned faces, (N,), independent of contrast: 0 is uniform grey.
 
-    It is the variance of the Laplacian, as is usual (Pech-Pacheco et al., Diatom autofocusing in
-    brightfield microscopy, 2000), over that of the gradient; of the face without its surroundings.
+    The variance of the Laplacian (Pech-Pacheco et al., Diatom autofocusing in brightfield
+    microscopy, 2000) over that of the gradient, inside the face.
     """
     found = []
     for crop in crops:
@@ -33,7 +33,7 @@ def sharpness(crops: Crops) -> Scores:
 
 
 def frontality(face: Face) -> float:
-    """How much a face looks ahead, in [0, 1]: 1 with the nose between the eyes, 0 in profile."""
+    """How frontal a face is, in [0, 1]: 1 with the nose midway between the eyes, 0 in profile."""
     first, second, nose = face.points[:3].astype(float) @ (1, 1j)
     across = second - first
     if abs(across) < 1e-6:
@@ -50,7 +50,7 @@ def worth(face: Face, sharpness: float) -> float:
 
 
 def largest(faces: Sequence[Face], limit: int | None = 1, min_face: float = 0) -> list[Face]:
-    """At most `limit` faces of a picture, those that take most of it, in their order.
+    """The `limit` largest faces of a picture, in their order.
 
     Args:
         faces: all that were found.

@@ -1,8 +1,8 @@
-"""How alike strangers are: from the scores of many pairs of two people to a threshold for any rate.
+"""From the scores of impostor pairs to a threshold for any error rate.
 
-Two rates, and the words for them.  The false-match rate (FMR) is that of one comparison: the share
-of pairs of two people that reach a threshold.  The false-positive identification rate (FPIR) is
-that of one face held against everyone in a facebank: the share of strangers who get a name.
+The false-match rate (FMR) is that of one comparison: the share of pairs of two people that reach a
+threshold.  The false-positive identification rate (FPIR) is that of a search: the share of
+strangers who get a name in a facebank.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mien.errors import BadInput
 
 PER_DECADE = 4  # rates at which a distribution is measured
 LAST_RATE = 1e-5
-_TAIL = 100  # the tail's line starts where strangers are this many times as frequent as at its end
+_TAIL = 100  # the tail's line starts at a rate this many times that of its end
 _STEPS = 40  # of a bisection of [-1, 1]: to the last bit of a float32 and beyond
 
 # How much higher strangers score with the mean of several photos of a person than with one photo,
-# where a card does not say: a SeesawFaceNet on 200 people of CelebA, by mien calibrate.
+# if a card does not say: measured on 200 people of CelebA by mien calibrate.
 GAINS = {1: 1.0, 2: 1.0388, 4: 1.0702, 8: 1.0894, 16: 1.0961}
 
 _NORMAL = NormalDist()
@@ -86,7 +86,7 @@ class Impostors:
         return {"rates": list(self.rates), "scores": list(self.scores), "gains": gains}
 
     def threshold(self, fmr: float) -> float:
-        """The score that this share of pairs of strangers reaches.
+        """The score that this share of impostor pairs reaches.
 
         Raises:
             BadInput: the rate does not lie between 0 and 1.
@@ -96,14 +96,14 @@ class Impostors:
         return float(np.clip(score, -1, 1))
 
     def fmr(self, threshold: float) -> float:
-        """The share of pairs of strangers that reach a score."""
+        """The share of impostor pairs that reach a score."""
         deviations, scores = self._line()
         return _NORMAL.cdf(-float(np.interp(threshold, scores, deviations)))
 
     def fpir(self, photos: Iterable[int], threshold: float) -> float:
         """The share of strangers who get a name in a facebank.
 
-        Comparisons are taken for independent, which errs to the safe side: somebody who looks like
+        Comparisons are taken as independent, which errs on the safe side: somebody who looks like
         one person often looks like another.
 
         Args:
@@ -113,7 +113,7 @@ class Impostors:
         return self._fpir(Counter(photos), threshold)
 
     def _fpir(self, people_with: Mapping[int, int], threshold: float) -> float:
-        nobody = 0.0  # logarithm of the chance that a stranger is like none of them
+        nobody = 0.0  # logarithm of the probability that a stranger matches none of them
         for number, people in people_with.items():
             rate = self.fmr(threshold / self.gain(number))
             nobody += people * math.log1p(-min(rate, 1 - 1e-12))
@@ -145,7 +145,7 @@ class Impostors:
         )
 
     def _line(self) -> tuple[list[float], list[float]]:
-        """Normal quantiles, rising, and the scores there, beyond the points as in between."""
+        """Ascending normal quantiles and the scores there, extended beyond the points."""
         deviations = [_deviation(rate) for rate in self.rates]
         first = max(i for i, rate in enumerate(self.rates) if i == 0 or self._starts_tail(rate))
         last = len(self.rates) - 1
@@ -163,7 +163,7 @@ class Impostors:
 
 
 def measurable_rates(pairs: int, least: int) -> list[float]:
-    """The false-match rates at which so many pairs tell a threshold, on `least` false matches each.
+    """The false-match rates that so many pairs can measure, with `least` false matches each.
 
     They fall by a quarter of a decade, down to `LAST_RATE`.
     """

@@ -1,8 +1,8 @@
 """Training: a prepared data set in, a checkpoint out.  The only folder that imports torch.
 
-`config.py` says what a run is, `run.py` is the run and `loop.py` its loop, `student.py` what it
-learns from labels and from a teacher, `optim.py` how fast, `run_folder.py` what it leaves on the
-disk; `lr_finder.py` finds a good learning rate and batch size before it.
+`config.py` holds a run's settings, `run.py` the run and `loop.py` its loop, `student.py` the losses
+from labels and a teacher, `optim.py` optimizers and schedules, `run_folder.py` the files on disk;
+`lr_finder.py` finds a learning rate and a batch size beforehand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Balanced vectors: what a face's age and group have in common is taken out of it.
+"""Balanced vectors: the components that age and group share are removed.
 
 Young children, and people of one group, look alike to every recogniser that learned mostly from
 adult celebrities: at one threshold, strangers among them match far more often than others. A
@@ -24,13 +24,13 @@ from mien.errors import BadInput
 from mien.evaluation.demographics import Labels
 from mien.types import Embeddings
 
-LEAST = 30  # pictures of a class; the pictures of a smaller one take no part
+LEAST = 30  # minimum pictures of a class; smaller classes are left out
 _SHARPNESS = 10.0  # of the logits: cosines of unit vectors are small numbers
 _DECAY = 1e-2  # of the classifier's weights
 
 
 def unit(vectors: NDArray[Any]) -> Embeddings:
-    """The same directions with length one, along the last axis."""
+    """Normalised to unit length along the last axis."""
     found: Embeddings = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(
         np.float32
     )
@@ -39,7 +39,7 @@ def unit(vectors: NDArray[Any]) -> Embeddings:
 
 @dataclass
 class Balance:
-    """Subtracts the mean vector that is expected of a face's class.
+    """Subtracts the expected mean vector of a face's class.
 
     Args:
         labels: of the pictures.
@@ -86,12 +86,12 @@ class Balance:
         return self
 
     def __call__(self, vectors: Embeddings) -> Embeddings:
-        """Balanced unit vectors of unit vectors, (N, D) each."""
+        """Balances unit vectors, (N, D) each."""
         found: Embeddings = unit(vectors - self.share * (self._guess(vectors) @ self.means))
         return found
 
     def describe(self) -> dict[str, Any]:
-        """What was subtracted, for the record."""
+        """A summary of what was subtracted."""
         return {"share": self.share, "classes": len(self.names), "accuracy": self.accuracy}
 
     def _class(self, file: str) -> str | None:

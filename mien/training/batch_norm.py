@@ -1,7 +1,7 @@
-"""Training on without batch norm: each is folded into the layer before it, which gains a bias.
+"""Training without batch norm: each one is folded into the layer before it, which gains a bias.
 
-Batch norm helps a network to find its way and then only costs time: a third of a step on a
-processor. Once the losses have settled, its running statistics are as good as constants.
+Batch norm helps early in training and later only costs time: a third of a step on a CPU. Once the
+losses have settled, its running statistics can be constants.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ChannelAffine(nn.Module):
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Removes every batch norm, in place, and leaves what the network computes in evaluation.
+    """Folds every batch norm, in place, without changing what the network computes in evaluation.
 
     Layers keep their names: where a batch norm stood in a sequence, an identity stands. Branches
     of a depthwise convolution become the one convolution that they add up to.
@@ -57,7 +57,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def _fused(layer: Any, norm: Any) -> nn.Module | None:
-    """The layer and the batch norm behind it as one layer, where they are such a pair."""
+    """A layer and the batch norm after it as one layer, if they can be folded."""
     if not isinstance(norm, _BatchNorm):
         return None
     if isinstance(layer, SplitConv):
@@ -81,9 +81,9 @@ def is_folded(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, batches: list[Tensor]) -> None:
-    """Gives batch norms the statistics of what pictures bring them, in place.
+    """Recalibrates the statistics of batch norms on pictures, in place.
 
-    Needed where blocks learned apart and are joined, before they are folded.
+    Needed when blocks that were trained separately are joined, before folding.
 
     Args:
         network: any.

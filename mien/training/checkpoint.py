@@ -25,13 +25,13 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A network's weights and what it takes to build it again."""
+    """A network's weights and what is needed to rebuild it."""
 
     backbone: str  # a name in mien.training.backbones.BACKBONES
     args: dict[str, Any]  # its keyword arguments
     weights: dict[str, Tensor]
     trained: dict[str, Any] = field(default_factory=dict)  # configuration, data, steps, results
-    state: dict[str, Tensor] = field(default_factory=dict)  # optimiser's, to go on training
+    state: dict[str, Tensor] = field(default_factory=dict)  # the optimizer's state, to resume
     folded: bool = False  # whether its batch norms were folded, see mien.training.batch_norm
 
     def build(self) -> nn.Module:
@@ -54,7 +54,7 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint; a crash leaves the old file or the new one, never half of one.
+    """Writes a checkpoint atomically.
 
     Raises:
         CannotWrite: the disk is full, read-only or forbidden.

@@ -1,7 +1,7 @@
-"""What a training run is: each setting with its default, its range and one sentence.
+"""The settings of a training run, each with its default, range and description.
 
-The flags of `mien train`, its TOML files and the rule of what may change when a run goes on are all
-made from these fields.  Nothing here imports torch, so that `mien --help` comes at once.
+The flags of `mien train`, its TOML files and the rule of what may change when a run resumes are all
+derived from these fields.  Nothing here imports torch, so that `mien --help` comes at once.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mien.errors import BadInput
 
 _KEEP = re.compile(r"|best|[0-9]{1,6}|best,[0-9]{1,6}")
 
-FIXED = "fixed"  # another value is another run
-CONTENT = "content"  # the path may change, what it holds may not
-FREE = "free"  # may change whenever the run goes on
+FIXED = "fixed"  # another value makes another run
+CONTENT = "content"  # the path may change, its content may not
+FREE = "free"  # may change when the run resumes
 
 NETWORK, LOSS, TEACHER, OPTIMISATION, DATA, COMPUTATION = (
     "Network",
@@ -36,7 +36,7 @@ NETWORK, LOSS, TEACHER, OPTIMISATION, DATA, COMPUTATION = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a field of `TrainConfig` says of itself, under the key "setting" of its metadata."""
+    """The description of a field of `TrainConfig`, under the key "setting" of its metadata."""
 
     panel: str  # of the command's help
     help: str  # one sentence
@@ -64,7 +64,7 @@ class Setting:
         return " and ".join(f"{word} {_short(end)}" for word, end in limits if math.isfinite(end))
 
     def allows(self, value: Any) -> bool:
-        """Whether a value of the right type is in range; NaN and infinity never are."""
+        """Whether a value is in range; NaN and infinity never are."""
         if self.choices:
             return value in self.choices
         if isinstance(value, str | bool):
@@ -87,7 +87,7 @@ def _set(default: Any, panel: str, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """All that a run depends on.
+    """All settings of a run.
 
     The defaults are the recipe of SeesawFaceNet's own code, with Li-ArcFace as the loss.
     """
@@ -371,7 +371,7 @@ class TrainConfig:
         return self.block_steps + max(1, whole)
 
     def to_dict(self) -> dict[str, Any]:
-        """What was set, as a TOML file has it: without what is None."""
+        """The settings as TOML; those that are None are left out."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value

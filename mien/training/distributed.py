@@ -1,8 +1,8 @@
-"""The processes of a run that spans several, and what they tell each other.
+"""Distributed training: ranks and collective operations.
 
-Each is a rank of a world, as `torchrun` starts them.  Gradients follow the convention of
-torch.distributed: what is differentiated is the sum of all ranks' losses, of which
-DistributedDataParallel then takes the mean.  Alone, every function here does nothing.
+`torchrun` starts the ranks.  Gradients follow the convention of torch.distributed: the sum of all
+ranks' losses is differentiated, of which DistributedDataParallel takes the mean.  In a single
+process, every function here does nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(minutes=5)  # for a rank that does not answer; one that has died is noticed
+PATIENCE = timedelta(minutes=5)  # for a rank that hangs; one that has died is noticed at once
 
 
 def rank() -> int:
@@ -29,7 +29,7 @@ def rank() -> int:
 
 
 def is_main() -> bool:
-    """Whether this is rank 0, also after the other ranks have left."""
+    """Whether this is rank 0, even after the process group is gone."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -39,7 +39,7 @@ def world_size() -> int:
 
 
 def launched() -> int:
-    """How many processes torchrun has started, also before they have come together."""
+    """How many processes torchrun has started, even before they have joined."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -50,7 +50,7 @@ def local_rank() -> int:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Joins the processes that torchrun has started, if it has."""
+    """Joins the process group that torchrun has started, if any."""
     if launched() == 1 or dist.is_initialized():
         yield
         return
@@ -62,7 +62,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def barrier() -> None:
-    """Returns when all ranks have come here."""
+    """Returns when all ranks have arrived."""
     if world_size() > 1:
         dist.barrier()
 
@@ -123,9 +123,9 @@ def all_reduce_max(x: Tensor) -> Tensor:
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch norm over all ranks' batches, so that a step does not depend on how many there are.
+    """Batch norm over all ranks' batches, so that a step does not depend on their number.
 
-    As torch's own SyncBatchNorm, which needs a GPU.
+    torch's own SyncBatchNorm needs a GPU.
     """
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -170,7 +170,7 @@ def any_rank(fact: bool, device: torch.device) -> bool:
 
 
 def broadcast(find: Callable[[], T]) -> T:
-    """What rank 0 finds, on all ranks."""
+    """Rank 0's value, broadcast to all ranks."""
     found = [find() if rank() == 0 else None]
     if world_size() > 1:
         dist.broadcast_object_list(found)

@@ -1,7 +1,7 @@
-"""A network to train on, of the file that recognises: `mien.training.export.fuse` backwards.
+"""Turns a model file back into a network to train: the inverse of `mien.training.export.fuse`.
 
-In the file, every convolution has taken in the batch norm behind it.  Here it gets one back, which
-at first does in training what it does in use: it knows the mean and the deviation of what comes.
+In the file, batch norms are folded into the convolutions.  Here each gets one back, with statistics
+recalibrated so that training starts from the same function.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def from_onnx(path: Path, x: Tensor) -> nn.Module:
     """The network that a model file was exported from, with weights that compute the same.
 
-    Branches that were added up come back as one that has learned it all and others that add
-    nothing, yet.
+    Of branches that were added up, one gets all the weights and the others start at zero.
 
     Args:
         path: a file of `mien export`.
@@ -63,7 +62,7 @@ def from_onnx(path: Path, x: Tensor) -> nn.Module:
 def _layers(
     module: nn.Module, place: str = "", norm: nn.Module | None = None
 ) -> Iterator[tuple[str, nn.Module, nn.Module | None]]:
-    """Every layer with weights, the batch norm that it took in, and the name that `fuse` left."""
+    """Every layer with weights, its folded batch norm, and the name that `fuse` left."""
     if isinstance(module, nn.Sequential):
         kept = 0
         for layer, behind in zip(module, [*list(module)[1:], None], strict=True):
@@ -102,10 +101,10 @@ def _fill(layer: Any, norm: Any, name: str, read: Callable[[str, Tensor], Tensor
 
 
 def recalibrate_batch_norm(network: nn.Module, x: Tensor) -> None:
-    """Gives batch norms the mean and variance of what crops bring them, in place.
+    """Recalibrates the mean and variance of batch norms on crops, in place.
 
-    What they multiply with and add then changes too, so that in use the network computes what it
-    did; in training it computes nearly the same.
+    Scale and shift change with them, so that the network computes the same in evaluation, and
+    nearly the same in training.
 
     Args:
         network: in evaluation.

@@ -95,7 +95,7 @@ def _which(
 
 
 class _Taking:
-    """Copies tensors by their names there into modules of ours, and knows which are left."""
+    """Copies tensors by their original names into our modules, and tracks which are left."""
 
     def __init__(self, theirs: dict[str, Tensor]) -> None:
         self.theirs, self.left = theirs, dict.fromkeys(theirs)

@@ -35,17 +35,17 @@ def train(
     report: Report = lambda entry: None,
     begun: Callable[[Run], None] = lambda run: None,
 ) -> Path:
-    """Trains, or goes on training, and returns the path of the checkpoint.
+    """Trains, or resumes, and returns the path of the checkpoint.
 
     SIGINT (Ctrl-C) and SIGTERM save the step that is done, and then raise KeyboardInterrupt, or
     SystemExit(143) where it was SIGTERM.
 
     Args:
-        config: what to do; `mien.training.config` says what may change when a run goes on.
+        config: the settings; `mien.training.config` says which may change when a run resumes.
         out: the run's folder.
         report: is given each line of the log: step, steps, stage, loss and its parts, lr;
             photos_per_second over the last hundred steps, and seconds_left at that speed.
-        begun: is given the run before the first step, when nothing is left to refuse.
+        begun: is given the run right before the first step.
 
     Raises:
         BadInput: the configuration cannot be used, or the folder holds another run.
@@ -129,7 +129,7 @@ def _go(
 
 
 class Speed:
-    """Steps a second over the last ten lines of the log, so that a pause is soon forgotten."""
+    """Steps per second over the last ten lines of the log, so that a pause soon drops out."""
 
     def __init__(self, step: int, seconds: float) -> None:
         self._marks = deque([(step, seconds)], maxlen=11)
@@ -170,7 +170,7 @@ def _end(number: int) -> NoReturn:
 
 @contextmanager
 def _in_words(out: Path) -> Iterator[None]:
-    """Says in words that a loader or another rank has died."""
+    """Turns the death of a loader or another rank into RunStopped."""
     try:
         yield
     except RuntimeError as error:

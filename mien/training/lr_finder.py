@@ -1,4 +1,4 @@
-"""Before a run: a good learning rate, and a good batch size."""
+"""Finds a learning rate and a batch size before a run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mien.training.run import Run, device_of
 
 LOWEST, HIGHEST = 1e-6, 10.0  # learning rates that are tried
 SMOOTHING = 0.35  # decades: deviation of the Gaussian that the losses are smoothed with
-CLIMB = 0.1  # share of the first losses that is a rise, and not noise
-TOO_MUCH = 3.0  # times the least loss: the sweep ends
+CLIMB = 0.1  # of the first losses: a rise beyond this is no noise
+TOO_MUCH = 3.0  # times the lowest loss, where the sweep ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Live frames from a camera, a stream or a file played at its own speed.
 
-A thread reads all the time and keeps the newest picture only: whoever is slower than the camera
-sees fewer pictures, and never old ones.
+A thread reads continuously and keeps only the newest frame: a slow consumer sees fewer frames, and
+never old ones.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import cv2
 from mien.errors import BadInput, without_password
 from mien.video.read import Frame, Video, decoded, opened, pixel_shape, shown_size
 
-PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds before each new try to connect; then it is given up
-SILENCE = (10.0, 5.0)  # seconds to wait for a stream to open, and to send; RTSP waits twice so long
-OPTIONS = {"rtsp_flags": "prefer_tcp"}  # over UDP, pictures get lost and are drawn grey
-ASKED = 0.1  # seconds between two times of asking whether pictures are still wanted
-LEAVE = 0.5  # seconds to wait for the reading to end
+PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds before each attempt to reconnect; then it gives up
+SILENCE = (10.0, 5.0)  # seconds to open a stream, and between frames; twice as long for RTSP
+OPTIONS = {"rtsp_flags": "prefer_tcp"}  # over UDP, frames get lost and decode to grey
+ASKED = 0.1  # seconds between checks whether frames are still wanted
+LEAVE = 0.5  # seconds to wait for the reader to end
 
 
 class Camera:
@@ -40,7 +40,7 @@ class Camera:
     """
 
     def __init__(self, source: str, *, note: Callable[[str], None] = lambda text: None) -> None:
-        self.broken: str | None = None  # why there are no more pictures, if it did not end well
+        self.broken: str | None = None  # why there are no more frames, if it failed
         self._name = without_password(source)
         self._note = note
         self._newest: av.VideoFrame | None = None
@@ -56,7 +56,7 @@ class Camera:
         self._thread = threading.Thread(target=self._read, args=(reading,), daemon=True)
 
     def stills(self, wanted: Callable[[], bool] = lambda: True) -> Iterator[Frame]:
-        """The newest picture, again and again, each once; time counts from the first.
+        """Yields the newest frame, each once; time counts from the first.
 
         Where a stream has stopped and cannot be opened again, or a camera is gone, they end, and
         `broken` says so.

@@ -1,7 +1,7 @@
-"""Where faces move from one frame to the next, by optical flow: no network is run.
+"""Follows faces from one frame to the next by optical flow, without a network.
 
-Points in a face are followed (Lucas and Kanade, 1981, in pyramids after Bouguet, 2001), and the
-face moves, turns and grows as most of them say.
+Points in a face are tracked (pyramidal Lucas-Kanade, Bouguet, 2001), and the face moves,
+turns and scales with the majority.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from mien.video.read import Grey
 SIDE = 48  # pixels that a face's box has where its points are followed, however large it is
 STEPS = np.linspace(0.2, 0.8, 5)
 GRID = np.stack(np.meshgrid(STEPS, STEPS), axis=2).reshape(-1, 2)  # (25, 2), in parts of the box
-STRAY = 1.5  # of those pixels, by which a point may miss where the face goes
-AGREE = 0.5  # share of the points that must go where the face goes
-UNLIKE = 24  # mean difference of grey values around a point that is no longer the same
+STRAY = 1.5  # of those pixels: tolerance of an inlier
+AGREE = 0.5  # share of the points that must be inliers
+UNLIKE = 24  # mean grey-level difference from which a point is lost
 WINDOW = (15, 15)  # of those pixels, that are compared around a point
 LEVELS = 2  # of halves, in which a point is looked for first
 
 
 def follow(before: Grey, after: Grey, face: Face) -> Face | None:
-    """The face of one frame in the next, of the same size; None if it is lost.
+    """The face's position in the next frame; None if it is lost.
 
     Args:
         before: the picture that the face is in.
@@ -75,7 +75,7 @@ def follow(before: Grey, after: Grey, face: Face) -> Face | None:
 
 
 def _around(face: Face, grey: Grey) -> tuple[int, int, int, int]:
-    """What is looked at: the box and as much as half of it on every side, within the picture."""
+    """The search region: the box with half its size on every side, clipped to the picture."""
     x1, y1, x2, y2 = face.box
     reach = face.size / 2
     height, width = grey.shape

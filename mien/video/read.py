@@ -1,4 +1,4 @@
-"""Frames of a video file or a stream, with their times, as they are meant to be shown."""
+"""Frames of a video file or stream, with their times, as they are to be displayed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How stored frames are meant to be shown: what to do with them, in this order."""
+    """The display transform of stored frames, in this order."""
 
     transpose: bool = False
     mirror: bool = False  # left to right
@@ -66,7 +66,7 @@ class Turn:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Turn:
-        """What a frame's display matrix says, to the nearest quarter turn."""
+        """A frame's display matrix, to the nearest quarter turn."""
         told = frame.side_data.get("DISPLAYMATRIX")
         if told is None:
             return cls()
@@ -76,18 +76,18 @@ class Turn:
         return cls(True, c < 0, b < 0)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of a frame as it is stored, by those as it is shown; or the reverse."""
+        """The stored width and height for the displayed ones, or the reverse."""
         return (height, width) if self.transpose else (width, height)
 
     def upright(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A frame as it is shown, of one as it is stored, (H, W) or (H, W, 3)."""
+        """A stored frame, (H, W) or (H, W, 3), as it is displayed."""
         if self.transpose:
             pixels = pixels.swapaxes(0, 1)
         return np.ascontiguousarray(pixels[:: -1 if self.flip else 1, :: -1 if self.mirror else 1])
 
 
 def pixel_shape(stream: Any) -> Fraction:
-    """How many times as wide as high a stream's pixels are; 1 if it does not say."""
+    """A stream's pixel aspect ratio; 1 if it does not state one."""
     told = stream.sample_aspect_ratio or Fraction(1)
     return told if Fraction(1, WIDEST) <= told <= WIDEST else Fraction(1)
 

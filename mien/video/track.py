@@ -1,4 +1,4 @@
-"""Faces of many frames that are one person's: what a track is, and which face continues which."""
+"""Tracks: the faces of one person in consecutive frames, and how faces are matched to them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mien.boxes import overlap
 from mien.types import Embeddings, Face, Match
 
-SAME = 0.25  # common area of two boxes, as a part of both together, from which a face goes on
-BEST = 5  # embeddings that a track's name rests on
+SAME = 0.25  # IoU from which a face continues a track
+BEST = 5  # embeddings kept for a track's name
 TINY = 1e-6
 
 Vector = NDArray[np.float32]  # (D,), of unit length
@@ -32,13 +32,13 @@ class Observation:
 class Track:
     """One person for as long as they stay in sight."""
 
-    number: int  # from 1, in the order in which they came
-    face: Face  # where it is, or was when it was last followed
+    number: int  # from 1, in order of appearance
+    face: Face  # its last known position
     start: float  # seconds
     end: float  # when it was last in sight
     stills: int = 0  # pictures in which it is
-    hits: int = 1  # times that the detector found it
-    misses: int = 0  # times in a row that it did not
+    hits: int = 1  # number of detections
+    misses: int = 0  # consecutive misses
     followed: bool = True  # from the picture before to this one
     looked: float = 0  # when it was last embedded
     looks: list[Observation] = field(
@@ -48,7 +48,7 @@ class Track:
 
     @property
     def confirmed(self) -> bool:
-        """Whether it counts as a face: it was detected twice, or has not been looked for again."""
+        """Whether it counts as a face: detected twice, or the detector has not run again yet."""
         return self.hits > 1 or not self.misses
 
     def mean(self) -> Vector:
@@ -63,7 +63,7 @@ class Track:
 
 
 def match_by_iou(tracks: Sequence[Track], faces: Sequence[Face]) -> list[tuple[int, int]]:
-    """Which track continues with which face, as pairs of indices, highest IoU first."""
+    """Greedy matching of tracks to faces, as pairs of indices, highest IoU first."""
     if not (tracks and faces):
         return []
     common = overlap(

@@ -1,4 +1,4 @@
-"""Frames into a video file, with the sound of another."""
+"""Writes frames to a video file, with the sound of another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mien.types import Image
 from mien.video import CONTAINERS
 from mien.video.read import Video, opened
 
-TICK = Fraction(1, 90_000)  # seconds: the usual unit, a whole number of which any usual rate has
+TICK = Fraction(1, 90_000)  # seconds: a time base that suits all common frame rates
 CODEC = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"
 QUALITY = {"crf": "20", "preset": "veryfast"}
 
@@ -26,7 +26,7 @@ QUALITY = {"crf": "20", "preset": "veryfast"}
 class Writer:
     """Writes the frames of a video again, at their times, and copies its sound unchanged.
 
-    The file takes its name when all is written: nobody sees a part of it.
+    The file gets its name when it is complete.
 
     Args:
         path: ends in one of `mien.video.CONTAINERS`.

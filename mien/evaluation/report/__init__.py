@@ -1,6 +1,6 @@
-"""What was measured as a page to read: one HTML file with its pictures inside, or Markdown.
+"""Reports: evaluations as one self-contained HTML file, or Markdown.
 
-Owns the pages' words and which pictures there are.  Nothing is fetched when a page is looked at.
+Owns the text and the choice of plots.  A report loads nothing from the network.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ENDINGS = (".html", ".md")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawing of one set's figures."""
+    """A plot of one set's figures."""
 
     name: str  # such as lfw-roc.png
     alt: str  # what it shows, in words
@@ -44,12 +44,12 @@ class Picture:
 
     @property
     def url(self) -> str:
-        """The picture itself as an address."""
+        """The plot as a data: URL."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 def write(path: str | Path, evaluations: Sequence[Evaluation]) -> list[Picture]:
-    """Leave a page in a file, HTML or Markdown by its name; the pictures that were drawn for it.
+    """Write a report, HTML or Markdown by its suffix; returns its plots.
 
     The pictures are inside an HTML page, and in the folder NAME-pictures beside a Markdown page.
 
@@ -98,7 +98,7 @@ def write(path: str | Path, evaluations: Sequence[Evaluation]) -> list[Picture]:
 
 
 def require(path: Path | None) -> None:
-    """Raise before the measuring what would be raised after it: see `write`.
+    """Raise early what `write` would raise after the evaluation.
 
     Args:
         path: of the page; None where only pictures are wanted.
@@ -118,7 +118,7 @@ def by_set(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
 
 
 def label(evaluation: Evaluation) -> str:
-    """What a line or a row is called."""
+    """The label of a line or row."""
     return evaluation.model_id + (" + mirror" if evaluation.mirror else "")
 
 
@@ -189,7 +189,7 @@ def _figures(one: Evaluation) -> dict[str, str]:
 
 
 def percent(rate: float | None, allowed: int | None = None) -> str:
-    """A rate to read; with how many false matches it rests on, where these are few."""
+    """A rate as text; with the number of false matches it rests on, if few."""
     if rate is None:
         return UNKNOWN
     few = allowed is not None and allowed < metrics.ERRORS_TO_TRUST
@@ -228,5 +228,5 @@ def pictures(evaluations: Sequence[Evaluation]) -> list[Picture]:
 
 
 def _cell(text: str) -> str:
-    """Text that does not end a cell of a Markdown table."""
+    """Text escaped for a cell of a Markdown table."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,8 +1,8 @@
-"""An index on disk, to be mapped into memory: made from what is kept elsewhere, and thrown away.
+"""A cached index on disk, memory-mapped; derived data that may be deleted at any time.
 
-A file is a line, padded to a page, and then plain arrays, each from a page on.  The line is the
-CRC-32 of its rest, which is JSON: the stamp of what the arrays were made of, and the CRC-32 of
-every 16 MiB of them.  Whatever is not as it should be, the stamp above all, makes it no cache.
+A file is a header line, padded to a page, and then plain arrays, each on a page boundary.  The
+header is a CRC-32 and JSON: the stamp of the source, and the CRC-32 of every 16 MiB of the arrays.
+A file with anything wrong in it, the stamp above all, is ignored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def load(path: str, stamp: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
-    """The arrays in the cache of a file, mapped and checked; None unless made of this stamp."""
+    """The cached arrays of a file, mapped and verified; None unless their stamp is this one."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         mapped = np.memmap(path + SUFFIXES[0], np.uint8, mode="r")
         line = bytes(mapped[:HEAD]).partition(b"\n")[0]
@@ -53,14 +53,14 @@ def load(path: str, stamp: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
 
 
 def save(path: str, stamp: Mapping[str, Any], arrays: Arrays, still: Callable[[], bool]) -> None:
-    """Write the cache of a file, if nobody else is writing it and there is room.
+    """Write the cache of a file, if no other process is writing it and there is room.
 
     Args:
         path: of the file.
-        stamp: what tells its present content from any other.
-        arrays: what `load` gives back.
-        still: whether the file is still what the stamp says, asked once the cache is in its place;
-            if not, the cache goes.
+        stamp: identifies its present content.
+        arrays: what `load` returns.
+        still: whether the file still has this stamp, called once the cache is in place; if not,
+            the cache is deleted.
     """
     if fcntl is None:
         return

@@ -59,7 +59,7 @@ def encode(rows: Embeddings) -> Codes:
 
 
 class Int8Index:
-    """Every query against every row, a quarter of the memory read."""
+    """Exact search that reads a quarter of the memory."""
 
     def __init__(self, rows: Embeddings, codes: Codes | None = None) -> None:
         """An index over `rows`, (N, D), each of unit length; N may be 0.

@@ -106,7 +106,7 @@ def own_file(address: str | Path) -> Path:
 
 
 def copy(source: Store, create: Callable[[str, int], Store]) -> Copied:
-    """Copy a facebank to another engine, and check that all has arrived.
+    """Copy a facebank to another database, and verify the copy.
 
     Args:
         source: stays as it is.
@@ -114,7 +114,7 @@ def copy(source: Store, create: Callable[[str, int], Store]) -> Copied:
 
     Raises:
         BadInput: somebody is in the other one already.
-        BadFacebank: what arrived is not what was sent.
+        BadFacebank: the copy differs.
     """
     with create(source.model_id, source.dim) as target:
         if target.people():

@@ -1,4 +1,4 @@
-"""What engines other than our own file have in common."""
+"""Shared by the databases other than our own file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from mien.facebank.rows import Photo
 from mien.types import Embeddings, Match
 
-CANDIDATES = 32  # templates that the engine returns for each face, to be scored again here
+CANDIDATES = 32  # candidates that the database returns for each face, to be scored again here
 
 
 def contents(

@@ -1,4 +1,4 @@
-"""Writes ONNX files: a graph of operations and the arrays that they take.
+"""Writes ONNX files: a graph of operations and their constants.
 
 The package `onnx` does this and more, but is large and only training needs it.  The numbers are
 those of the fields and types in onnx.proto3.
@@ -23,7 +23,7 @@ _FILE, _OPERATIONS = 8, 13  # versions
 def node(
     operation: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: int | list[int]
 ) -> bytes:
-    """An operation, with the names of what it takes and of what it gives."""
+    """An operation, with the names of its inputs and outputs."""
     named = [field(1, name) for name in inputs] + [field(2, name) for name in outputs]
     options = [field(5, _attribute(name, value)) for name, value in attributes.items()]
     return b"".join(named) + field(4, operation) + b"".join(options)
@@ -36,7 +36,7 @@ def _attribute(name: str, value: int | list[int]) -> bytes:
 
 
 def initializer(name: str, array: NDArray[Any]) -> bytes:
-    """An array that operations take by its name: float32, uint8 or int64."""
+    """A named constant: float32, uint8 or int64."""
     shape = b"".join(field(1, size) for size in array.shape)
     return shape + field(2, _KINDS[array.dtype]) + field(8, name) + field(9, array.tobytes())
 
@@ -50,7 +50,7 @@ def external_initializer(name: str, kind: int, shape: Sequence[int], size: int) 
 
 
 def value_info(name: str, kind: int, *shape: int | str) -> bytes:
-    """The name, type and shape of an input or output; a size that is a name is free."""
+    """The name, type and shape of an input or output; a named dimension is dynamic."""
     each = b"".join(field(1, field(1 if isinstance(one, int) else 2, one)) for one in shape)
     return field(1, name) + field(2, field(1, field(1, kind) + field(2, each)))
 
@@ -61,7 +61,7 @@ def model(
     inputs: Iterable[bytes],
     outputs: Iterable[bytes],
 ) -> bytes:
-    """An ONNX file; an operation comes after those that give what it takes."""
+    """An ONNX file; operations are in topological order."""
     parts = {1: nodes, 5: constants, 11: inputs, 12: outputs}
     graph = b"".join(field(number, one) for number, part in parts.items() for one in part)
     return field(1, _FILE) + field(7, graph + field(2, "mien")) + field(8, field(2, _OPERATIONS))

@@ -1,4 +1,4 @@
-"""The little of protobuf that it takes to look into an ONNX file, and to write one.
+"""As much of protobuf as reading and writing ONNX files takes.
 
 A message is a run of fields, each with a number and a type; a field of bytes may be a message
 again.  The package `onnx` does this and more, but is large and needed for training only.
@@ -68,7 +68,7 @@ def number(content: bytes) -> int:
 
 
 def metadata(model: bytes) -> dict[str, str]:
-    """What an ONNX file says of itself.
+    """The metadata of an ONNX file.
 
     Raises:
         ValueError: the bytes are no message, or not text.
@@ -78,7 +78,7 @@ def metadata(model: bytes) -> dict[str, str]:
 
 
 def with_metadata(model: bytes, **said: str) -> bytes:
-    """An ONNX file that says this of itself, and nothing that it said before."""
+    """An ONNX file with this metadata in place of its own."""
     kept = b"".join(whole for key, _, whole in whole_fields(model) if key != _METADATA)
     entries = (field(1, name) + field(2, value) for name, value in said.items())
     return kept + b"".join(field(_METADATA, entry) for entry in entries)

@@ -1,4 +1,4 @@
-"""Which runtime runs a network: the one that is asked for, or the fastest on this machine."""
+"""Chooses the runtime of a network: the one asked for, or the fastest on this machine."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino"
 VARIABLE = "MIEN_RUNTIME"  # of the environment: the default
 SECONDS = 0.3  # of timing, beside loading
 ROUNDS = 3  # at least, each runtime once a round, so that a machine that slows down slows all
-FEW = 100  # photos, which are done before another runtime would be ready
-GAIN = 0.9  # of ONNX Runtime's time that another may take to be worth it
+FEW = 100  # photos, done before another runtime would be ready
+GAIN = 0.9  # of ONNX Runtime's time: another must be faster than this to be chosen
 
 
 def installed() -> list[str]:
@@ -58,7 +58,7 @@ def asked(name: str | None = None) -> str:
 
 
 def fastest(what: str, load: Callable[[str], Callable[[], object]]) -> str:
-    """The fastest runtime of this machine; tried once, and kept.
+    """The fastest runtime on this machine; timed once, then remembered.
 
     Args:
         what: is to be run, as "mien-small with 2 threads".
@@ -84,7 +84,7 @@ def least_time(runs: Mapping[str, Callable[[], object]]) -> str:
     """
     for run in runs.values():
         run()  # the first time is not like the others
-    least = dict.fromkeys(runs, math.inf)  # seconds; what else the machine does can only add
+    least = dict.fromkeys(runs, math.inf)  # the minimum: other load can only add to it
     start, rounds = time.perf_counter(), 0
     while rounds < ROUNDS or time.perf_counter() - start < SECONDS:
         for name, run in runs.items():

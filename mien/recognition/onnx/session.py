@@ -1,4 +1,4 @@
-"""What runs networks: ONNX Runtime with one of its providers, or OpenVINO."""
+"""Runs networks: on ONNX Runtime with one of its providers, or on OpenVINO."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def options(threads: int | None = None) -> Any:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads or processors()
     settings.inter_op_num_threads = 1
-    # Threads that spin while they wait take the processor from the next network.
+    # Spinning threads would take the processor from the next network.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 4  # what goes wrong is raised, not printed
     return settings
@@ -84,7 +84,7 @@ def start(model: bytes, settings: Any, provider: str = PROVIDERS[PLAIN]) -> Any:
 
 @cache
 def runtime_errors(*besides: type[Exception]) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime and OpenVINO raise of a network that they cannot load, or cannot run.
+    """The errors of ONNX Runtime and OpenVINO when a network cannot be loaded or run.
 
     Args:
         besides: what else may be raised there.
@@ -106,7 +106,7 @@ def runtime_errors(*besides: type[Exception]) -> tuple[type[Exception], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network of one input that is ready to run, for several threads at a time."""
+    """A network with one input, ready to run from several threads."""
 
     run: Callable[[Array], list[Array]]  # from a batch to every output
     shape: tuple[int | None, ...]  # of what it takes; None: any size
@@ -151,7 +151,7 @@ def load_network(
 
 
 def import_openvino() -> Any:
-    """The package; by itself it would report to an analytics service that it was imported."""
+    """The package, kept from reporting its import to an analytics service."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if not installed
     import openvino  # slow to import
 
@@ -176,7 +176,7 @@ def _on_openvino(model: Path | bytes, threads: int, otherwise: str) -> Network:
         content = model.read_bytes() if isinstance(model, Path) else model
         read = core.read_model(model=content, weights=b"")
         shape = list(read.input().partial_shape)
-        # One by one: each size of batch would be compiled anew, and a larger one gains nothing.
+        # One by one: each batch size would be compiled separately, and larger ones gain nothing.
         read.reshape([1, *shape[1:]])
         compiled = core.compile_model(read, "CPU", settings)
     except (OSError, RuntimeError) as error:
@@ -201,6 +201,6 @@ def _on_openvino(model: Path | bytes, threads: int, otherwise: str) -> Network:
 
 
 def _output_names(model: bytes) -> tuple[str, ...]:
-    """Those of the file: OpenVINO knows an output by the names of what leads there too."""
+    """The names in the file: OpenVINO also lists aliases of an output."""
     graph = dict(fields(model))[7]
     return tuple(dict(fields(value))[1].decode() for key, value in fields(graph) if key == 12)

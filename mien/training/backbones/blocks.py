@@ -1,4 +1,4 @@
-"""The pieces that several backbones are made of."""
+"""Building blocks of the backbones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # SiLU is what the SeesawFaceNet code calls h_swish: it multiplies by a true sigmoid.
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
-    "silu": lambda channels: nn.SiLU(),  # in place it would copy its input, for the gradient
+    "silu": lambda channels: nn.SiLU(),  # in place, it would copy its input for the gradient
     "relu": lambda channels: nn.ReLU(inplace=True),
     "hard_swish": lambda channels: nn.Hardswish(),
     "prelu": nn.PReLU,
@@ -33,12 +33,12 @@ def conv_bn(
 
 
 class SplitConv(nn.Module):
-    """A 1x1 convolution of which one quarter of the channels and three quarters go apart.
+    """A 1x1 convolution split unevenly: one quarter and three quarters of the channels.
 
-    The published code slices its input, convolves the parts and joins them again.  Here both
-    kernels are set into one matrix that is zero elsewhere, and one dense convolution does it all:
-    1.6 times the arithmetic in less time, since nothing is copied.  A shuffle of the output's
-    channels is a reordering of that matrix's rows and costs nothing.
+    The published code slices its input, convolves the parts and concatenates them.  Here both
+    kernels are placed in one matrix that is zero elsewhere, for a single dense convolution: 1.6
+    times the arithmetic in less time, since nothing is copied.  Shuffling the output's channels
+    reorders the matrix's rows and costs nothing.
 
     Args:
         in_channels, out_channels: multiples of 4.
@@ -72,7 +72,7 @@ class SplitConv(nn.Module):
 
     @torch.no_grad()
     def absorb(self, scale: Tensor, shift: Tensor) -> None:
-        """Multiplies each channel of the output and adds to it, (out_channels,) each, in place."""
+        """Scales and shifts each channel of the output, (out_channels,) each, in place."""
         unshuffled = torch.empty_like(scale)
         unshuffled[self.order] = scale
         first, second = self.parts
@@ -95,9 +95,9 @@ class SplitConv(nn.Module):
 
 
 class DepthwiseBranches(nn.Module):
-    """A 3x3 depthwise convolution that learns as a sum: 3x3, 1x1 and, at stride 1, the input.
+    """A reparameterised 3x3 depthwise convolution: 3x3, 1x1 and, at stride 1, identity branches.
 
-    Each has its batch norm; `folded` is the one convolution that they are once they have learned.
+    Each has its batch norm; `folded` is the single convolution they add up to after training.
     Vasu et al., MobileOne, arXiv 2206.04040.
     """
 
@@ -129,13 +129,13 @@ class DepthwiseBranches(nn.Module):
 
 
 def affine(norm: Any) -> tuple[Tensor, Tensor]:
-    """What batch norm multiplies with and adds in evaluation, each (C,)."""
+    """Batch norm's scale and shift in evaluation, each (C,)."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     return scale, norm.bias - norm.running_mean * scale
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs each channel by what the whole map holds (Hu et al., arXiv 1709.01507)."""
+    """Squeeze-and-excitation: channel attention (Hu et al., arXiv 1709.01507)."""
 
     def __init__(
         self, channels: int, *, reduction: int = 4, activation: str = "prelu", bias: bool = True
@@ -153,7 +153,7 @@ class SqueezeExcite(nn.Module):
 
 
 def mobile_stem(channels: int, activation: str) -> nn.Sequential:
-    """MobileFaceNet's begin: (N, 3, 112, 112) -> (N, channels, 56, 56)."""
+    """MobileFaceNet's stem: (N, 3, 112, 112) -> (N, channels, 56, 56)."""
     return nn.Sequential(
         conv_bn(3, channels, 3, activation=activation, stride=2),
         conv_bn(channels, channels, 3, activation=activation, groups=channels),
@@ -168,7 +168,7 @@ def mobile_stages(
     repeats: tuple[int, int, int] = (4, 6, 2),
     expanded: tuple[int, int, int, int, int, int] | None = None,
 ) -> nn.Sequential:
-    """MobileFaceNet's middle: (N, stem, 56, 56) -> (N, widths[1], 7, 7).
+    """MobileFaceNet's stages: (N, stem, 56, 56) -> (N, widths[1], 7, 7).
 
     Args:
         block: makes one of (in_channels, out_channels, expanded, stride).
@@ -194,7 +194,7 @@ def mobile_stages(
 
 
 def embedding_head(in_channels: int, dim: int, activation: str) -> nn.Sequential:
-    """MobileFaceNet's end: 1x1 to 512, a 7x7 depthwise in place of pooling, linear, batch norm.
+    """MobileFaceNet's head: 1x1 to 512, a 7x7 depthwise in place of pooling, linear, batch norm.
 
     (N, C, 7, 7) -> (N, dim).  Chen et al., arXiv 1804.07573, section 3.1.
     """

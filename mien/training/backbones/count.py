@@ -1,4 +1,4 @@
-"""How large a network is, counted as the papers count."""
+"""The size of a network, counted as in the papers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def sizes(build: Callable[[], nn.Module]) -> tuple[int, int]:
 
 
 def parameters(network: nn.Module) -> int:
-    """Numbers that are learned."""
+    """The number of learned parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -6,7 +6,7 @@
 | ir_100    | 55.495 M / 65.130 M   | 12.07 G  | | 55.867 M / 65.502 M   |
 | ir_152    | 61.103 M / 70.738 M   | 12.30 G  | | 61.514 M / 71.149 M   |
 
-Squeeze-excite (arXiv 1709.01507) adds less than 0.4 M MACs.  The batch norm at a block's begin
+Squeeze-excite (arXiv 1709.01507) adds less than 0.4 M MACs.  The batch norm at a block's start
 stays in an exported file: the convolution after it pads with zeros.
 """
 
@@ -59,7 +59,7 @@ class IR(nn.Module):
     Args:
         dim: numbers in an embedding.
         depth: a key of `BLOCKS`.
-        squeeze_excite: whether every block weighs its channels.
+        squeeze_excite: whether every block has squeeze-excite.
         dropout: share of the last map that training leaves out.
     """
 

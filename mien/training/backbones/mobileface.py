@@ -5,7 +5,7 @@
 | PReLU      | 1.003 M / 1.201 M    | 221.0 M |
 | SiLU       | 0.996 M / 1.193 M    | 221.0 M |
 
-The paper has PReLU.  SiLU is what the SeesawFaceNet code compares itself with.
+The paper has PReLU; SiLU is the variant that the SeesawFaceNet code compares with.
 """
 
 from __future__ import annotations

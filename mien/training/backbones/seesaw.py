@@ -39,8 +39,8 @@ class SeesawBlock(nn.Module):
             depthwise convolution.  "share": the quarter is the first part on the way up and the
             last on the way down.  "dense": they are not split.
         activation: a name in `ACTIVATIONS`.
-        squeeze_excite: whether channels are weighed after the depthwise convolution.
-        reduction: channels for one that squeeze-excite squeezes them to.
+        squeeze_excite: whether squeeze-excite follows the depthwise convolution.
+        reduction: reduction ratio of squeeze-excite.
         shortcut: what a block of stride 2 adds.  "none", "conv": a 1x1 of its input at stride 2,
             or "pool": a 1x1 of its input's 2x2 maxima.
     """

@@ -1,4 +1,4 @@
-"""Changes to a crop that leave the person the same.  Every one takes its random generator."""
+"""Augmentations of a crop.  Each takes a random generator."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def occlude(image: Image, random: Random) -> Image:
     return image
 
 
-# What a teacher may see too, and what only the student sees; made in this order.  With each the
-# chance that is usual.
+# What a teacher sees too, and what only the student sees; applied in this order, each with its
+# default probability.
 GENTLE: dict[str, tuple[Callable[[Image, Random], Image], float]] = {
     "crop": (crop, 1.0),
     "flip": (flip, 0.5),
@@ -165,12 +165,12 @@ def parse(text: str) -> tuple[Augmentation, ...]:
 def augmented(
     image: Image, chosen: tuple[Augmentation, ...], random: Random
 ) -> tuple[Image, Image]:
-    """What a teacher and what a student sees of a picture, each (112, 112, 3).
+    """The teacher's and the student's view of a picture, each (112, 112, 3).
 
     Args:
         image: at least 112 x 112; one with a margin can be shifted without a black border.
         chosen: names and chances, as `parse` gives them.
-        random: where all chance comes from.
+        random: the source of all randomness.
     """
     chances = dict(chosen)
     shifted = random.random() < chances.get("crop", 0.0)

@@ -1,8 +1,7 @@
-"""The batches of a run: which pictures a step sees, and what it sees of them.
+"""The batches of a run: which pictures a step sees, and how they are augmented.
 
-A step is a function of (seed, step) alone, whoever computes it: any number of ranks and loader
-processes draw the same pictures and change them in the same way, and a run that was stopped goes
-on with the batch that would have come.
+A step is a function of (seed, step) alone: any number of ranks and loader processes draw and
+augment the same pictures in the same way, and a resumed run continues with the same batch.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Pictures(Protocol):
         ...
 
     def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """The order in which an epoch goes through the pictures, (N,)."""
+        """The order of the pictures in an epoch, (N,)."""
         ...
 
 
@@ -79,7 +78,7 @@ class Batches(Dataset[Batch]):
         return Batch(clean, seen, self.pictures.labels[picked], picked)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        if epoch not in self._orders:  # of a step, at most two
+        if epoch not in self._orders:  # per step, at most two
             recent = {epoch - 1: self._orders[epoch - 1]} if epoch - 1 in self._orders else {}
             self._orders = recent | {epoch: self.pictures.order(self.seed, epoch)}
         return self._orders[epoch]

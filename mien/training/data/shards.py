@@ -1,4 +1,4 @@
-"""Prepared data: aligned faces and whose they are, in shards, read in any order by number.
+"""Prepared data: labelled, aligned faces in shards, with random access.
 
 A folder, or the same below a URL of object storage:
 
@@ -53,7 +53,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """What should have become a record, and why it did not."""
+    """A picture that did not become a record, and why."""
 
     path: str
     kind: str  # in a word or two, to be counted
@@ -121,7 +121,7 @@ class Shards:
         ]
 
     def sources(self) -> list[str]:
-        """Where each row's picture comes from, as it was found."""
+        """The source of each row's picture."""
         found = [self._rows(file)["source"].to_pylist() for file, *_ in self._shards]
         return [source for part in found for source in part]
 
@@ -206,12 +206,12 @@ class Digest:
         self._hash = hashlib.sha256(json.dumps(list(names)).encode())
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Take in the rows that come next."""
+        """Update with the next rows."""
         for record in _hashes(rows):
             self._hash.update(record)
 
     def value(self) -> str:
-        """Of all that was added, in hexadecimal."""
+        """The digest so far, in hexadecimal."""
         return self._hash.hexdigest()
 
 
@@ -236,7 +236,7 @@ def shard_name(number: int) -> str:
 def write_shard(
     folder: Path, number: int, records: Sequence[Record], skipped: Sequence[Skip]
 ) -> None:
-    """Leave a shard in a folder, whole or not at all.
+    """Write a shard to a folder, atomically.
 
     Args:
         folder: the data set's.
@@ -348,7 +348,7 @@ def _open(root: str, file: str) -> pa.NativeFile:
 def _rows(file: pa.NativeFile) -> pa.RecordBatch:
     """The one batch of a file; what a mapped file holds is not copied."""
     rows = pa.ipc.open_file(file).get_batch(0)
-    rows.validate(full=True)  # places in damaged files may point anywhere
+    rows.validate(full=True)  # offsets in damaged files may point anywhere
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What a data set can be made of, listed: InsightFace's folders, folders of people, photos."""
+"""Sources of a data set: InsightFace's folders, folders of people, photos."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Source:
 def find(
     path: str | Path, people: frozenset[str] | None = None, choice: Choice = EVERYTHING
 ) -> Source:
-    """What a folder, photo or pattern holds.
+    """List a folder, photo or pattern.
 
     A folder with `train.rec` is InsightFace's; one with folders that hold photos is one of people;
     anything else is photos of nobody in particular.

@@ -1,4 +1,4 @@
-"""From a checkpoint to a file that recognises: ours, in 8 bits, or another runtime's."""
+"""Export: from a checkpoint to a model file, in 8 bits, or for another runtime."""
 
 from mien.training.export.fuse import fuse
 from mien.training.export.int8 import to_int8

@@ -1,6 +1,6 @@
-"""The same function in fewer operations: what a trained network becomes before it is written.
+"""Fuses a trained network into fewer operations before export.
 
-Each form was timed (docs/speed.md); what is here is what ONNX Runtime runs fastest.
+Each form was timed (docs/speed.md); these are what ONNX Runtime runs fastest.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def as_published(module: nn.Module) -> nn.Module:
 
 
 def fuse(module: nn.Module) -> nn.Module:
-    """Turns every linear run of layers into one convolution or linear layer, in place."""
+    """Fuses every linear sequence of layers into one convolution or linear layer, in place."""
     if isinstance(module, DepthwiseBranches):
         return module.folded()
     for name, child in module.named_children():

@@ -1,4 +1,4 @@
-"""A network for other runtimes, each file run and compared with the network before it is kept.
+"""Exports to other runtimes; each file is run and compared with the network.
 
 All take the same crops, uint8 RGB, and give the same unit vectors; a new one is a
 function and a line in `TARGETS`.  Every converter is an optional package, an extra of its name.
@@ -25,7 +25,7 @@ from mien.training.export.fuse import fuse
 from mien.training.export.to_onnx import Deployed, embed_all, to_onnx
 from mien.types import Crops, Embeddings
 
-LIKE = 0.9999  # the least cosine between a crop's vectors of the network and of the file
+LIKE = 0.9999  # lowest cosine allowed between the network's and the file's vectors
 
 Run = Callable[[Crops], Embeddings]
 
@@ -36,7 +36,7 @@ class Written:
 
     path: Path
     target: str
-    like: float | None  # least cosine to the network's vectors; None where it cannot run here
+    like: float | None  # lowest cosine to the network's vectors; None if it cannot run here
 
 
 def to(target: str, checkpoint: Checkpoint, path: Path) -> Written:

@@ -1,7 +1,7 @@
-"""From a checkpoint to the one file that recognises: ONNX with its recipe inside.
+"""Exports a checkpoint as a model file: ONNX with a card inside.
 
-The graph takes crops as they are, (N, 112, 112, 3) uint8 RGB, and gives unit vectors, (N, D)
-float32.  What is written is run on the same crops as the network, and refused where they differ.
+The graph takes crops, (N, 112, 112, 3) uint8 RGB, and returns unit vectors, (N, D) float32.  The
+file is run on the same crops as the network, and refused if they differ.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def export(
     name: str,
     published: bool = False,
 ) -> Card:
-    """Writes a model file and returns what it says of itself.
+    """Writes a model file and returns its card.
 
     Args:
         checkpoint: the trained network.
@@ -149,7 +149,7 @@ def to_onnx(network: nn.Module, crops: Tensor) -> onnx.ModelProto:
 
 @contextmanager
 def quiet(logger: str | None = None) -> Iterator[None]:
-    """Leaves out the warnings of a logger, the root by default, for a while."""
+    """Suppresses the warnings of a logger, the root by default."""
     log = logging.getLogger(logger)
     before = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What a network is trained to minimise.  A new loss is a file here and a line in the table.
+"""Losses.  A new one is a file here and a line in the table.
 
 A package that is installed beside mien adds its own by an entry point of the group `mien.losses`.
 """

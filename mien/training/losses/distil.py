@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def feature_distance(student: Tensor, teacher: Tensor, variance: Tensor) -> Tensor:
-    """Squared error as a share of what there is to explain, averaged over channels.
+    """Squared error as a share of the variance, averaged over channels.
 
-    Channels of large and of small values count alike (Romero et al., FitNets, arXiv 1412.6550,
+    All channels count alike (Romero et al., FitNets, arXiv 1412.6550,
     with a variance in place of a regressor since both networks have the same shape).
 
     Args:
@@ -37,7 +37,7 @@ def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def relational_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """How differently the two see who resembles whom within the batch.
+    """The difference of the two networks' similarities within the batch.
 
     Mean squared difference of all cosines between the batch's embeddings, so that the two may
     differ in size (Park et al., Relational Knowledge Distillation, arXiv 1904.05068).
@@ -52,7 +52,7 @@ def relational_distance(student: Tensor, teacher: Tensor) -> Tensor:
 def similarity_divergence(
     student: Tensor, teacher: Tensor, others: Tensor, temperature: float = 0.06
 ) -> Tensor:
-    """How differently the two see whom of many others a picture resembles.
+    """The difference of the two networks' similarities to many other pictures.
 
     KL divergence of the softmax over the cosines to other pictures' targets (Fang et al., SEED,
     arXiv 2101.04731): the nearest count most, and they are what a false match is made of.  A

@@ -1,4 +1,4 @@
-"""Li-ArcFace: a margin added to the angle, which is itself the logit."""
+"""Li-ArcFace: a margin added to the angle, and logits linear in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mien.training.losses.target import angle, on_target
 def liarcface(
     cosine: Tensor, labels: Tensor, *, margin: float = 0.45, scale: float = 64.0
 ) -> Tensor:
-    """Logits that fall in a straight line with the angle.
+    """Logits linear in the angle.
 
     [0, pi] becomes [scale, -scale], so the slope is the same for easy and hard faces, and a
     margin that leads beyond pi needs no case of its own.  Trains from scratch at 128 numbers.

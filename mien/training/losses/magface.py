@@ -1,4 +1,4 @@
-"""MagFace: a margin that grows with the embedding's length, which comes to say the quality."""
+"""MagFace: a margin that grows with the embedding's length, which comes to encode quality."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ class MagFace(StatefulLoss):
         return self.scale * on_target(cosine, labels, lambda target: widened(target, margin))
 
     def regulariser(self, norms: Tensor) -> Tensor:
-        """Least at the greatest length, (N,)."""
+        """The regulariser, lowest at the greatest length, (N,)."""
         length = norms.float().clamp(SHORTEST, LONGEST)
         return self.weight * (1 / length + length / LONGEST**2)

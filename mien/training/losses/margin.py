@@ -1,4 +1,4 @@
-"""The last layer of training: class weights, and what a margin loss makes of their cosines."""
+"""The margin head: class weights, and a margin loss on the cosines to them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ROWS = 4096  # classes whose initial weights are drawn together
 class MarginHead(nn.Module):
     """Embeddings and labels to cross-entropy, over cosines to the weights of each class.
 
-    Every rank keeps a part of the classes and sees the embeddings of all ranks, so that ten
-    million people fit where one machine's memory ends; a step may sample some of the classes that
-    nobody in the batch is of (An et al., Partial FC, arXiv 2203.15565).  The loss and its
+    Every rank holds a part of the classes and sees the embeddings of all ranks, so that ten million
+    people fit; a step may sample some of the negative classes (An et al., Partial FC, arXiv
+    2203.15565).  The loss and its
     gradients are the same for any number of ranks.
 
     All of it is float32, also under autocast: the step of bfloat16 below 1 is as much as 5 degrees.
@@ -158,7 +158,7 @@ class MarginHead(nn.Module):
         return self.loss(wider, columns.where(here, elsewhere), **taken)[:, :-1]
 
     def _softmax(self, logits: Tensor, columns: Tensor, here: Tensor) -> Tensor:
-        """Torch's own cross-entropy of each row, of which each rank holds some columns."""
+        """Cross-entropy of each row, as torch's own; each rank holds some columns."""
         peak = distributed.all_reduce_max(logits.amax(1))
         target = logits.gather(1, columns[:, None])[:, 0] * here
         sums = torch.stack([(logits - peak[:, None]).exp().sum(1), target, logits.sum(1)])

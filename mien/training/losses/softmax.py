@@ -1,4 +1,4 @@
-"""Normalised softmax: cosines, scaled; what every margin is compared with."""
+"""Normalised softmax: scaled cosines, the baseline without a margin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def softmax(cosine: Tensor, labels: Tensor, *, margin: float = 0.0, scale: float
     Args:
         cosine: of each embedding to each class, (N, C), in [-1, 1].
         labels: class of each embedding, (N,), int64 in [0, C).
-        margin: 0; it is here because all losses are called alike.
+        margin: 0; all losses have the same signature.
         scale: logit at angle 0.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a loss that is more than a function of cosines and labels can do."""
+"""The interface of losses that are more than a function of cosines and labels."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class StatefulLoss(nn.Module):
         """Is told once how many classes a step samples."""
 
     def regulariser(self, norms: Tensor) -> Tensor | None:
-        """What is added to the loss of each embedding, (N,)."""
+        """A term added to the loss of each embedding, (N,)."""
         return None

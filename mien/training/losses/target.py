@@ -1,4 +1,4 @@
-"""What the margin losses share: one logit a row that changes, and an angle that can be learned."""
+"""Shared by the margin losses: changing a row's target logit, and an angle with a gradient."""
 
 from __future__ import annotations
 

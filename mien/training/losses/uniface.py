@@ -12,10 +12,10 @@ from mien.training.losses.target import on_target
 
 
 class UniFace(StatefulLoss):
-    """The unified cross-entropy: is this embedding of that class, asked of every class by itself.
+    """The unified cross-entropy: a binary decision for every class by itself.
 
-    Softmax asks only that an embedding's own class be the nearest.  Here all cosines of one person
-    must lie above one learned threshold, bias / scale, and all others below, as verification
+    Softmax only requires that an embedding's own class be the nearest.  Here all cosines of one
+    person must lie above one learned threshold, bias / scale, and all others below, as verification
     needs.  Zhou et al., UniFace, ICCV 2023.
 
     Args:
@@ -31,7 +31,7 @@ class UniFace(StatefulLoss):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def begin(self, classes: float) -> None:
-        """Sets the bias to where the authors' code begins: log(10 * classes)."""
+        """Initialises the bias as the authors' code does: log(10 * classes)."""
         with torch.no_grad():
             self.bias.fill_(math.log(10 * classes))
 
