@@ -113,6 +113,7 @@ def elsewhere() -> dict[str, set[str]]:
         "mien adopt": {"path", "model_id", "dim", "form", "tried", "balance", "calibration"},
         "mien album": {"forgotten"},
         "mien calibrate": of(Calibration),
+        "mien enroll": {"dry_run"},
         "mien evaluate": of(Differentials, GroupRates) | {"models", "rates", "ratios"},
         "mien identify": {"broken"},
         "mien speed": of(Speed) | {"photos", "processors", "runtimes"},
