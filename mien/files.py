@@ -14,6 +14,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
+from typing import NamedTuple
 
 from mien import formats
 from mien.errors import BadInput, cannot_write
@@ -90,6 +91,8 @@ def walk(
     also: Sequence[str] = (),
     choice: Choice = EVERYTHING,
     required: bool = True,
+    cut_outs: bool = False,
+    known: Container[Path] = (),
 ) -> Found:
     """The photos in files, folders and patterns, each once, in a stable order.
 
@@ -107,6 +110,8 @@ def walk(
         also: endings of names that are taken beside photos, in lower case.
         choice: which of them to take.
         required: whether there have to be any.
+        cut_outs: whether to take faces that mien cut out of photos, as people may be enrolled by.
+        known: photos that need not be opened to see whether mien has made them.
 
     Raises:
         BadInput: there are no photos, if they are required or could not be looked for.
@@ -114,7 +119,7 @@ def walk(
     found: dict[str, Path] = {}  # by real path
     skipped: dict[str, Skipped] = {}
     for path in map(Path, several(paths)):
-        some = _photos(path, tuple(also), choice)
+        some = _photos(path, _Wanted(tuple(also), choice, cut_outs, known))
         if required:
             why = f"{path} holds no photos: name a picture, or a folder of some"
             some = itertools.chain([next(some, Skipped(path, why))], some)
@@ -128,14 +133,23 @@ def walk(
     return Found(found.values(), skipped.values())
 
 
-def _photos(path: Path, also: tuple[str, ...], choice: Choice) -> Iterator[Path | Skipped]:
+class _Wanted(NamedTuple):
+    """What `walk` is asked for."""
+
+    also: tuple[str, ...]
+    choice: Choice
+    cut_outs: bool
+    known: Container[Path]
+
+
+def _photos(path: Path, wanted: _Wanted) -> Iterator[Path | Skipped]:
     """What is to be said of one of the paths that `walk` is given."""
     if os.path.isdir(path):  # noqa: PTH112 - pathlib's may fail
-        yield from _below(path, also, choice)
+        yield from _below(path, wanted)
     elif os.path.lexists(path):
-        yield from [path] if choice.takes(PurePath(path.name)) else []
+        yield from [path] if wanted.choice.takes(PurePath(path.name)) else []
     elif glob.has_magic(str(path)):
-        yield from _by_pattern(path, also, choice)
+        yield from _by_pattern(path, wanted)
     else:
         yield _absent(path)
 
@@ -151,13 +165,13 @@ def _absent(path: Path) -> Skipped:
     return Skipped(path, f"{path} does not exist: check the path")
 
 
-def _by_pattern(path: Path, also: tuple[str, ...], choice: Choice) -> Iterator[Path | Skipped]:
+def _by_pattern(path: Path, wanted: _Wanted) -> Iterator[Path | Skipped]:
     plain = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     root, pattern = Path(*plain), path.parts[len(plain) :]
     if not os.path.isdir(root):  # noqa: PTH112
         yield _absent(root)
         return
-    yield from _below(root, also, choice, pattern)
+    yield from _below(root, wanted, pattern)
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str], *, so_far: bool = False) -> bool:
@@ -172,9 +186,7 @@ def _fits(parts: Sequence[str], pattern: Sequence[str], *, so_far: bool = False)
     return first and _fits(parts[1:], pattern[1:], so_far=so_far)
 
 
-def _below(
-    root: Path, also: tuple[str, ...], choice: Choice, pattern: Sequence[str] = ()
-) -> Iterator[Path | Skipped]:
+def _below(root: Path, wanted: _Wanted, pattern: Sequence[str] = ()) -> Iterator[Path | Skipped]:
     """The photos in a folder, and what in it cannot be looked at."""
     seen = set()  # real folders: a link may lead back up
     folders = [root]
@@ -197,15 +209,15 @@ def _below(
         for entry in entries:
             path = folder / entry.name
             below = path.relative_to(root)
-            if is_left_out(entry.name) or choice.leaves(below):
+            if is_left_out(entry.name) or wanted.choice.leaves(below):
                 continue
             if _is_folder(entry):
                 if _fits(below.parts, pattern, so_far=True):
                     deeper.append(path)
             elif (
                 _fits(below.parts, pattern)
-                and choice.takes(below)
-                and (one := _file(entry, path, also, names))
+                and wanted.choice.takes(below)
+                and (one := _file(entry, path, wanted, names))
             ):
                 yield one
         folders += reversed(deeper)
@@ -219,14 +231,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _file(
-    entry: os.DirEntry[str], path: Path, also: tuple[str, ...], beside: Container[str]
+    entry: os.DirEntry[str], path: Path, wanted: _Wanted, beside: Container[str]
 ) -> Path | Skipped | None:
     """A photo, one that cannot be looked at, or nothing of the kind."""
     name = entry.name.lower()
-    if name.endswith(also):
+    if name.endswith(wanted.also):
         return path
     if format := formats.named(name):
-        return None if format.name == "raw" and _has_picture(path, beside) else path
+        twin = format.name == "raw" and _has_picture(path, beside)
+        return None if twin or _is_own(entry, path, wanted) else path
     if name.endswith(_COPIES) or path.suffix.lower() in _OTHERS:
         return None
     try:
@@ -238,8 +251,21 @@ def _file(
         why = f"{path} leads nowhere ({error.strerror}): plug in its disk, or remove the link"
         return Skipped(path, why)
     with suppress(OSError), path.open("rb") as file:
-        return path if formats.begun(file.read(formats.HEAD)) else None
+        taken = formats.begun(file.read(formats.HEAD)) and not _is_own(entry, path, wanted)
+        return path if taken else None
     return None
+
+
+def _is_own(entry: os.DirEntry[str], path: Path, wanted: _Wanted) -> bool:
+    """Whether mien itself has made a picture, as its first bytes say, and it is not wanted."""
+    if path in wanted.known:
+        return False
+    with suppress(OSError):
+        if entry.is_file():  # a pipe would have to be waited for
+            with path.open("rb") as file:
+                made = formats.made(file.read(formats.HEAD))
+            return bool(made) and not (wanted.cut_outs and made == "cut-out")
+    return False
 
 
 def _has_picture(raw: Path, beside: Container[str]) -> bool:
@@ -263,7 +289,7 @@ def photos_of_people(
     """
     if not os.path.isdir(folder):  # noqa: PTH112
         raise BadInput(f"{folder} is not a folder: name one that holds a folder for each person")
-    found = walk([folder], choice=choice)
+    found = walk([folder], choice=choice, cut_outs=True)
     person_of, skipped = {}, list(found.skipped)
     for path in found:
         person, *rest = path.relative_to(folder).parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from functools import cache
 from pathlib import PurePath
 from typing import NamedTuple
@@ -46,7 +47,11 @@ FORMATS = (
     Format("Photoshop", (".psd", ".psb"), rb"8BPS", None),
 )
 EXTENSIONS = tuple(ending for one in FORMATS if one.extra is not None for ending in one.endings)
-HEAD = 32  # bytes that tell a format
+HEAD = 80  # bytes that tell a format, and whether mien has made a picture
+_MADE = re.compile(
+    rb"(?:\xff\xd8.{18}\xff\xfe..|\x89PNG.{33}tEXtSoftware\0)mien (drawing|sheet|cut-out)",
+    re.DOTALL,
+)
 
 
 def named(path: str | PurePath) -> Format | None:
@@ -57,6 +62,26 @@ def named(path: str | PurePath) -> Format | None:
 def begun(data: bytes) -> Format | None:
     """The format that a file's first bytes tell."""
     return next((one for one in FORMATS if re.match(one.first, data[:HEAD], re.DOTALL)), None)
+
+
+def marked(data: bytes, made: str) -> bytes:
+    """A JPEG or PNG as OpenCV writes it, marked as made by mien, which `made` finds.
+
+    Args:
+        made: a drawing, sheet or cut-out.
+    """
+    text = b"mien " + made.encode()
+    if data.startswith(b"\x89PNG"):
+        chunk = b"tEXtSoftware\0" + text
+        chunk = (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
+        return data[:33] + chunk + data[33:]
+    return data[:20] + b"\xff\xfe" + (len(text) + 2).to_bytes(2) + text + data[20:]
+
+
+def made(data: bytes) -> str:
+    """What mien has made a picture as, by its first bytes: see `marked`; nothing if it has not."""
+    found = _MADE.match(data)
+    return found[1].decode() if found else ""
 
 
 @cache

@@ -197,6 +197,8 @@ def _decode(data: bytes, name: str, pixels: int, format: formats.Format) -> Imag
             image = _jpeg(data)
         else:
             image = _pixels(picture, _scale_of_tiff(data, name) if format.name == "TIFF" else None)
+        if format.name == "AVIF":
+            image = _in_aperture(image, data)
         return _upright(image, _orientation(picture))
 
 
@@ -477,6 +479,25 @@ def _raw(data: bytes, name: str, pixels: int) -> Image:
         raise ValueError(str(error)) from error
 
 
+def _in_aperture(image: Image, data: bytes) -> Image:
+    """The part of an AVIF's pixels that is to be seen, ISO/IEC 14496-12's clean aperture.
+
+    What reads HEIC crops by itself.
+    """
+    place = data.find(b"\0\0\0\x28clap", 0, _SHORT)
+    if place < 0:
+        return image
+    width, height, right, down = (
+        top / (bottom or 1)
+        for top, bottom in struct.iter_unpack(">iI", data[place + 8 : place + 40])
+    )
+    left = round((image.shape[1] - width) / 2 + right)
+    top = round((image.shape[0] - height) / 2 + down)
+    if min(left, top) < 0 or width < 1 or height < 1:
+        return image
+    return np.ascontiguousarray(image[top : top + round(height), left : left + round(width)])
+
+
 def _size_of_jxl(data: bytes) -> tuple[int, int]:
     """Width and height by the first bits of a JPEG XL, ISO/IEC 18181-1, in a container or alone."""
     start = 0
@@ -601,10 +622,13 @@ def as_shown(
     return as_stored(box, {6: 8, 8: 6}.get(orientation, orientation))
 
 
-def write(path: str | Path, image: Image) -> None:
+def write(path: str | Path, image: Image, *, made: str = "") -> None:
     """Write a picture to a file, as JPEG (quality 92) or PNG by its name; see `write_atomically`.
 
     A new file is readable by its owner only: pictures show faces.
+
+    Args:
+        made: what it is, where nobody is to take it for a photo: see `mien.formats.marked`.
 
     Raises:
         BadInput: the name ends neither in .jpg, .jpeg nor .png, or the format cannot hold so wide
@@ -619,7 +643,8 @@ def write(path: str | Path, image: Image) -> None:
     height, width, _ = image.shape
     if suffix != ".png" and max(height, width) > _JPEG_SIDE:
         raise BadInput(f"{path} cannot hold {width} x {height} pixels as JPEG: end it in .png")
-    write_atomically(path, encode(image, suffix), private=True)
+    data = encode(image, suffix)
+    write_atomically(path, formats.marked(data, made) if made else data, private=True)
 
 
 def encode(image: Image, suffix: str) -> bytes:

@@ -9,6 +9,7 @@ import threading
 from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import pytest
 from disks import closed, forbidden
 
@@ -160,6 +161,20 @@ def test_what_programs_keep_beside_photos_is_left_out(tmp_path: Path) -> None:
     assert found(tmp_path, tmp_path) == ["IMG.JPG", "a.jpg", "alone.CR2"]
     assert found(tmp_path, tmp_path / "app") == ["app/h.jpg", "app/in/i.jpg"]  # it is named
     assert found(tmp_path, f"{tmp_path}/*") == ["IMG.JPG", "a.jpg", "alone.CR2"]
+
+
+@pytest.mark.parametrize("made", ["drawing", "sheet", "cut-out"])
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_what_mien_has_made_is_known_wherever_it_is(tmp_path: Path, made: str, ending: str) -> None:
+    picture = np.full((40, 30, 3), 200, np.uint8)
+    for name in ("photo", "own"):
+        images.write(tmp_path / (name + ending), picture, made=made if name == "own" else "")
+    (tmp_path / "scan").write_bytes((tmp_path / f"own{ending}").read_bytes())
+    (tmp_path / "link.png").symlink_to("scan")
+    assert (images.read(tmp_path / f"own{ending}") == picture).all()
+    assert found(tmp_path, tmp_path) == [f"photo{ending}"]
+    assert len(files.walk(tmp_path, cut_outs=True)) == (3 if made == "cut-out" else 1)
+    assert len(found(tmp_path, tmp_path / "scan", tmp_path / f"own{ending}")) == 2
 
 
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"

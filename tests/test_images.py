@@ -448,6 +448,57 @@ def test_what_optional_packages_read_is_upright(format: str, orientation: int) -
     assert off_by(images.decode(data), LARGE) < 2
 
 
+def with_aperture(data: bytes, size: tuple[int, int], box: tuple[int, int, int, int]) -> bytes:
+    """An AVIF or HEIC of which a part is to be seen: left, top, width and height."""
+
+    def boxes(start: int, end: int) -> dict[bytes, tuple[int, int]]:
+        found = {}
+        while start < end:
+            length = int.from_bytes(data[start : start + 4])
+            found[data[start + 4 : start + 8]] = (start, start + length)
+            start += length
+        return found
+
+    meta = boxes(0, len(data))[b"meta"]
+    inside = boxes(meta[0] + 12, meta[1])
+    properties = boxes(inside[b"iprp"][0] + 8, inside[b"iprp"][1])
+    (held, end), (uses, _) = properties[b"ipco"], properties[b"ipma"]
+    right, down = (2 * box[i] + box[i + 2] - size[i] for i in (0, 1))  # twice the middle's
+    aperture = struct.pack(">I4s4IiIiI", 40, b"clap", box[2], 1, box[3], 1, right, 2, down, 2)
+    new = bytearray(data)
+    counted = uses + 18  # how many properties the first picture has
+    new.insert(counted + 1, 0x80 | 1 + len(boxes(held + 8, end)))  # before it is turned
+    new[counted] += 1
+    new[end:end] = aperture
+    for start, more in ((meta[0], 41), (inside[b"iprp"][0], 41), (held, 40), (uses + 40, 1)):
+        struct.pack_into(">I", new, start, int.from_bytes(new[start : start + 4]) + more)
+    place = inside[b"iloc"][0]  # where the pixels lie: from a base, or without one
+    place += 20 if data[place + 13] >> 4 else 22
+    struct.pack_into(">I", new, place, int.from_bytes(new[place : place + 4]) + 41)
+    return bytes(new)
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 6])
+@pytest.mark.parametrize("format", ["HEIC", "AVIF"])
+def test_a_clean_aperture_is_what_is_seen(format: str, orientation: int) -> None:
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    stored = np.ascontiguousarray(STORED[orientation](LARGE))
+    height, width, _ = stored.shape
+    framed = np.full((height + 32, width + 48, 3), [255, 0, 0], np.uint8)
+    framed[8 : 8 + height, 16 : 16 + width] = stored
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    if format == "HEIC":
+        data = heic(framed, exif.tobytes())
+    else:
+        data = encode(framed, "AVIF", quality=95, subsampling="4:4:4", exif=exif)
+    shown = with_aperture(data, (width + 48, height + 32), (16, 8, width, height))
+    found = images.decode(shown)
+    assert found.shape == LARGE.shape and found.flags.c_contiguous
+    assert off_by(found, LARGE) < 4
+
+
 @pytest.mark.parametrize("orientation", STORED)
 def test_a_raw_file_with_a_small_preview_is_developed(orientation: int) -> None:
     pytest.importorskip("rawpy", reason="needs the extra raw")

@@ -234,7 +234,8 @@ def _entries(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> Ite
     path = seen.picture.path
     if copy := copies.get(path):
         try:
-            images.write(copy, draw.annotate(seen.picture.image, seen.faces, score=score))
+            drawing = draw.annotate(seen.picture.image, seen.faces, score=score)
+            images.write(copy, drawing, made="drawing")
         except (BadInput, CannotWrite) as error:  # as where it is too wide for a JPEG
             copy = None
             yield Skipped(path, str(error))

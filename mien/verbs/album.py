@@ -206,9 +206,9 @@ class Album:
                 is forgotten then.
         """
         root = _root(folder)
-        walked = files.walk([root], choice=choice)
-        found = {path: _status(path) for path in walked}
         rows = self._rows()
+        walked = files.walk([root], choice=choice, known=rows)
+        found = {path: _status(path) for path in walked}
         new = [path for path, status in found.items() if not _is_known(rows.get(path), status)]
         skipped = [
             Skipped(path, "its name is not UTF-8: rename it")

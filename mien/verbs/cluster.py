@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mien import files, images
+from mien import files, formats, images
 from mien.errors import BadInput, CannotWrite
 from mien.facebank.rows import person_name
 from mien.facebank.stores import Store
@@ -221,7 +221,8 @@ def save(clusters: Clusters, out: str | Path) -> tuple[Skipped, ...]:
 
     leave(files.NO_MEDIA, b"")  # sheets are no photos
     for number, members in clusters.groups.items():
-        leave(_sheet_name(number), images.encode(_sheet([one.thumb for one in members]), ".png"))
+        sheet = images.encode(_sheet([one.thumb for one in members]), ".png")
+        leave(_sheet_name(number), formats.marked(sheet, "sheet"))
     leave(_PAGE, _page(clusters).encode())
     leave(FILE, json.dumps(to_json(clusters), indent=1).encode())
     return tuple(skipped)
@@ -282,7 +283,8 @@ def cut(folder: str | Path, groups: Sequence[tuple[int, str]]) -> tuple[Path, tu
             if not piece.size:
                 raise BadInput(f"{path} has no such face: run mien cluster again")
             left, top = map(round, face["box"][:2])
-            images.write(people / name / f"{face['sha256'][:16]}-{left}-{top}.png", piece)
+            file = people / name / f"{face['sha256'][:16]}-{left}-{top}.png"
+            images.write(file, piece, made="cut-out")
         except (BadInput, CannotWrite) as error:
             skipped.append(Skipped(path, str(error)))
     return people, tuple(skipped)

@@ -463,7 +463,7 @@ def _list(folder: str | Path, choice: files.Choice, file_names: bool) -> tuple[P
         raise BadInput(
             f"{folder} is not a readable folder: name one that holds a folder for each person"
         )
-    paths = files.walk([root], choice=choice, required=False)
+    paths = files.walk([root], choice=choice, required=False, cut_outs=True)
     if not file_names and all(path.parent == root for path in paths):
         other = ", or say --as NAME if all show one person" if paths else ""
         raise BadInput(

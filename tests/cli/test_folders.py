@@ -11,10 +11,14 @@ from collections.abc import Callable
 from contextlib import ExitStack, chdir
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import Run, is_a_sentence
 from disks import closed, full_disk, happening, make_deep
 from fakes import save_photo
+
+from mien import formats
+from mien.images import encode
 
 COMMANDS = [  # that take many photos; M is a model's file
     "identify {folder} --model {m} --detector whole",
@@ -187,6 +191,8 @@ def test_a_folder_is_taken_but_for_what_is_excluded_and_what_others_keep(
     (people / "P5/made/.nomedia").touch()
     (people / "P7/x.mien.jpg").write_bytes(b"no picture")
     (people / "P8/worse.gif").write_bytes(b"no picture")
+    drawing = formats.marked(encode(np.zeros((9, 9, 3), np.uint8), ".jpg"), "drawing")
+    (people / "P9/moved.jpg").write_bytes(drawing[:-99])
     words = command.format(folder=people, m=model_file).split()
     result = bare(*words, "--exclude", "bad", "--exclude", "*.gif", "--include", "P*")
     assert result.code == 0, result.err

@@ -81,7 +81,7 @@ def find(
     elif path.is_dir() and any(_folders(path)):
         return _people(path, people, choice)
     else:
-        photos = walk([path], choice=choice)
+        photos = walk([path], choice=choice, cut_outs=True)
         labels, skipped = np.full(len(photos), NO_LABEL), _skips(photos)
         source = Source(path, "photos", (), photos, labels, _none(), tuple(skipped))
     if people is not None:
@@ -132,7 +132,7 @@ def _people(path: Path, chosen: frozenset[str] | None, choice: Choice) -> Source
     ]
     if missing := (chosen or frozenset()) - {folder.name for folder in folders}:
         raise BadInput(f"{path} has no folder {min(missing)!r}: correct the list of people")
-    everything = walk([path], choice=choice)
+    everything = walk([path], choice=choice, cut_outs=True)
     skipped = _skips(everything)
     of_person: dict[str, list[Path]] = {}
     for photo in everything:
