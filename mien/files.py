@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import itertools
@@ -337,6 +338,26 @@ def is_text(path: str | Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file, but do not wait for whoever might write into a pipe; an `opener` for `open`."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def contents(path: str | Path) -> bytes:
+    """The bytes of a file, or of a pipe that somebody writes into.
+
+    Raises:
+        OSError: it cannot be read, or is a device, which may never end.
+    """
+    with open(path, "rb", opener=open_at_once) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        if stat.S_ISFIFO(mode):
+            os.set_blocking(file.fileno(), True)
+        return file.read()
 
 
 def write_atomically(path: str | Path, data: bytes, *, private: bool = False) -> None:

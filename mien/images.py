@@ -17,11 +17,12 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from threading import Lock
+from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mien import formats
 from mien.errors import BadInput, MissingExtra, needs_extra
-from mien.files import write_atomically
+from mien.files import open_at_once, write_atomically
 from mien.types import Image, require_picture
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it says is raised, too
@@ -68,6 +69,8 @@ _SIGNED, _FLOAT = 2, 3  # kinds of samples
 _FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns, in EXIF's numbers
 _TURNED = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # of PNG: may say which way up it is
 _SHORT = 1 << 16  # bytes
+_LIBRAW = re.compile(rb"^unknown file: |data corrupted at|JPEG")  # what LibRaw writes to stderr
+_STDERR = Lock()  # one at a time puts another in its place
 _HARMLESS = re.compile("JFIF revision|Adobe color|Invalid SOS")  # warnings of libjpeg
 _FLIP = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # cv2.flip: 1 left-right, 0 up-down, -1 both
 
@@ -91,9 +94,9 @@ def read_bytes(path: str | Path) -> bytes:
         BadInput: no such file, not an ordinary one, not readable, or more than `MAX_BYTES`.
     """
     path = Path(path)
-    irregular = f"{path} is not an ordinary file: copy the picture into one"
+    irregular = f"{path} is not an ordinary file: copy it into one"
     try:
-        with open(path, "rb", opener=_open) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
                 raise BadInput(irregular)
@@ -112,11 +115,6 @@ def read_bytes(path: str | Path) -> bytes:
         whose = isinstance(error, PermissionError)
         do = "check who may read it" if whose else "check its path, disk or share"
         raise BadInput(f"{path} cannot be read ({error.strerror}): {do}") from error
-
-
-def _open(path: str, flags: int) -> int:
-    """Open a file, but do not wait for whoever might write into a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode(data: bytes, name: str = "the picture", *, pixels: int = MAX_PIXELS) -> Image:
@@ -461,22 +459,49 @@ def _raw(data: bytes, name: str, pixels: int) -> Image:
     with needs_extra(f"{name}, a raw picture,", "raw"):
         import rawpy
     try:
-        with rawpy.imread(io.BytesIO(data)) as raw:
+        with _quiet_libraw():
+            opened = rawpy.imread(io.BytesIO(data))
+        with opened as raw:
             sides = raw.sizes.width, raw.sizes.height
             _require_size(sides, name, pixels)
             with suppress(rawpy.LibRawError):
-                preview = raw.extract_thumb()
+                with _quiet_libraw():
+                    preview = raw.extract_thumb()
                 if preview.format == rawpy.ThumbFormat.JPEG:
                     data = bytes(preview.data)
                     image = decode(data, name, pixels=pixels)
                     if 2 * max(image.shape) >= max(sides):
                         told = orientation(data) > 1
                         return image if told else _upright(image, _FLIPS.get(raw.sizes.flip, 1))
-            developed = raw.postprocess(use_camera_wb=True, output_bps=8)
+            with _quiet_libraw():
+                developed = raw.postprocess(use_camera_wb=True, output_bps=8)
             colours = (*developed.shape[:2], 3)  # of a sensor that sees none, too
             return np.ascontiguousarray(np.broadcast_to(developed, colours))
     except rawpy.LibRawError as error:
         raise ValueError(str(error)) from error
+
+
+@contextmanager
+def _quiet_libraw() -> Iterator[None]:
+    """Keep LibRaw from writing to stderr what is raised too, and better told with the file's name.
+
+    What others write there meanwhile comes afterwards.
+    """
+    with _STDERR, ExitStack() as ends:
+        with suppress(OSError, AttributeError):  # there is no stderr, or this is not Linux
+            kept = os.dup(2)
+            ends.callback(os.close, kept)
+            words = ends.enter_context(os.fdopen(os.memfd_create("stderr"), "w+b", buffering=0))
+            ends.callback(_pass_on, words, kept)
+            os.dup2(words.fileno(), 2)
+        yield
+
+
+def _pass_on(words: BinaryIO, stderr: int) -> None:
+    os.dup2(stderr, 2)
+    words.seek(0)
+    with suppress(OSError):  # nobody listens
+        os.write(2, b"".join(line for line in words if not _LIBRAW.search(line)))
 
 
 def _in_aperture(image: Image, data: bytes) -> Image:

@@ -574,11 +574,22 @@ def test_that_holds_for_grey_and_inks(mode: str) -> None:
 
 
 def test_no_library_writes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    for whole in WHOLE.values():
+    raw = with_preview(LARGE, 1, 4)
+    measured = tiff(COLOURS, 32, 2, kind=FLOAT)
+    for whole in (*WHOLE.values(), raw, measured):
         for data in (whole[:-20] + whole[-2:], whole[: len(whole) // 2], whole[:99] + whole[120:]):
             with suppress(BadInput):
                 images.decode(data)
     assert capfd.readouterr() == ("", "")
+
+
+def test_libraw_takes_no_line_of_others(capfd: pytest.CaptureFixture[str]) -> None:
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("LibRaw is silenced on Linux alone")
+    with images._quiet_libraw():
+        os.write(2, b"of others\nunknown file: data corrupted at 7\n")
+    os.write(2, b"after it\n")
+    assert capfd.readouterr().err == "of others\nafter it\n"
 
 
 # What holds a reader

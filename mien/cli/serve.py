@@ -18,6 +18,7 @@ import typer
 from mien.cli import console, options
 from mien.cli.render import Answer, show
 from mien.errors import BadInput, needs_extra, without_password
+from mien.files import contents
 from mien.serve.api_keys import Keys, parse
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
@@ -209,6 +210,6 @@ def _keys(file: Path | None) -> Keys | None:
     if file is None:
         return parse(text, TOKEN) if text else None
     try:
-        return parse(file.read_text("utf-8"), str(file))
+        return parse(contents(file).decode(), str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} cannot be read: give a file with the token in it") from error

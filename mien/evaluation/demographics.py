@@ -9,6 +9,7 @@ give them to themselves.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -137,8 +138,8 @@ def read_labels(path: Path) -> Labels:
         BadInput: it cannot be read, has no column `file`, or no other.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        text = files.contents(path).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read as CSV: {error}") from error
     if not rows or "file" not in rows[0] or len(rows[0]) < 2:

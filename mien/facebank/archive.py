@@ -23,6 +23,7 @@ import numpy as np
 from mien.errors import BadInput, CannotWrite, FacebankMismatch
 from mien.facebank.rows import MAX_DIM, Photo, are_unit, person_name
 from mien.facebank.stores import Store
+from mien.files import contents
 from mien.types import Embeddings
 
 FORMAT = 1
@@ -92,9 +93,7 @@ def read(path: str | Path) -> Archive:
         BadInput: there is none, or it is anything else, damaged, or of a newer format.
     """
     try:
-        if Path(path).is_char_device():  # which may never end
-            raise BadInput(f"{path} is a device: name a file")
-        data = Path(path).read_bytes()
+        data = contents(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}): name another") from error
     return parse(data, str(path))

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from mien.errors import BadInput, needs_extra
+from mien.files import contents
 
 VARIABLE = "MIEN_KEY"  # the key itself
 FILE_VARIABLE = "MIEN_KEY_FILE"  # path of a file that holds it
@@ -33,7 +34,7 @@ def in_file(path: str | Path) -> str:
         BadInput: the file cannot be read, or holds no key.
     """
     try:
-        key = Path(path).read_text("utf-8").strip()
+        key = contents(path).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the key file {path} cannot be read ({error}): name another") from error
     if not key or "\0" in key:

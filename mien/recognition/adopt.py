@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadModel
-from mien.files import write_atomically
+from mien.files import contents, write_atomically
 from mien.recognition.align import SIZE
 from mien.recognition.embedder import (
     BATCH,
@@ -66,7 +66,7 @@ class Recogniser:
             f"{file} does not take aligned faces as floats and return vectors: give another"
         )
         try:
-            self.content = file.read_bytes()
+            self.content = contents(file)
             said = metadata(self.content)
             (self._graph,) = (part for key, part in fields(self.content) if key == 7)
             (self._entry, kind, sides), *_ = self._values(11)

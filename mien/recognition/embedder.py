@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadModel
+from mien.files import contents
 from mien.parallel import processors
 from mien.recognition.onnx.protobuf import metadata, with_metadata
 from mien.recognition.onnx.runtime import AUTO, PLAIN, asked, fastest
@@ -132,7 +133,7 @@ class OnnxEmbedder:
         )
         self.path = path
         try:
-            content = path.read_bytes()
+            content = contents(path)
             self.card = _card(content)
             canary = np.array(self.card.canary, np.float32)
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -185,7 +186,7 @@ class OnnxEmbedder:
             BadModel: it is gone, or another one lies in its place.
         """
         try:
-            content = self.path.read_bytes()
+            content = contents(self.path)
             same = _card(content) == self.card
         except (OSError, KeyError, TypeError, ValueError):
             same = False

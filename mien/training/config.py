@@ -17,6 +17,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from mien.errors import BadInput
+from mien.files import contents
 
 _KEEP = re.compile(r"|best|[0-9]{1,6}|best,[0-9]{1,6}")
 
@@ -420,7 +421,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         BadInput: it cannot be read, or holds what is no setting.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(contents(path).decode())
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}): check its name") from error
     except ValueError as error:

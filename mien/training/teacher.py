@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from mien.errors import BadModel
+from mien.files import contents
 from mien.recognition.input_form import input_form
 from mien.recognition.onnx.session import session
 from mien.types import Crops
@@ -46,7 +47,7 @@ class Teacher:
         self, path: Path, *, scaling: str = "imagenet", threads: int = 1, blocks: bool = True
     ) -> None:
         try:
-            proto = onnx.load_model_from_string(path.read_bytes())
+            proto = onnx.load_model_from_string(contents(path))
         except (OSError, DecodeError) as error:
             raise BadModel(f"{path} is not an ONNX file; give a teacher's ONNX file") from error
         graph = proto.graph

@@ -117,6 +117,47 @@ def test_what_cannot_be_done_is_one_sentence_and_2(
     assert is_a_sentence(result.err)
 
 
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--key-file {} people list",
+        "people encrypt --new-key-file {}",
+        "people import {}",
+        "people list --facebank {}",
+        "identify p.png --model {}",
+        "identify p.png --detector {}",
+        "identify p.png --calibration {}",
+        "album p.png --index {}",
+        "serve --token-file {}",
+        "train --config {}",
+        "evaluate {m} photos --labels {}",
+        "adopt {} --out x.onnx",
+        "export {} --out x.onnx",
+    ],
+)
+def test_a_device_or_a_pipe_that_nobody_fills_is_no_file_of_ours(
+    bare: Run,
+    model_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    place: str,
+) -> None:
+    """They would be read for ever, or waited for."""
+    if words.startswith(("train", "export")):
+        pytest.importorskip("torch", reason="needs the extra train")
+    monkeypatch.setenv("MIEN_KEY_FILE", "")  # and so as it was, when this ends
+    save_photo(tmp_path / "p.png", ANNA)
+    save_photo(tmp_path / "photos/p.png", ANNA)
+    save_photo(tmp_path / "known/Anna/1.png", ANNA)
+    bare("enroll", "known", "--model", model_file, "--detector", "whole")
+    os.mkfifo("pipe")
+    result = bare(*words.replace("{m}", str(model_file)).format(place).split())
+    assert result.code == 2
+    assert is_a_sentence(result.err), result.err
+
+
 def test_enroll_says_what_became_of_the_photos(mien: Run, people: Path) -> None:
     (people / "Anna/1.png").unlink()
     save_photo(people / "Cleo/1.png", STRANGER)

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from mien.boxes import Floats, nms
 from mien.errors import BadModel
+from mien.files import contents
 from mien.parallel import Team
 from mien.recognition.align import SIZE, TEMPLATE
 from mien.recognition.detect import mtcnn
@@ -121,7 +122,7 @@ class MienDetector:
         if name in mtcnn.FILES:
             return mtcnn.network(name)
         try:
-            return self._path(name).read_bytes()
+            return contents(self._path(name))
         except OSError as error:
             raise BadModel(_unusable(self._path(name))) from error
 

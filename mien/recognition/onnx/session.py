@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BadModel, needs_extra
+from mien.files import contents
 from mien.parallel import processors
 from mien.recognition.onnx.protobuf import fields
 from mien.recognition.onnx.runtime import PLAIN, PROVIDERS
@@ -47,7 +48,7 @@ def session(
     if profile:
         settings.enable_profiling, settings.profile_file_prefix = True, profile
     try:
-        content = model.read_bytes() if isinstance(model, Path) else model
+        content = contents(model) if isinstance(model, Path) else model
         try:
             return start(content, settings, PROVIDERS[runtime])
         except runtime_errors():
