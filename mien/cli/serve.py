@@ -18,7 +18,6 @@ import typer
 from mien.cli import console, options
 from mien.cli.render import Answer, show
 from mien.errors import BadInput, needs_extra, without_password
-from mien.files import contents
 from mien.serve.api_keys import Keys, parse
 
 TOKEN = "MIEN_TOKEN"  # the environment variable
@@ -209,6 +208,8 @@ def _keys(file: Path | None) -> Keys | None:
     text = os.environ.get(TOKEN, "").strip()
     if file is None:
         return parse(text, TOKEN) if text else None
+    from mien.files import contents
+
     try:
         return parse(contents(file).decode(), str(file))
     except (OSError, UnicodeDecodeError) as error:

@@ -7,7 +7,6 @@ import secrets
 from pathlib import Path
 
 from mien.errors import BadInput, needs_extra
-from mien.files import contents
 
 VARIABLE = "MIEN_KEY"  # the key itself
 FILE_VARIABLE = "MIEN_KEY_FILE"  # path of a file that holds it
@@ -33,6 +32,8 @@ def in_file(path: str | Path) -> str:
     Raises:
         BadInput: the file cannot be read, or holds no key.
     """
+    from mien.files import contents  # and NumPy, which takes its time
+
     try:
         key = contents(path).decode().strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -17,7 +17,6 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from mien.errors import BadInput
-from mien.files import contents
 
 _KEEP = re.compile(r"|best|[0-9]{1,6}|best,[0-9]{1,6}")
 
@@ -420,6 +419,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: it cannot be read, or holds what is no setting.
     """
+    from mien.files import contents  # and NumPy, which takes its time
+
     try:
         content = tomllib.loads(contents(path).decode())
     except OSError as error:

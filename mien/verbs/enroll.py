@@ -212,7 +212,7 @@ def enroll_person(
         held = {photo.sha256: photo for photo in facebank.photos()}
     given = [photos] if isinstance(photos, str | Path | np.ndarray) else list(photos)
     paths = [one for one in given if not isinstance(one, np.ndarray)]
-    found = files.walk(paths, choice=choice) if paths else files.Found([], [])
+    found = files.walk(paths, choice=choice, cut_outs=True) if paths else files.Found([], [])
     pictures = [one for one in given if isinstance(one, np.ndarray)]
     of = {Path(f"picture {number}"): one for number, one in enumerate(pictures, 1)}
     todo = [*found, *of]
