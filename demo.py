@@ -150,7 +150,7 @@ def wrong(answer: str) -> list[str]:
 
 def picture() -> None:
     """Make the README's picture of NASA's photograph of Eileen Collins, whom mien is told."""
-    from mien import Facebank, Seen, annotate, enroll, identify, load, write
+    from mien import Facebank, Seen, annotate, enroll, identify, load, read, write
 
     fetch()
     folder = DEMO / "astronaut" / "Eileen Collins"
@@ -161,7 +161,7 @@ def picture() -> None:
         enroll(folder.parent, facebank, model)
         (seen,) = identify([PHOTOS / "astronaut.png"], model, facebank)
     assert isinstance(seen, Seen)
-    write(HERE / "docs" / "astronaut.jpg", annotate(seen.picture.image, seen.faces))
+    write(HERE / "docs" / "astronaut.jpg", annotate(read(seen.path), seen.faces))
 
 
 def fetch() -> None:

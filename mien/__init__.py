@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mien.collection.fill import look, update
+    from mien.collection.index import PhotoIndex
     from mien.draw import annotate
     from mien.errors import (
         BadFacebank,
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from mien.recognition.model import Looked, Model, load
     from mien.recognition.policy import Policy
     from mien.recognition.thresholds import Impostors
-    from mien.types import Face, Match, NamedFace, Picture, Skipped
-    from mien.verbs.album import Album
+    from mien.types import Face, Match, NamedFace, Skipped
+    from mien.verbs.album import album
     from mien.verbs.cluster import Clusters, cluster
     from mien.verbs.compare import Comparison, compare
     from mien.verbs.enroll import Enrolment, enroll, enroll_person, rebuild
@@ -45,7 +47,6 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 __version__ = "0.1.0"
 
 __all__ = [
-    "Album",
     "BadFacebank",
     "BadInput",
     "BadModel",
@@ -68,12 +69,13 @@ __all__ = [
     "Model",
     "NamedFace",
     "NoFace",
-    "Picture",
+    "PhotoIndex",
     "Policy",
     "Seen",
     "Skipped",
     "UnknownPerson",
     "Verification",
+    "album",
     "annotate",
     "calibrate",
     "cluster",
@@ -84,8 +86,10 @@ __all__ = [
     "examine",
     "identify",
     "load",
+    "look",
     "read",
     "rebuild",
+    "update",
     "verify",
     "walk",
     "write",
@@ -94,6 +98,8 @@ __all__ = [
 _HOME = {  # where each name is; imported when it is first asked for
     name: module
     for module, names in {
+        "mien.collection.fill": "look update",
+        "mien.collection.index": "PhotoIndex",
         "mien.draw": "annotate",
         "mien.errors": "BadFacebank BadInput BadModel CannotWrite FacebankMismatch "
         "MienError MissingExtra NoFace UnknownPerson",
@@ -106,8 +112,8 @@ _HOME = {  # where each name is; imported when it is first asked for
         "mien.recognition.model": "Looked Model load",
         "mien.recognition.policy": "Policy",
         "mien.recognition.thresholds": "Impostors",
-        "mien.types": "Face Match NamedFace Picture Skipped",
-        "mien.verbs.album": "Album",
+        "mien.types": "Face Match NamedFace Skipped",
+        "mien.verbs.album": "album",
         "mien.verbs.cluster": "Clusters cluster",
         "mien.verbs.compare": "Comparison compare",
         "mien.verbs.enroll": "Enrolment enroll enroll_person rebuild",

@@ -7,7 +7,7 @@ means more alike; there are no distances and no percentages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -78,14 +78,6 @@ class Match:
     def __post_init__(self) -> None:
         if not -1.0 <= self.score <= 1.0:
             raise ValueError(f"Match.score must lie in [-1, 1], not {self.score}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A picture to look at, and where it came from."""
-
-    path: Path
-    image: Image = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

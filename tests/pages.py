@@ -42,7 +42,7 @@ RESULTS = json.loads((ROOT / "docs" / "results.json").read_text("utf-8"))
 BEFORE_ENROLLING = ("start.md", "people.md")
 SETTINGS = {
     "COLUMNS": "80",
-    "MIEN_ALBUM": "demo/album.db",
+    "MIEN_INDEX": "demo/index.db",
     "MIEN_FACEBANK": "demo/facebank.db",
 }
 _BLOCK = re.compile(

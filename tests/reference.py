@@ -17,9 +17,9 @@ SECTIONS = {
     "Recognition": "load Model Looked Policy enroll enroll_person rebuild Enrolment identify Seen "
     "compare Comparison",
     "Pictures": "read write walk annotate",
-    "What is found": "Face Match Picture NamedFace Skipped",
+    "What is found": "Face Match NamedFace Skipped",
     "The facebank": "Facebank examine Health",
-    "Collections": "Album cluster Clusters",
+    "Collections": "PhotoIndex update look album cluster Clusters",
     "Evaluation": "calibrate Calibration Impostors evaluate Evaluation verify Verification "
     "Identification",
     "Errors": "MienError BadInput NoFace UnknownPerson BadFacebank FacebankMismatch BadModel "

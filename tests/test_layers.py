@@ -16,6 +16,7 @@ LAYERS = [  # a file imports only from rows above its own, or from its own folde
     {"files", "images", "parallel", "draw", "sidecar", "boxes", "machine"},
     {"recognition", "video"},
     {"facebank"},
+    {"collection"},
     {"verbs", "evaluation"},
     {"training"},
     {"serve"},

@@ -11,10 +11,12 @@ import pytest
 from fakes import FakeModel, save_photo
 
 from mien import parallel
+from mien.collection.fill import update
+from mien.collection.index import PhotoIndex
 from mien.errors import BadInput
 from mien.facebank.facebank import Facebank
 from mien.parallel import Team, map_in_order
-from mien.verbs.album import Album
+from mien.verbs.album import album
 from mien.verbs.enroll import enroll, rebuild
 from mien.verbs.identify import Seen, identify
 
@@ -175,8 +177,9 @@ def test_several_at_a_time_make_the_same_album(tmp_path: Path) -> None:
     folder = people(tmp_path / "people")
     made = []
     for many in (1, 3):
-        with Album(tmp_path / f"{many}.db", MODEL) as album:
-            made.append((album.update(folder, at_once=many), album.ask(folder, None)))
+        with PhotoIndex(tmp_path / f"{many}.db") as index:
+            done = update(folder, MODEL, index, at_once=many)
+            made.append((done, album(folder, MODEL, index, None)))
     assert made[0] == made[1]
     assert (made[1][0].added, len(made[1][0].skipped)) == (23, 1)
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli import console, options
+from mien.cli.index import opened
 from mien.cli.render import Answer, Column, Paths, Table
 from mien.errors import BadInput, CannotWrite, without_password
 
 if TYPE_CHECKING:
     from mien.verbs.album import AlbumPhoto
-
-
-def _index() -> Path:
-    from platformdirs import user_data_path
-
-    return user_data_path("mien") / "album.db"
 
 
 def album(
@@ -67,16 +63,8 @@ def album(
         ),
     ] = None,
     facebank: options.FacebankPath,
-    index: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            envvar="MIEN_ALBUM",
-            default_factory=_index,
-            show_default="album.db in your data folder",
-            help="Where faces are kept, so that no photo is looked at twice.",
-        ),
-    ],
+    index: options.IndexPath = None,
+    no_index: options.NoIndex = False,
     threshold: options.Threshold = None,
     fpir: options.Fpir = None,
     include: options.Include = None,
@@ -86,13 +74,16 @@ def album(
     calibration: options.Calibration = None,
 ) -> Answer:
     """Say who is in which photo of a collection, looking only at what is new or has changed."""
-    from contextlib import nullcontext
+    from contextlib import ExitStack
 
+    from mien.collection.fill import update
+    from mien.collection.index import PhotoIndex
     from mien.facebank.stores import exists, open_store
     from mien.files import Choice
     from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
-    from mien.verbs.album import Album, write_csv, write_page, write_sidecars
+    from mien.verbs.album import album as ask
+    from mien.verbs.album import write_csv, write_page, write_sidecars
 
     if folder is None and not forget:
         raise BadInput("there is nothing to look at: name a folder that holds photos")
@@ -103,11 +94,15 @@ def album(
     choice = Choice(include or (), exclude or ())
     xmp = xmp or keywords or bool(parent) or short
     there = exists(facebank)
-    known = open_store(facebank, model_id=network.model_id) if there else nullcontext()
-    with known as bank, Album(index, network) as collection:
+    with ExitStack() as stack:
+        bank = None
+        if there:
+            bank = stack.enter_context(open_store(facebank, model_id=network.model_id))
+        kept = stack.enter_context(opened(index, no_index, facebank, bank, network, required=True))
+        collection = kept or stack.enter_context(PhotoIndex(None))
         forgotten = sum(map(collection.forget, forget or ()))
         about = {
-            "index": index,
+            "index": kept.path if kept else None,
             "model_id": network.model_id,
             **({"forgotten": forgotten} if forget else {}),
         }
@@ -116,11 +111,17 @@ def album(
             return Answer(about, [], notes)
         if bank is None or not bank.people():
             console.note_nobody(without_password(facebank))
-        update = collection.update(
-            folder, choice=choice, at_once=at_once(), progress=console.progress
+        done = update(
+            folder,
+            network,
+            collection,
+            choice=choice,
+            at_once=at_once(),
+            progress=console.progress,
         )
-        everything = collection.ask(folder, bank, choice=choice, policy=policy) if xmp else []
-        entries = collection.ask(folder, bank, people or (), choice=choice, policy=policy)
+        found = partial(ask, folder, network, collection, bank, choice=choice, policy=policy)
+        everything = found() if xmp else []
+        entries = found(people or ())
     outputs = {"csv": (csv, write_csv), "html": (html, write_page)}
     written, failed = {}, []
     for kind, (path, write) in outputs.items():
@@ -132,20 +133,20 @@ def album(
             else:
                 written[kind] = path
     sidecars, left_alone = write_sidecars(everything, keywords=keywords, parent=parent, short=short)
-    skipped = (*update.skipped, *left_alone)
+    skipped = (*done.skipped, *left_alone)
     content = {
         **about,
-        "added": update.added,
-        "kept": update.kept,
-        "removed": update.removed,
+        "added": done.added,
+        "kept": done.kept,
+        "removed": done.removed,
         **written,
         **({"sidecars": sidecars} if xmp else {}),
         "photos": [_entry(entry) for entry in entries],
         "skipped": skipped,
     }
     summary = (
-        f"{console.counted(len(entries), 'photo')}; {update.added} looked at, {update.kept} kept, "
-        f"{update.removed} removed"
+        f"{console.counted(len(entries), 'photo')}; {done.added} looked at, {done.kept} kept, "
+        f"{done.removed} removed"
         + (f"; {console.counted(sidecars, 'sidecar')} written" if xmp else "")
     )
     return Answer(

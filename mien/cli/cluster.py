@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import console, options
+from mien.cli.index import opened
 from mien.cli.render import Answer, Column, Table
 from mien.errors import CannotWrite
 
@@ -24,6 +25,8 @@ def cluster(
         Path, typer.Option(metavar="DIR", help="Where to write the groups, with a page to look at.")
     ] = options.CLUSTERS,
     facebank: options.FacebankPath,
+    index: options.IndexPath = None,
+    no_index: options.NoIndex = False,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -69,10 +72,14 @@ def cluster(
     network = load(model, detector=detector, calibration=calibration, threads=threads_each(many))
     earlier = earlier_groups(out, network.model_id) if add else None
     there = exists(facebank)
-    with open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank:
+    with (
+        open_store(facebank, model_id=network.model_id) if there else nullcontext() as bank,
+        opened(index, no_index, facebank, bank, network) as kept,
+    ):
         found = find(
             photos,
             network,
+            index=kept,
             facebank=bank,
             threshold=threshold,
             earlier=earlier,

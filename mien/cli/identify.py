@@ -13,6 +13,7 @@ import typer
 
 from mien import defaults
 from mien.cli import console, options
+from mien.cli.index import opened
 from mien.cli.json_entries import FaceEntry, PhotoEntry, SightingEntry, VideoEntry, photo_entry
 from mien.cli.render import Answer, Form, show_each
 from mien.cli.video import VIDEOS, End, Part, Start, as_videos, span, video_entries
@@ -38,6 +39,8 @@ def identify(
     ],
     *,
     facebank: options.FacebankPath,
+    index: options.IndexPath = None,
+    no_index: options.NoIndex = False,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -133,7 +136,10 @@ def identify(
     many = at_once(len(photos))
     network = network_of(threads_each(many))
     policy = network.policy(threshold=threshold, fmr=fpir)
-    with open_store(facebank, model_id=network.model_id) as bank:
+    with (
+        open_store(facebank, model_id=network.model_id) as bank,
+        opened(index, no_index, facebank, bank, network) as kept_before,
+    ):
         skipped = _update(bank, network, many) if update else 0
         people = bank.people()
         if not people:
@@ -145,6 +151,7 @@ def identify(
             coming,
             network,
             bank,
+            index=kept_before,
             policy=policy,
             mirror=tta,
             limit=limit,
@@ -231,10 +238,10 @@ def _entries(seen: Seen | Skipped, copies: dict[Path, Path], score: bool) -> Ite
     if isinstance(seen, Skipped):
         yield seen
         return
-    path = seen.picture.path
+    path = seen.path
     if copy := copies.get(path):
         try:
-            drawing = draw.annotate(seen.picture.image, seen.faces, score=score)
+            drawing = draw.annotate(images.read(seen.path), seen.faces, score=score)
             images.write(copy, drawing, made="drawing")
         except (BadInput, CannotWrite) as error:  # as where it is too wide for a JPEG
             copy = None

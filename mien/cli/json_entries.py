@@ -72,9 +72,8 @@ class VideoEntry:
 
 def photo_entry(seen: Seen, saved: Path | None) -> PhotoEntry:
     """What is said of a photo whose drawn copy, if any, is saved there."""
-    height, width = seen.picture.image.shape[:2]
     faces = tuple(FaceEntry(**_face(one.face, one.match)) for one in seen.faces)
-    return PhotoEntry(seen.picture.path, width, height, faces, saved)
+    return PhotoEntry(seen.path, seen.width, seen.height, faces, saved)
 
 
 def sighting_entry(path: str | Path, one: Sighting) -> SightingEntry:

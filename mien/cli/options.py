@@ -30,6 +30,19 @@ FacebankPath: TypeAlias = Annotated[
         " postgresql://HOST/DB.",
     ),
 ]
+IndexPath: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        metavar="FILE",
+        envvar="MIEN_INDEX",
+        show_default="index.db beside the facebank",
+        help="Where the faces of photos are kept, so that no photo is looked at twice.",
+    ),
+]
+NoIndex: TypeAlias = Annotated[
+    bool, typer.Option("--no-index", help="Keep nothing of the photos, and know nothing of them.")
+]
 ModelName: TypeAlias = Annotated[
     str,
     typer.Option(

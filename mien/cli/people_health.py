@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import console, options
+from mien.cli.index import opened
 from mien.cli.render import Answer, Column, Table
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 def health(
     *,
     facebank: options.FacebankPath,
+    index: options.IndexPath = None,
+    no_index: options.NoIndex = False,
     look: Annotated[
         bool,
         typer.Option(
@@ -38,8 +41,13 @@ def health(
 
     network = load(model, detector=detector, calibration=calibration)
     policy = network.policy(threshold=threshold, fmr=fpir)
-    with open_store(facebank, model_id=network.model_id) as bank:
-        found = examine(bank, network, policy=policy, look=look, progress=console.progress)
+    with (
+        open_store(facebank, model_id=network.model_id) as bank,
+        opened(index, no_index, facebank, bank, network) as kept,
+    ):
+        found = examine(
+            bank, network, index=kept, policy=policy, look=look, progress=console.progress
+        )
     people, photos = console.people(found.people), console.counted(found.photos, "photo")
     gone = console.counted(len(found.unseen), "photo")
     text: list[str | Table] = [f"{people} with {photos} in {bank.path}", _rate(found)]

@@ -111,7 +111,11 @@ def encrypt(
         typer.Option(metavar="FILE", help="Use the key in this file; it replaces any other."),
     ] = None,
 ) -> Answer:
-    """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost."""
+    """Encrypt the facebank with a key, MIEN_KEY by default.  Without the key it is lost.
+
+    The index of photos beside it is encrypted with it.
+    """
+    from mien.collection.index import rekey_beside
     from mien.facebank.facebank import Facebank
     from mien.facebank.sqlite import is_plain
     from mien.facebank.stores import own_file
@@ -130,19 +134,24 @@ def encrypt(
                 f"there is no new key for {facebank}: set {keys.VARIABLE}, or use --keyring or"
                 " --new-key-file"
             )
+        old = bank.key
         bank.encrypt(key)
+    rekey_beside(facebank, old, key)
     return Answer({"facebank": facebank, "encrypted": True}, [f"{facebank} is encrypted now"])
 
 
 def decrypt(*, facebank: FacebankPath) -> Answer:
-    """Remove the facebank's encryption."""
+    """Remove the facebank's encryption, and that of the index beside it."""
+    from mien.collection.index import rekey_beside
     from mien.facebank.facebank import Facebank
     from mien.facebank.stores import own_file
 
     with Facebank.open(own_file(facebank)) as bank:
         if not bank.encrypted:
             raise BadInput(f"{facebank} is not encrypted: there is nothing to do")
+        key = bank.key
         bank.decrypt()
+    rekey_beside(facebank, key, "")
     return Answer({"facebank": facebank, "encrypted": False}, [f"{facebank} is not encrypted now"])
 
 

@@ -79,7 +79,7 @@ class Facebank:
         self.path = str(path)
         self._loaded: tuple[tuple[int, ...], list[str], list[int], Index] | None = None
         with ExitStack() as undo, in_words(self.path):
-            self._db, self._key = unlock(self.path, key)
+            self._db, self.key = unlock(self.path, key)
             undo.callback(lambda: self._db.close())
             if dim is not None and self._pragma("page_count") == 0:
                 with self._transaction() as db:
@@ -160,7 +160,7 @@ class Facebank:
     @property
     def encrypted(self) -> bool:
         """Whether nobody can read the file without its key; copies beside it must not tell more."""
-        return bool(self._key)
+        return bool(self.key)
 
     def encrypt(self, key: str) -> None:
         """Encrypt the file, or change its key; see `mien.facebank.sqlite.convert`."""
@@ -175,11 +175,11 @@ class Facebank:
         try:
             with in_words(self.path):
                 self._remove_beside(cache.SUFFIXES)  # no kill leaves it beside an encrypted file
-            convert(self.path, self._key or None, key or None)
-            self._key = key
+            convert(self.path, self.key or None, key or None)
+            self.key = key
         finally:
             with in_words(self.path):
-                self._db, _ = unlock(self.path, self._key)
+                self._db, _ = unlock(self.path, self.key)
         self._remove_beside()
 
     def require(self, model_id: str) -> None:

@@ -47,6 +47,11 @@ class Model:
         return self.embedder.model_id
 
     @property
+    def detector_id(self) -> str:
+        """What decides which faces are found: the detector, its weights and settings."""
+        return detect.identity(self.detector)
+
+    @property
     def dim(self) -> int:
         """The dimensions of an embedding."""
         return self.embedder.dim

@@ -16,24 +16,24 @@ from itertools import compress, count
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mien import files, formats, images
+from mien.collection.fill import THUMB, look
+from mien.collection.index import PhotoIndex
+from mien.collection.rows import IndexedFace
 from mien.errors import BadInput, CannotWrite
 from mien.facebank.rows import person_name
 from mien.facebank.stores import Store
-from mien.parallel import map_in_order
 from mien.recognition import align
 from mien.recognition.clustering import POOR, founding_threshold, group
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
-from mien.recognition.quality import largest, sharpness, worth
-from mien.types import Embeddings, Face, Image, Progress, Skipped, silent
+from mien.types import Embeddings, Image, Progress, Skipped, silent
 
 FILE = "clusters.json"
 _PAGE, _PEOPLE = "index.html", "people"
-_THUMB, _COLUMNS, _ROWS = 96, 10, 6  # of a contact sheet: pixels, faces
+_COLUMNS, _ROWS = 10, 6  # of a contact sheet, in faces
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +42,7 @@ class Stranger:
 
     path: Path
     sha256: str  # of the photo
-    face: Face
-    worth: float  # see `mien.recognition.quality.worth`
-    thumb: Image  # (96, 96, 3)
+    seen: IndexedFace
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,7 @@ def cluster(
     paths: str | Path | Iterable[str | Path],
     model: Model,
     *,
+    index: PhotoIndex | None = None,
     facebank: Store | None = None,
     policy: Policy | None = None,
     threshold: float | None = None,
@@ -78,6 +77,7 @@ def cluster(
     Args:
         paths: files, one photo each.
         model: finds and embeds the faces.
+        index: has faces that were found before, and keeps those that are found now.
         facebank: whoever it knows is left out.
         policy: whom that is; by default the model's own.
         threshold: the cosine that makes one group of two, however many faces there are; found
@@ -102,40 +102,30 @@ def cluster(
     parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
     skipped, known = [], 0
 
-    def look(path: Path) -> tuple[list[Stranger], Embeddings]:
-        data = images.read_bytes(path)
-        image = images.decode(data, str(path))
-        faces = largest(model.detect(image), limit, min_face)
-        crops = align.crops(image, faces)
-        digest = hashlib.sha256(data).hexdigest()
-        strangers = [
-            Stranger(path, digest, face, worth(face, sharp), cv2.resize(crop, (_THUMB, _THUMB)))
-            for face, sharp, crop in zip(faces, sharpness(crops).tolist(), crops, strict=True)
-        ]
-        return strangers, model.embed_crops(crops)
-
     todo = progress([Path(path) for path in files.several(paths)], "looking")
-    for number, (path, looking) in enumerate(map_in_order(look, todo, at_once)):
-        try:
-            faces, vectors = looking()
-        except BadInput as error:
-            skipped.append(Skipped(path, str(error)))
+    for number, seen in enumerate(look(todo, model, index, at_once=at_once)):
+        if isinstance(seen, Skipped):
+            skipped.append(seen)
             continue
+        photo = seen.largest(limit, min_face)
+        if not photo.faces:
+            continue
+        strange = np.ones(len(photo.faces), bool)
         if facebank:
-            strange = [match.person is None for match in facebank.search(vectors, known_from)]
-            known += len(faces) - sum(strange)
-            faces = list(compress(faces, strange))
-            vectors = vectors[np.array(strange, bool)]
-        found += faces
-        photos += [number] * len(faces)
-        parts.append(vectors)
-    before = [(earlier or {}).get(_key(one.sha256, one.face.box), -1) for one in found]
+            matches = facebank.search(photo.vectors, known_from)
+            strange = np.array([match.person is None for match in matches])
+        known += int((~strange).sum())
+        strangers = list(compress(photo.faces, strange))
+        found += [Stranger(photo.path, photo.sha256, one) for one in strangers]
+        photos += [number] * len(strangers)
+        parts.append(photo.vectors[strange])
+    before = [(earlier or {}).get(_key(one.sha256, one.seen.face.box), -1) for one in found]
     labels = group(
         np.concatenate(parts),
         policy,
         threshold=threshold,
         photos=photos,
-        poor=np.array([one.worth < POOR for one in found], bool),
+        poor=np.array([one.seen.worth < POOR for one in found], bool),
         earlier=before,
     )
     members: dict[int, list[int]] = {}
@@ -221,7 +211,7 @@ def save(clusters: Clusters, out: str | Path) -> tuple[Skipped, ...]:
 
     leave(files.NO_MEDIA, b"")  # sheets are no photos
     for number, members in clusters.groups.items():
-        sheet = images.encode(_sheet([one.thumb for one in members]), ".png")
+        sheet = images.encode(_sheet(members), ".png")
         leave(_sheet_name(number), formats.marked(sheet, "sheet"))
     leave(_PAGE, _page(clusters).encode())
     leave(FILE, json.dumps(to_json(clusters), indent=1).encode())
@@ -243,8 +233,8 @@ def to_json(clusters: Clusters) -> dict[str, Any]:
                     {
                         "path": str(one.path.absolute()),
                         "sha256": one.sha256,
-                        "box": one.face.box.astype(float).round(1).tolist(),
-                        "confidence": round(one.face.confidence, 6),
+                        "box": one.seen.face.box.astype(float).round(1).tolist(),
+                        "confidence": round(one.seen.face.confidence, 6),
                     }
                     for one in members
                 ],
@@ -313,15 +303,15 @@ def _sheet_name(number: int) -> str:
     return f"group-{number:04d}.png"
 
 
-def _sheet(thumbs: Sequence[Image]) -> Image:
+def _sheet(members: Sequence[Stranger]) -> Image:
     """Up to 60 faces in rows of ten, evenly chosen from all."""
-    count = min(len(thumbs), _COLUMNS * _ROWS)
-    shown = [thumbs[i] for i in np.linspace(0, len(thumbs) - 1, count).round().astype(int)]
+    count = min(len(members), _COLUMNS * _ROWS)
+    shown = [members[i] for i in np.linspace(0, len(members) - 1, count).round().astype(int)]
     columns = min(count, _COLUMNS)
-    sheet = np.full((-(-count // columns) * _THUMB, columns * _THUMB, 3), 255, np.uint8)
-    for place, thumb in enumerate(shown):
-        y, x = (_THUMB * part for part in divmod(place, columns))
-        sheet[y : y + _THUMB, x : x + _THUMB] = thumb
+    sheet = np.full((-(-count // columns) * THUMB, columns * THUMB, 3), 255, np.uint8)
+    for place, one in enumerate(shown):
+        y, x = (THUMB * part for part in divmod(place, columns))
+        sheet[y : y + THUMB, x : x + THUMB] = images.decode(one.seen.thumb)
     return sheet
 
 

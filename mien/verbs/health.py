@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from mien import images
-from mien.errors import BadInput
+from mien.collection import fill
+from mien.collection.index import PhotoIndex
 from mien.facebank.rows import Photo
 from mien.facebank.stores import Store
-from mien.recognition import align
 from mien.recognition.consistency import likeness, parts, unlike
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
-from mien.recognition.quality import BLURRED, SMALL, largest, sharpness
+from mien.recognition.quality import BLURRED, SMALL
 from mien.recognition.thresholds import Impostors
-from mien.types import Embeddings, Progress, silent
+from mien.types import Embeddings, Progress, Skipped, silent
 
 _BLOCK = 1024  # people whose scores with everyone are held at a time
 
@@ -79,6 +77,7 @@ def examine(
     facebank: Store,
     model: Model,
     *,
+    index: PhotoIndex | None = None,
     policy: Policy | None = None,
     look: bool = True,
     progress: Progress = silent,
@@ -88,6 +87,7 @@ def examine(
     Args:
         facebank: is read only.
         model: made its vectors.
+        index: has what was found in photos before, and keeps what is found now.
         policy: the score a face needs to get a name; the model's own by default.
         look: whether to look at the photos again, where they are still there, for blur.
         progress: is given the photos to look at.
@@ -103,7 +103,8 @@ def examine(
     threshold, known = policy.threshold_among(counts), policy.impostors
     names, templates = facebank.templates()
     mixed, doubtful = _unlike(photos, vectors, known)
-    sharp = {photo: _look(photo, model) for photo in progress(photos, "looking") if look}
+    todo = progress(photos, "looking") if look else []
+    sharp = {photo: _sharpness(photo, model, index) for photo in todo}
     found = [
         Blurred(photo, one) for photo, one in sharp.items() if one is not None and one < BLURRED
     ]
@@ -123,17 +124,12 @@ def examine(
     )
 
 
-def _look(photo: Photo, model: Model) -> float | None:
+def _sharpness(photo: Photo, model: Model, index: PhotoIndex | None) -> float | None:
     """The sharpness of a photo's face; None where it cannot be looked at."""
-    try:
-        data = images.read_bytes(photo.path)
-        if hashlib.sha256(data).hexdigest() != photo.sha256:
-            return None
-        image = images.decode(data)
-    except BadInput:
+    (seen,) = fill.look(photo.path, model, index)
+    if isinstance(seen, Skipped) or seen.sha256 != photo.sha256:
         return None
-    faces = largest(model.detect(image))
-    return float(sharpness(align.crops(image, faces))[0]) if faces else None
+    return next((one.sharpness for one in seen.largest(1).faces), None)
 
 
 def _alike(names: list[str], templates: Embeddings, threshold: float) -> Iterator[Lookalikes]:

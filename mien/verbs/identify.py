@@ -10,20 +10,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien import files, images
-from mien.errors import BadInput
+from mien.collection.fill import look
+from mien.collection.index import PhotoIndex
 from mien.facebank.stores import Store
-from mien.parallel import map_in_order
-from mien.recognition.model import Looked, Model
+from mien.recognition.model import Model
 from mien.recognition.policy import Policy
-from mien.types import Image, NamedFace, Picture, Skipped
+from mien.types import NamedFace, Skipped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """A photo and the faces in it, highest confidence first."""
 
-    picture: Picture
+    path: Path
+    width: int  # in pixels, upright
+    height: int
     faces: tuple[NamedFace, ...]
 
 
@@ -32,6 +33,7 @@ def identify(
     model: Model,
     facebank: Store,
     *,
+    index: PhotoIndex | None = None,
     policy: Policy | None = None,
     mirror: bool = False,
     limit: int | None = None,
@@ -44,6 +46,7 @@ def identify(
         paths: one photo file or several; `mien.files.walk` finds them in folders and by pattern.
         model: the one that made the facebank's vectors.
         facebank: the people to look for.
+        index: has faces that were found before, and keeps those that are found now.
         policy: the score a face needs to get a name; the model's own by default.
         mirror, limit, min_face: see `Model.look`.
         at_once: how many photos to process at a time, in threads.
@@ -56,16 +59,14 @@ def identify(
     policy = policy or model.policy()
     threshold = policy.threshold_among(person.photos for person in facebank.people())
 
-    def look(path: Path) -> tuple[Image, Looked]:
-        image = images.read(path)
-        return image, model.look(image, limit=limit, min_face=min_face, mirror=mirror)
-
-    for path, looking in map_in_order(look, map(Path, files.several(paths)), at_once):
-        try:
-            image, looked = looking()
-        except BadInput as error:
-            yield Skipped(path, str(error))
+    for seen in look(paths, model, index, mirror=mirror, at_once=at_once):
+        if isinstance(seen, Skipped):
+            yield seen
             continue
-        matches = facebank.search(looked.vectors, threshold)
-        named = (NamedFace(path, *pair) for pair in zip(looked.faces, matches, strict=True))
-        yield Seen(Picture(path, image), tuple(named))
+        photo = seen.largest(limit, min_face)
+        matches = facebank.search(photo.vectors, threshold) if photo.faces else []
+        named = (
+            NamedFace(photo.path, one.face, match)
+            for one, match in zip(photo.faces, matches, strict=True)
+        )
+        yield Seen(photo.path, photo.width, photo.height, tuple(named))

@@ -438,7 +438,7 @@ def test_a_name_may_be_typed_in_any_form(
     save_photo(tmp_path / "in/a.png", ANNA, shade=3)
     assert mien("people", "rename", "Anna", typed).code == 0
     assert mien("people", "photos", typed, "--json").document["person"] == "Zo\u00eb"
-    found = mien("album", "in", "--index", "album.db", "--with", typed, "--paths")
+    found = mien("album", "in", "--index", "index.db", "--with", typed, "--paths")
     assert (found.code, found.out) == (0, "in/a.png\n")
     assert mien("cluster", people, "--min-face", 0, "--facebank", "other.db").code == 0
     group = ("enroll", "--cluster", 1, "--as", typed, "--facebank", "third.db")
@@ -456,7 +456,7 @@ def test_a_name_that_cannot_be_seen_whole_is_refused(mien: Run, people: Path, ty
         ("people", "rename", "Anna", typed),
         ("people", "photos", typed),
         ("people", "delete", typed, "--yes"),
-        ("album", people, "--index", "album.db", "--with", typed),
+        ("album", people, "--index", "index.db", "--with", typed),
     ):
         result = mien(*command)
         assert (result.code, result.out, is_a_sentence(result.err)) == (2, "", True)
@@ -465,7 +465,7 @@ def test_a_name_that_cannot_be_seen_whole_is_refused(mien: Run, people: Path, ty
 def test_an_album_forgets_when_it_is_told_to(mien: Run, people: Path, tmp_path: Path) -> None:
     save_photo(tmp_path / "in/a.png", ANNA, shade=3)
     save_photo(tmp_path / "in/disk/b.png", BERT, shade=3)
-    at = ("--index", "album.db")
+    at = ("--index", "index.db")
     assert mien("album", "in", *at).code == 0
     (tmp_path / "in/disk/b.png").unlink()
     away = mien("album", "in", *at, "--with", "Bert B")
@@ -490,7 +490,7 @@ def test_an_output_that_cannot_be_made_stops_no_other(
     document = mien("identify", "in", "--save", "out", "--json").document
     assert ["saved" in photo for photo in document["photos"]] == [False, True]
     assert [Path(one["path"]).name[0] for one in document["skipped"]] == ["n"]
-    result = mien("album", "in", "--index", "album.db", "--xmp")
+    result = mien("album", "in", "--index", "index.db", "--xmp")
     assert result.code == 3
     assert (tmp_path / "in/z.png.xmp").is_file()
 
@@ -530,7 +530,7 @@ def test_a_disk_without_room_for_the_groups_stops_no_answer(
 def test_an_album_for_pipes_and_for_people(mien: Run, people: Path, tmp_path: Path) -> None:
     save_photo(tmp_path / "in/a.png", ANNA, shade=3)
     save_photo(tmp_path / "in/b\n.png", BERT, shade=3)
-    at = ("in", "--index", "album.db")
+    at = ("in", "--index", "index.db")
     assert mien("album", *at, "--paths").out == "in/a.png\nin/b\n.png\n"
     assert mien("album", *at, "--with", "Anna", "--paths").out == "in/a.png\n"
     assert "in/b\ufffd.png" in mien("album", *at).out

@@ -34,9 +34,8 @@ COMMANDS = [  # that take many photos; M is a model's file
 
 
 @pytest.fixture
-def people(tmp_path: Path, bare: Run, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def people(tmp_path: Path, bare: Run, model_file: Path) -> Path:
     """A folder of twenty people, of two photos each; the first is enrolled from elsewhere."""
-    monkeypatch.setenv("MIEN_ALBUM", str(tmp_path / "album.db"))
     save_photo(tmp_path / "known/P0/0.png", 0)
     assert (
         bare("enroll", tmp_path / "known", "--model", model_file, "--detector", "whole").code == 0

@@ -27,9 +27,11 @@ from fakes import FakeModel
 from PIL import Image
 
 from mien import files
+from mien.collection.fill import update
+from mien.collection.index import PhotoIndex
 from mien.errors import BadInput
 from mien.types import Skipped
-from mien.verbs.album import Album
+from mien.verbs.album import album
 from mien.verbs.identify import identify
 
 IO, STALE = "broken disk.png", "server away.png"  # fail when they are opened
@@ -180,17 +182,17 @@ def check(place: Path, rng: random.Random) -> None:
                 assert_same(seen or set(), tree.photos, "looked at")
                 assert_same(named, tree.bad, "named")
         tree.photos, tree.bad = whole
-        with Album(place / "album.db", model) as album:
+        with PhotoIndex(place / "index.db") as index:
             texts = {path for path in tree.photos if files.is_text(path)}
-            if _updated(album, tree.root) is None:
+            if _updated(index, model, tree.root) is None:
                 return
-            assert_same(_kept(album, tree.root), texts, "kept")
+            assert_same(_kept(index, model, tree.root), texts, "kept")
             there, away = tree.change()
-            if _updated(album, tree.root) is None:
-                assert_same(_kept(album, tree.root), texts, "kept, where nothing is found")
+            if _updated(index, model, tree.root) is None:
+                assert_same(_kept(index, model, tree.root), texts, "kept, where nothing is found")
                 return
             expected = {path for path in there | away if files.is_text(path)}
-            assert_same(_kept(album, tree.root), expected, "kept after changes")
+            assert_same(_kept(index, model, tree.root), expected, "kept after changes")
 
 
 def _identified(root: Path, model: FakeModel) -> tuple[set[Path] | None, set[Path]]:
@@ -204,18 +206,18 @@ def _identified(root: Path, model: FakeModel) -> tuple[set[Path] | None, set[Pat
     with Facebank.create(":memory:", model_id=model.model_id, dim=model.dim) as nobody:
         results = list(identify(found, model, nobody))
     bad = {one.path for one in (*found.skipped, *results) if isinstance(one, Skipped)}
-    return {one.picture.path for one in results if not isinstance(one, Skipped)}, bad
+    return {one.path for one in results if not isinstance(one, Skipped)}, bad
 
 
-def _updated(album: Album, root: Path) -> object:
+def _updated(index: PhotoIndex, model: FakeModel, root: Path) -> object:
     try:
-        return album.update(root)
+        return update(root, model, index)
     except BadInput:  # no photo at all
         return None
 
 
-def _kept(album: Album, root: Path) -> set[Path]:
-    return {entry.path for entry in album.ask(root, None)}
+def _kept(index: PhotoIndex, model: FakeModel, root: Path) -> set[Path]:
+    return {entry.path for entry in album(root, model, index, None)}
 
 
 def run(seconds: float, seed: int = 0) -> int:

@@ -150,7 +150,7 @@ def run(seconds: float, seed: int = 0) -> int:
         with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
             folder = Path(place, "in/here")
             files = make_files(folder)
-            settings = {"MIEN_FACEBANK": f"{place}/facebank.db", "MIEN_ALBUM": f"{place}/album.db"}
+            settings = {"MIEN_FACEBANK": f"{place}/facebank.db", "MIEN_INDEX": f"{place}/index.db"}
             stack.enter_context(chdir(folder))
             stack.enter_context(patch.dict(os.environ, settings, COLUMNS="100", HOME=place))
             stack.enter_context(patch("mien.recognition.model.load", lambda *_, **__: MODEL))

@@ -38,7 +38,7 @@ PHOTOS = ROOT / "demo" / "photos"
 SETTINGS = {
     "PYTHONPATH": str(ROOT),
     "MIEN_FACEBANK": "facebank.db",
-    "MIEN_ALBUM": "album.db",
+    "MIEN_INDEX": "index.db",
     "COLUMNS": "100",
     "NO_COLOR": "1",
     "TERM": "dumb",

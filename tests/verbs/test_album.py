@@ -12,23 +12,30 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import children
+import numpy as np
 import pytest
 from fakes import FakeModel, SquareFaces, save_photo
 from PIL import Image as Pillow
 
 from mien import images
+from mien.collection import photo_index
+from mien.collection.fill import Update, look, update
+from mien.collection.index import PhotoIndex
+from mien.collection.rows import IndexedPhoto, Way
+from mien.collection.schema import APPLICATION_ID
 from mien.errors import BadInput, UnknownPerson
 from mien.facebank.facebank import Facebank
 from mien.images import as_stored, orientation, read
 from mien.sidecar import path_of
-from mien.verbs import album as verb
-from mien.verbs.album import Album, write_csv, write_page, write_sidecars
+from mien.types import Skipped
+from mien.verbs.album import AlbumPhoto, album, write_csv, write_page, write_sidecars
 from mien.verbs.enroll import enroll
 
 ANNA, BERT, CLEO = 1, 2, 3  # seeds
@@ -75,60 +82,85 @@ class ThreeFaces(SquareFaces):
             piece = image[:, place * side : (place + 1) * side]
             for face in super().__call__(piece):
                 shift = (place * side, 0)
-                found.append(type(face)(face.box + 2 * shift, face.points + shift, 1.0))
+                points = (face.points + shift).astype(np.float32)
+                found.append(type(face)((face.box + 2 * shift).astype(np.float32), points, 1.0))
         return found
 
 
+class Asked:
+    """An index that is filled and asked with one model."""
+
+    def __init__(self, path: Path, model: FakeModel) -> None:
+        self.path, self.model, self.index = path, model, PhotoIndex(path)
+        self.forget = self.index.forget
+
+    def __enter__(self) -> Asked:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.index.close()
+
+    def update(self, folder: Path, **how: Any) -> Update:
+        """See `mien.update`."""
+        return update(folder, self.model, self.index, **how)
+
+    def ask(
+        self, folder: Path, bank: Facebank | None, people: Sequence[str] = ()
+    ) -> list[AlbumPhoto]:
+        """See `mien.album`."""
+        return album(folder, self.model, self.index, bank, people)
+
+
 @pytest.fixture
-def album(tmp_path: Path, model: FakeModel) -> Iterator[Album]:
+def asked(tmp_path: Path, model: FakeModel) -> Iterator[Asked]:
     object.__setattr__(model, "detector", ThreeFaces())
-    with Album(tmp_path / "index/album.db", model) as album:
-        yield album
+    with Asked(tmp_path / "index/index.db", model) as asked:
+        yield asked
 
 
-def names(album: Album, photos: Path, bank: Facebank | None, *people: str) -> list[str]:
-    return [entry.path.name for entry in album.ask(photos, bank, people)]
+def names(asked: Asked, photos: Path, bank: Facebank | None, *people: str) -> list[str]:
+    return [entry.path.name for entry in asked.ask(photos, bank, people)]
 
 
-def test_photos_with_everyone_asked_for(photos: Path, album: Album, bank: Facebank) -> None:
-    assert album.update(photos).added == 5
-    assert names(album, photos, bank, "Anna") == ["anna.png", "both.png", "anna too.png"]
-    assert names(album, photos, bank, "Anna", "Bert") == ["both.png"]
-    assert len(names(album, photos, bank)) == 5
-    assert names(album, photos / "trip", bank) == ["anna too.png"]
-    assert [entry.people for entry in album.ask(photos, None)] == [[]] * 5
+def test_photos_with_everyone_asked_for(photos: Path, asked: Asked, bank: Facebank) -> None:
+    assert asked.update(photos).added == 5
+    assert names(asked, photos, bank, "Anna") == ["anna.png", "both.png", "anna too.png"]
+    assert names(asked, photos, bank, "Anna", "Bert") == ["both.png"]
+    assert len(names(asked, photos, bank)) == 5
+    assert names(asked, photos / "trip", bank) == ["anna too.png"]
+    assert [entry.people for entry in asked.ask(photos, None)] == [[]] * 5
     with pytest.raises(UnknownPerson, match="Dan"):
-        album.ask(photos, bank, ["Anna", "Dan"])
+        asked.ask(photos, bank, ["Anna", "Dan"])
 
 
 def test_only_what_is_new_or_changed_is_looked_at(
-    photos: Path, album: Album, bank: Facebank, model: FakeModel
+    photos: Path, asked: Asked, bank: Facebank, model: FakeModel
 ) -> None:
-    album.update(photos)
-    again = album.update(photos)
+    asked.update(photos)
+    again = asked.update(photos)
     assert (again.added, again.kept, again.removed) == (0, 5, 0)
     save_photo(photos / "anna.png", BERT, shade=9)
     os.utime(photos / "anna.png", ns=(1, 1))
     (photos / "cleo.png").unlink()
     save_photo(photos / "new.png", BERT)
-    changed = album.update(photos)
+    changed = asked.update(photos)
     assert (changed.added, changed.kept, changed.removed) == (2, 3, 1)
-    assert names(album, photos, bank, "Bert") == ["anna.png", "both.png", "new.png"]
+    assert names(asked, photos, bank, "Bert") == ["anna.png", "both.png", "new.png"]
 
 
 def test_a_change_of_the_facebank_shows_without_a_look(
-    photos: Path, album: Album, bank: Facebank, tmp_path: Path, model: FakeModel
+    photos: Path, asked: Asked, bank: Facebank, tmp_path: Path, model: FakeModel
 ) -> None:
-    album.update(photos)
-    assert names(album, photos, bank, "Anna") == ["anna.png", "both.png", "anna too.png"]
+    asked.update(photos)
+    assert names(asked, photos, bank, "Anna") == ["anna.png", "both.png", "anna too.png"]
     bank.rename("Anna", "Anne")
     save_photo(tmp_path / "more/Cleo/1.png", CLEO)
     enroll(tmp_path / "more", bank, model)
     (photos / "anna.png").write_bytes(b"")  # would be found out if it were looked at
-    assert names(album, photos, bank, "Anne", "Cleo") == ["both.png"]
+    assert names(asked, photos, bank, "Anne", "Cleo") == ["both.png"]
 
 
-def test_what_was_looked_at_before_a_kill_stays(photos: Path, album: Album) -> None:
+def test_what_was_looked_at_before_a_kill_stays(photos: Path, asked: Asked) -> None:
     class Killed(BaseException):
         pass
 
@@ -137,12 +169,12 @@ def test_what_was_looked_at_before_a_kill_stays(photos: Path, album: Album) -> N
         raise Killed
 
     with pytest.raises(Killed):
-        album.update(photos, progress=progress)
-    assert album.update(photos).added == 3
+        asked.update(photos, progress=progress)
+    assert asked.update(photos).added == 3
 
 
 def test_a_kill_at_any_moment_loses_nothing(
-    photos: Path, album: Album, model: FakeModel, tmp_path: Path
+    photos: Path, asked: Asked, model: FakeModel, tmp_path: Path
 ) -> None:
     for number in range(60):
         save_photo(photos / f"{number}.png", number)
@@ -150,7 +182,7 @@ def test_a_kill_at_any_moment_loses_nothing(
     moments = random.Random(0)
 
     def work() -> None:
-        with Album(path, model) as killed:
+        with Asked(path, model) as killed:
             killed.update(photos)
 
     for moment in sorted(moments.uniform(0.001, 0.1) for _ in range(20)):  # the early ones first
@@ -159,15 +191,15 @@ def test_a_kill_at_any_moment_loses_nothing(
         process.kill()
         process.join()
         kills += process.exitcode == -signal.SIGKILL
-        with Album(path, model) as found:
+        with Asked(path, model) as found:
             entries = found.ask(photos, None)
         assert len(entries) >= kept
         kept = len(entries)
     assert kills
-    with Album(path, model) as found:
+    with Asked(path, model) as found:
         assert found.update(photos).kept == kept
-        album.update(photos)
-        assert found.ask(photos, None) == album.ask(photos, None)
+        asked.update(photos)
+        assert found.ask(photos, None) == asked.ask(photos, None)
 
 
 def test_a_kill_loses_the_last_moment_alone(tmp_path: Path, model: FakeModel) -> None:
@@ -183,8 +215,8 @@ def test_a_kill_loses_the_last_moment_alone(tmp_path: Path, model: FakeModel) ->
             yield thing
 
     def work() -> None:
-        verb.COMMIT_EVERY = 0.2
-        with Album(tmp_path / "album.db", model) as killed:
+        photo_index.COMMIT_EVERY = 0.2
+        with Asked(tmp_path / "index.db", model) as killed:
             killed.update(tmp_path / "in", progress=slowly)
 
     (process,) = children.start(work)
@@ -195,31 +227,31 @@ def test_a_kill_loses_the_last_moment_alone(tmp_path: Path, model: FakeModel) ->
     process.join()
     old = [number for number, at in done if at < done[-1][1] - 0.3]
     statements: list[str] = []
-    with Album(tmp_path / "album.db", model) as found:
-        found._db.set_trace_callback(statements.append)
+    with Asked(tmp_path / "index.db", model) as found:
+        found.index._db.set_trace_callback(statements.append)
         update = found.update(tmp_path / "in")
     assert update.kept >= old[-1] > 20
     assert statements.count("COMMIT") < 20
 
 
 def test_bad_photos_are_told_each_time_and_looked_at_once(
-    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch
+    photos: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "bad.jpg").write_text("no picture")
     (photos / "gone.jpg").symlink_to(photos / "nothing")
     for added in (6, 0):
-        update = album.update(photos)
+        update = asked.update(photos)
         assert update.added == added
         assert {path.name for path, _ in update.skipped} == {"bad.jpg", "gone.jpg"}
         assert all(str(path) in reason for path, reason in update.skipped)
     monkeypatch.setattr("mien.images.readers", lambda: "a newer mien")
-    assert album.update(photos).added == 1  # which may read more, of what was bad
-    assert album.update(photos).added == 0
+    assert asked.update(photos).added == 1  # which may read more, of what was bad
+    assert asked.update(photos).added == 0
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
 def test_what_fails_once_is_tried_again(
-    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch, number: int
+    photos: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     whole = images.read_bytes
 
@@ -228,17 +260,17 @@ def test_what_fails_once_is_tried_again(
             raise BadInput(f"{path} cannot be read ({os.strerror(number)}): check who may read it")
         return whole(path)
 
-    album.update(photos)
+    asked.update(photos)
     save_photo(photos / "new.png", CLEO, shade=9)
     save_photo(photos / "anna.png", ANNA, shade=9)
     os.utime(photos / "anna.png", ns=(1, 1))
     monkeypatch.setattr(images, "read_bytes", failing)
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.added, update.kept, update.removed) == (0, 4, 0)
     assert {path.name for path, _ in update.skipped} == {"anna.png", "new.png"}
-    assert len(album.ask(photos, None)) == 5  # one as it was
+    assert len(asked.ask(photos, None)) == 5  # one as it was
     monkeypatch.setattr(images, "read_bytes", whole)
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.added, update.kept, update.skipped) == (2, 4, ())
 
 
@@ -267,34 +299,34 @@ def _unplugged(trip: Path) -> Callable[[], None]:
 
 @pytest.mark.parametrize("leave", [_emptied, _unplugged])
 def test_what_is_away_is_kept_until_it_is_to_be_forgotten(
-    photos: Path, album: Album, bank: Facebank, leave: Callable[[Path], Callable[[], None]]
+    photos: Path, asked: Asked, bank: Facebank, leave: Callable[[Path], Callable[[], None]]
 ) -> None:
     trip = photos / "trip"
     save_photo(trip / "deep/x.png", BERT, shade=5)
     if leave is _unplugged:
         trip.rename(photos.parent / "disk")
         trip.symlink_to(photos.parent / "disk")
-    album.update(photos)
+    asked.update(photos)
     back = leave(trip)
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.added, update.kept, update.removed) == (0, 4, 0)
     ((path, reason),) = update.skipped
     assert path == trip and "2 photos" in reason and "--forget" in reason
-    assert names(album, photos, bank, "Anna") == ["anna.png", "both.png", "anna too.png"]
+    assert names(asked, photos, bank, "Anna") == ["anna.png", "both.png", "anna too.png"]
     back()
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.added, update.kept, update.removed, update.skipped) == (0, 6, 0, ())
-    assert album.forget(trip) == 0  # all are there
+    assert asked.forget(trip) == 0  # all are there
     leave(trip)
-    assert album.forget(trip / "deep") == 1
-    assert album.forget(trip) == 1
-    update = album.update(photos)
+    assert asked.forget(trip / "deep") == 1
+    assert asked.forget(trip) == 1
+    update = asked.update(photos)
     assert (update.kept, update.removed) == (4, 0)
     assert not [one for one in update.skipped if "--forget" in one.reason]
 
 
 def test_a_folder_that_was_on_another_disk_is_not_deleted(
-    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch
+    photos: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status = Path.stat
 
@@ -304,20 +336,20 @@ def test_a_folder_that_was_on_another_disk_is_not_deleted(
         return SimpleNamespace(**fields | {"st_dev": found.st_dev + ("trip" in path.parts)})
 
     monkeypatch.setattr(Path, "stat", mounted)
-    album.update(photos)
+    asked.update(photos)
     shutil.rmtree(photos / "trip")
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.removed, [path for path, _ in update.skipped]) == (0, [photos / "trip"])
     monkeypatch.setattr(Path, "stat", status)
-    album.update(photos)
+    asked.update(photos)
     save_photo(photos / "trip/anna too.png", ANNA, shade=6)
-    album.update(photos)
+    asked.update(photos)
     shutil.rmtree(photos / "trip")
-    assert album.update(photos).removed == 1
+    assert asked.update(photos).removed == 1
 
 
 def test_a_folder_that_fails_for_a_moment_is_not_deleted(
-    photos: Path, album: Album, monkeypatch: pytest.MonkeyPatch
+    photos: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scandir = os.scandir
 
@@ -327,23 +359,19 @@ def test_a_folder_that_fails_for_a_moment_is_not_deleted(
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
         return scandir(path)
 
-    album.update(photos)
+    asked.update(photos)
     monkeypatch.setattr(os, "scandir", failing)
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.kept, update.removed) == (4, 0)
     assert [path for path, _ in update.skipped] == [photos / "trip"]
-    assert album.update(photos).kept == 5
+    assert asked.update(photos).kept == 5
 
 
 def test_photos_that_move_keep_what_is_known_of_them(
-    photos: Path, album: Album, model: FakeModel
+    photos: Path, asked: Asked, model: FakeModel
 ) -> None:
-    def kept() -> dict[str, int]:
-        rows = album._db.execute("SELECT path, id FROM photo")
-        return {os.path.relpath(path, photos): number for path, number in rows}
-
-    album.update(photos)
-    before, faces = kept(), album.ask(photos, None)
+    asked.update(photos)
+    faces = asked.ask(photos, None)
     looks = model.detector.pictures  # type: ignore[attr-defined]
     (photos / "trip").rename(photos / "journey")
     (photos / "anna.png").rename(photos / "swap")
@@ -351,74 +379,141 @@ def test_photos_that_move_keep_what_is_known_of_them(
     (photos / "swap").rename(photos / "dark.png")
     shutil.copy(photos / "both.png", photos / "both again.png")
     (photos / "cleo.png").rename(photos / "journey/cleo.png")
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.added, update.kept, update.removed, update.skipped) == (0, 6, 0, ())
-    after = kept()
-    assert after.pop("both again.png") not in before.values()
-    old = ["both.png", "dark.png", "anna.png", "trip/anna too.png", "cleo.png"]
-    new = ["both.png", "anna.png", "dark.png", "journey/anna too.png", "journey/cleo.png"]
-    assert [before[path] for path in old] == [after[path] for path in new]
-    found = {entry.path.name: entry.faces for entry in album.ask(photos, None)}
+    found = {entry.path.name: entry.faces for entry in asked.ask(photos, None)}
     swapped = {"anna.png": "dark.png", "dark.png": "anna.png"}
     for entry in faces:
         assert found[swapped.get(entry.path.name, entry.path.name)] == entry.faces
     assert found["both again.png"] == found["both.png"]
     assert model.detector.pictures == looks  # type: ignore[attr-defined]
-    assert album.update(photos).kept == 6
+    assert asked.update(photos).kept == 6
 
 
-def test_a_photo_renamed_over_by_another_is_followed(photos: Path, album: Album) -> None:
-    album.update(photos)
+def test_a_photo_renamed_over_by_another_is_followed(photos: Path, asked: Asked) -> None:
+    asked.update(photos)
     (photos / "anna.png").rename(photos / "old anna.png")
     save_photo(photos / "anna.png", BERT, shade=9)
-    update = album.update(photos)
+    update = asked.update(photos)
     assert (update.added, update.kept, update.removed) == (1, 5, 0)
-    album.update(photos.parent)
+    asked.update(photos.parent)
     (photos / "cleo.png").rename(photos.parent / "cleo.png")
-    assert album.update(photos).removed == 1
+    assert asked.update(photos).removed == 1
 
 
-def test_an_album_of_the_first_format_is_taken_over(
-    photos: Path, tmp_path: Path, model: FakeModel, album: Album
+def test_an_index_of_an_earlier_format_is_filled_again(
+    photos: Path, tmp_path: Path, model: FakeModel
 ) -> None:
-    album.update(photos)
-    (photos / "bad.jpg").write_text("no picture")
-    album.update(photos)
-    with album._db as db:
-        for column in ("sha256", "device", "judged_by"):
-            db.execute(f"ALTER TABLE photo DROP COLUMN {column}")
-        db.execute("PRAGMA user_version = 1")
-    with Album(album.path, model) as old:
-        update = old.update(photos)
-        assert (update.added, update.kept, update.removed) == (1, 5, 0)  # the bad one
+    with closing(sqlite3.connect(tmp_path / "old.db")) as db:
+        for table in ("album", "photo", "face"):
+            db.execute(f"CREATE TABLE {table} (x)")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 2")
+    with Asked(tmp_path / "old.db", model) as old:
+        assert old.update(photos).added == 5
 
 
 def test_a_folder_without_photos_forgets_nothing(
-    photos: Path, album: Album, bank: Facebank
+    photos: Path, asked: Asked, bank: Facebank
 ) -> None:
-    album.update(photos)
+    asked.update(photos)
     photos.rename(photos.parent / "elsewhere")
     photos.mkdir()
     with pytest.raises(BadInput, match="holds no photos"):
-        album.update(photos)
-    assert len(album.ask(photos, bank)) == 5
+        asked.update(photos)
+    assert len(asked.ask(photos, bank)) == 5
 
 
-def test_other_files_are_refused(tmp_path: Path, model: FakeModel, album: Album) -> None:
-    (tmp_path / "text").write_text("no album " * 99)
-    with sqlite3.connect(tmp_path / "other.db") as db:
+def test_other_files_are_refused(tmp_path: Path, asked: Asked) -> None:
+    (tmp_path / "text").write_text("no index " * 99)
+    with closing(sqlite3.connect(tmp_path / "other.db")) as db:
         db.execute("CREATE TABLE t (x)")
     for name in ("text", "other.db"):
-        with pytest.raises(BadInput, match="not an album"):
-            Album(tmp_path / name, model)
-    with pytest.raises(BadInput, match="made with the model mean-colours"):
-        Album(album.path, FakeModel("another"))
-    assert album.path.stat().st_mode & 0o077 == 0
+        with pytest.raises(BadInput, match="not an index"):
+            PhotoIndex(tmp_path / name)
+    assert asked.path.stat().st_mode & 0o077 == 0
 
 
-def test_the_table(photos: Path, album: Album, bank: Facebank, tmp_path: Path) -> None:
-    album.update(photos)
-    write_csv(tmp_path / "faces.csv", album.ask(photos, bank))
+def test_another_model_embeds_the_faces_that_are_known(photos: Path, asked: Asked) -> None:
+    asked.update(photos)
+    looks = asked.model.detector.pictures  # type: ignore[attr-defined]
+    other = FakeModel("another")
+    object.__setattr__(other, "detector", asked.model.detector)
+    assert asked.index.of_other_models(Way.of(other)) == 5
+    assert update(photos, other, asked.index).added == 5
+    assert asked.model.detector.pictures == looks  # type: ignore[attr-defined]
+    assert asked.index.of_other_models(Way.of(other)) == 0
+    assert update(photos, other, asked.index).kept == 5
+    assert [len(one.faces) for one in album(photos, other, asked.index, None)] == [1, 3, 1, 0, 1]
+
+
+def test_each_way_to_look_has_faces_of_its_own(photos: Path, asked: Asked) -> None:
+    paths = sorted(photos.rglob("*.png"))
+    asked.update(photos)
+    plain = [one.vectors for one in asked.index.photos(Way.of(asked.model))]
+    for one, other in zip(
+        look(paths, asked.model, asked.index, mirror=True),
+        look(paths, asked.model, mirror=True),
+        strict=True,
+    ):
+        assert isinstance(one, IndexedPhoto) and isinstance(other, IndexedPhoto)
+        assert (one.vectors == other.vectors).all()
+    again = [one.vectors for one in asked.index.photos(Way.of(asked.model))]
+    assert all((one == other).all() for one, other in zip(plain, again, strict=True))
+    assert not all(
+        (one == other.vectors).all()
+        for one, other in zip(
+            plain, asked.index.photos(Way.of(asked.model, mirror=True)), strict=True
+        )
+    )
+
+
+def test_what_was_found_is_the_same_with_and_without_the_index(photos: Path, asked: Asked) -> None:
+    (photos / "bad.jpg").write_text("no picture")
+    paths = sorted(photos.rglob("*.*"))
+    fresh = list(look(paths, asked.model))
+    for _ in range(2):
+        looks = asked.model.detector.pictures  # type: ignore[attr-defined]
+        kept = list(look(paths, asked.model, asked.index))
+        for one, other in zip(fresh, kept, strict=True):
+            if isinstance(one, Skipped) or isinstance(other, Skipped):
+                assert one == other
+                continue
+            assert (one.path, one.sha256, one.width, one.height) == (
+                (other.path, other.sha256, other.width, other.height)
+            )
+            assert (one.vectors == other.vectors).all()
+            for face, again in zip(one.faces, other.faces, strict=True):
+                assert (face.key, face.worth, face.thumb) == (again.key, again.worth, again.thumb)
+                assert (face.face.points == again.face.points).all()
+    assert asked.model.detector.pictures == looks  # type: ignore[attr-defined]
+
+
+def test_the_index_is_encrypted_once_there_is_a_key(
+    photos: Path, tmp_path: Path, asked: Asked
+) -> None:
+    pytest.importorskip("sqlcipher3", reason="needs mien[encryption]")
+    asked.update(photos)
+    asked.index.close()
+    assert b"anna.png" in asked.path.read_bytes()
+    with PhotoIndex(asked.path, key="secret") as index:
+        assert update(photos, asked.model, index).kept == 5
+    assert b"anna.png" not in b"".join(one.read_bytes() for one in asked.path.parent.iterdir())
+    with pytest.raises(BadInput, match="facebank's key"):
+        PhotoIndex(asked.path)
+
+
+def test_nothing_is_left_of_what_is_forgotten(photos: Path, asked: Asked) -> None:
+    asked.update(photos)
+    shutil.rmtree(photos)
+    assert asked.index.forget(photos) == 5
+    left = b"".join(one.read_bytes() for one in asked.path.parent.iterdir())
+    assert b"anna" not in left
+
+
+def test_the_table(photos: Path, asked: Asked, bank: Facebank, tmp_path: Path) -> None:
+    asked.update(photos)
+    write_csv(tmp_path / "faces.csv", asked.ask(photos, bank))
     with (tmp_path / "faces.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 7  # 3 + 1 + 1 + 1, and the dark photo
@@ -430,11 +525,11 @@ def test_the_table(photos: Path, album: Album, bank: Facebank, tmp_path: Path) -
 
 
 def test_the_page_asks_nobody_else(
-    photos: Path, album: Album, bank: Facebank, tmp_path: Path
+    photos: Path, asked: Asked, bank: Facebank, tmp_path: Path
 ) -> None:
     bank.rename("Anna", '<Ann> & "co"')
-    album.update(photos)
-    write_page(tmp_path / "pages/album.html", album.ask(photos, bank))
+    asked.update(photos)
+    write_page(tmp_path / "pages/album.html", asked.ask(photos, bank))
     text = (tmp_path / "pages/album.html").read_text()
     assert "&lt;Ann&gt; &amp;" in text
     assert "<Ann>" not in text
@@ -443,14 +538,14 @@ def test_the_page_asks_nobody_else(
     assert not [one for one in targets if ":" in one or one.startswith("//")]
 
 
-def test_sidecars_say_where_everyone_is(photos: Path, album: Album, bank: Facebank) -> None:
+def test_sidecars_say_where_everyone_is(photos: Path, asked: Asked, bank: Facebank) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*.png")}
-    album.update(photos)
+    asked.update(photos)
     path_of(photos / "anna.png").write_text("another program's")
-    write_sidecars([entry for entry in album.ask(photos, bank) if "trip" in entry.path.parts])
+    write_sidecars([entry for entry in asked.ask(photos, bank) if "trip" in entry.path.parts])
     theirs = path_of(photos / "trip/anna too.png").rename(photos / "trip/anna too.xmp")
     theirs.write_text(theirs.read_text().replace("mien:regions=", "mien:other="))
-    written, skipped = write_sidecars(album.ask(photos, bank))
+    written, skipped = write_sidecars(asked.ask(photos, bank))
     assert written == 1
     assert [path.name for path, _ in skipped] == ["anna.png", "anna too.png"]
     assert "anna.png.xmp is no XMP" in skipped[0].reason
@@ -460,8 +555,8 @@ def test_sidecars_say_where_everyone_is(photos: Path, album: Album, bank: Faceba
     assert re.findall(r'stArea:x="([\d.]+)"', text) == ["0.166667", "0.500000"]
     assert not path_of(photos / "cleo.png").exists()
     assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
-    assert write_sidecars(album.ask(photos, bank))[0] == 0
-    assert album.update(photos).added == 0  # they are no photos
+    assert write_sidecars(asked.ask(photos, bank))[0] == 0
+    assert asked.update(photos).added == 0  # they are no photos
 
 
 @pytest.mark.parametrize("turned", range(1, 9))

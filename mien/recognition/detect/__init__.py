@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -70,3 +71,17 @@ def named(
         found = load(PLAIN)  # or it is the file that is damaged
         _LOG.warning("detector %s runs on ONNX Runtime, as %s fails", name, chosen)
         return found
+
+
+def identity(detector: Detector) -> str:
+    """What decides which faces a detector finds: its kind, its weights and its settings."""
+    weights = [detector.network(name) for name in getattr(detector, "networks", ())]  # type: ignore[attr-defined]
+    if isinstance(detector, OneShot):
+        weights = [detector.file.read_bytes()]
+    settings = {
+        name: getattr(detector, name, None)
+        for name in ("min_face", "factor", "threshold", "thresholds")
+    }
+    digest = hashlib.sha256(b"".join(weights)).hexdigest()[:12] if weights else ""
+    told = [f"{name}={value}" for name, value in settings.items() if value is not None]
+    return " ".join([type(detector).__qualname__, *filter(None, [digest]), *told])

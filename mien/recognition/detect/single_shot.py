@@ -62,6 +62,7 @@ class OneShot:
         threads: int | None = None,
         runtime: str = PLAIN,
     ) -> None:
+        self.file = file
         strange = f"{file} is no detector of the YuNet or SCRFD family with five points"
         self._network = network(file, threads=threads, runtime=runtime, otherwise=strange)
         named = {f"{part}_{s}" for part in ("cls", "obj", "bbox", "kps") for s in STRIDES}
