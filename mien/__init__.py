@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mien.collection.fill import look, update
-    from mien.collection.index import PhotoIndex
+    from mien.collection.photo_index import PhotoIndex
     from mien.draw import annotate
     from mien.errors import (
         BadFacebank,
@@ -99,7 +99,7 @@ _HOME = {  # where each name is; imported when it is first asked for
     name: module
     for module, names in {
         "mien.collection.fill": "look update",
-        "mien.collection.index": "PhotoIndex",
+        "mien.collection.photo_index": "PhotoIndex",
         "mien.draw": "annotate",
         "mien.errors": "BadFacebank BadInput BadModel CannotWrite FacebankMismatch "
         "MienError MissingExtra NoFace UnknownPerson",

@@ -12,7 +12,7 @@ from fakes import FakeModel, save_photo
 
 from mien import parallel
 from mien.collection.fill import update
-from mien.collection.index import PhotoIndex
+from mien.collection.photo_index import PhotoIndex
 from mien.errors import BadInput
 from mien.facebank.facebank import Facebank
 from mien.parallel import Team, map_in_order

@@ -77,7 +77,7 @@ def album(
     from contextlib import ExitStack
 
     from mien.collection.fill import update
-    from mien.collection.index import PhotoIndex
+    from mien.collection.photo_index import PhotoIndex
     from mien.facebank.stores import exists, open_store
     from mien.files import Choice
     from mien.parallel import at_once, threads_each

@@ -11,7 +11,7 @@ from mien.cli import console
 from mien.errors import CannotWrite
 
 if TYPE_CHECKING:
-    from mien.collection.index import PhotoIndex
+    from mien.collection.photo_index import PhotoIndex
     from mien.facebank.stores import Store
     from mien.recognition.model import Model
 
@@ -36,7 +36,7 @@ def opened(
         model: will look at photos.
         required: whether the command is of no use where nothing can be kept.
     """
-    from mien.collection.index import PhotoIndex, beside, key_for
+    from mien.collection.photo_index import PhotoIndex, beside, key_for
     from mien.collection.rows import Way
 
     if none:

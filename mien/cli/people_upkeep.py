@@ -115,7 +115,7 @@ def encrypt(
 
     The index of photos beside it is encrypted with it.
     """
-    from mien.collection.index import rekey_beside
+    from mien.collection.photo_index import rekey_beside
     from mien.facebank.facebank import Facebank
     from mien.facebank.sqlite import is_plain
     from mien.facebank.stores import own_file
@@ -142,7 +142,7 @@ def encrypt(
 
 def decrypt(*, facebank: FacebankPath) -> Answer:
     """Remove the facebank's encryption, and that of the index beside it."""
-    from mien.collection.index import rekey_beside
+    from mien.collection.photo_index import rekey_beside
     from mien.facebank.facebank import Facebank
     from mien.facebank.stores import own_file
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import cv2
 
 from mien import files, images
-from mien.collection.index import Noted, PhotoIndex
+from mien.collection.photo_index import Noted, PhotoIndex
 from mien.collection.rows import (
     PATH,
     IndexedFace,

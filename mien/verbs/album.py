@@ -16,7 +16,7 @@ import numpy as np
 
 from mien import files, images, sidecar
 from mien.collection.fill import as_given, real_folder
-from mien.collection.index import PhotoIndex
+from mien.collection.photo_index import PhotoIndex
 from mien.collection.rows import Way
 from mien.errors import BadInput, CannotWrite, UnknownPerson
 from mien.facebank.rows import spelled

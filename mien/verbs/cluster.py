@@ -20,7 +20,7 @@ import numpy as np
 
 from mien import files, formats, images
 from mien.collection.fill import THUMB, look
-from mien.collection.index import PhotoIndex
+from mien.collection.photo_index import PhotoIndex
 from mien.collection.rows import IndexedFace
 from mien.errors import BadInput, CannotWrite
 from mien.facebank.rows import person_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.collection import fill
-from mien.collection.index import PhotoIndex
+from mien.collection.photo_index import PhotoIndex
 from mien.facebank.rows import Photo
 from mien.facebank.stores import Store
 from mien.recognition.consistency import likeness, parts, unlike

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.collection.fill import look
-from mien.collection.index import PhotoIndex
+from mien.collection.photo_index import PhotoIndex
 from mien.facebank.stores import Store
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy

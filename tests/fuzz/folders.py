@@ -28,7 +28,7 @@ from PIL import Image
 
 from mien import files
 from mien.collection.fill import update
-from mien.collection.index import PhotoIndex
+from mien.collection.photo_index import PhotoIndex
 from mien.errors import BadInput
 from mien.types import Skipped
 from mien.verbs.album import album

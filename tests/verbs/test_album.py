@@ -27,9 +27,9 @@ from PIL import Image as Pillow
 from mien import images
 from mien.collection import photo_index
 from mien.collection.fill import Update, look, update
-from mien.collection.index import PhotoIndex
+from mien.collection.photo_index import PhotoIndex
 from mien.collection.rows import IndexedPhoto, Way
-from mien.collection.schema import APPLICATION_ID
+from mien.collection.tables import APPLICATION_ID
 from mien.errors import BadInput, UnknownPerson
 from mien.facebank.facebank import Facebank
 from mien.images import as_stored, orientation, read

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mien import files
-from mien.collection import schema
+from mien.collection import tables
 from mien.errors import BadInput, CannotWrite
 from mien.facebank.sqlite import MEMORY, connect, convert, errors, is_plain
 
@@ -72,14 +72,14 @@ def in_words(path: Path) -> Iterator[None]:
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA foreign_keys = ON")
-    ours = pragma(db, "application_id") == schema.APPLICATION_ID
+    ours = pragma(db, "application_id") == tables.APPLICATION_ID
     if ours or pragma(db, "page_count") == 0:
         version = pragma(db, "user_version")
-        if version < schema.FORMAT and (script := schema.upgrade(version)):
+        if version < tables.FORMAT and (script := tables.upgrade(version)):
             db.executescript(script)
     if (pragma(db, "application_id"), pragma(db, "user_version")) != (
-        schema.APPLICATION_ID,
-        schema.FORMAT,
+        tables.APPLICATION_ID,
+        tables.FORMAT,
     ):
         raise BadInput(f"{path} is not an index for this version of mien: choose another --index")
     with suppress(*errors("OperationalError")):  # not on every file server

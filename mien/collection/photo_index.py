@@ -23,7 +23,6 @@ from typing import Any, Self, TypeAlias
 from platformdirs import user_data_path
 
 from mien import images
-from mien.collection.database import in_words, open_index, rekey
 from mien.collection.rows import (
     FACE,
     IndexedPhoto,
@@ -35,8 +34,9 @@ from mien.collection.rows import (
     to_row,
     vectors_of,
 )
+from mien.collection.sqlite import in_words, open_index, rekey
 from mien.errors import BadInput, CannotWrite
-from mien.facebank import key as keys
+from mien.facebank import encryption_key as keys
 from mien.facebank.facebank import Facebank
 from mien.facebank.sqlite import MEMORY, is_plain
 from mien.facebank.stores import Store, own_file
