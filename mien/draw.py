@@ -39,7 +39,7 @@ _FONT_FOLDERS = (
 )
 _FIRST_FONTS = ("NotoSans-Regular", "DejaVuSans", "LiberationSans-Regular", "Helvetica", "Arial")
 _STYLES = ("Bold", "Italic", "Oblique", "Light", "Thin", "Black", "Mono", "Condensed", "Serif")
-_NO_CHARACTER = "\U0010ffff"  # never assigned: what a font draws for want of a glyph
+_NO_CHARACTER = "\U0010ffff"  # never assigned: drawn as the font's missing glyph
 
 
 @dataclass(frozen=True, slots=True, eq=False)

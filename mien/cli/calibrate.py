@@ -36,7 +36,7 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A folder of people whose true matches are told, in place of FOLDER's.",
+            help="A folder of people to measure true matches on, in place of FOLDER.",
         ),
     ] = None,
     out: Annotated[

@@ -128,7 +128,7 @@ def _interrupted_by(stop: Callable[[], None]) -> Iterator[list[int]]:
 
 
 def _code(signals: list[int], broken: bool) -> int:
-    """How the command ends: Ctrl-C is how people end it, and a service is told of its SIGTERM."""
+    """The exit code: Ctrl-C is the normal way to end it; a service also sees SIGTERM."""
     if signal.SIGTERM in signals:
         return console.SIGNALLED + signal.SIGTERM
     return console.SKIPPED if broken else 0

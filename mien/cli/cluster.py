@@ -34,7 +34,7 @@ def cluster(
             min=-1,
             max=1,
             show_default="by the number of faces",
-            help="Score that makes one group of two.",
+            help="Score at which two groups are merged.",
         ),
     ] = None,
     add: Annotated[

@@ -64,8 +64,8 @@ def list_photos(name: Name, *, facebank: FacebankPath) -> Answer:
 
 
 def rename(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="What they are called.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="What they will be called.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The current name.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
     *,
     facebank: FacebankPath,
     merge: Annotated[

@@ -12,7 +12,7 @@ SHORTEST = 16  # characters of a token
 
 
 class Role(IntEnum):
-    """What a token is good for; each role may do what those before it may."""
+    """The role of a token; each role includes those before it."""
 
     IDENTIFY = 1  # who is in a photo, whether two show one person
     ENROLL = 2  # who is known, and another photo of them
@@ -30,7 +30,7 @@ class Keys:
         self._roles = [(token.encode(), role) for token, role in roles.items()]
 
     def role(self, given: str) -> Role | None:
-        """What a token is good for; None: it is none of these.
+        """The role of a token; None for an unknown one.
 
         All are compared, and each takes as long as any other: times tell nothing.
         """
@@ -40,7 +40,7 @@ class Keys:
 
 
 def parse(text: str, where: str) -> Keys:
-    """Keys from lines: a token that is good for all, or a role and its token.
+    """Parse lines: a token with all rights, or a role and its token.
 
     Args:
         text: the lines; those that begin with # are comments.

@@ -63,7 +63,7 @@ _CODE: dict[type[MienError], str] = {  # of all others `invalid`
     NoFace: "no_face",
 }
 _IN_WORDS: dict[type[MienError], str] = {  # the library's sentences are for a terminal; these not
-    WorkerLost: "what looked at the photo has ended, perhaps for want of memory: try a smaller one",
+    WorkerLost: "what looked at the photo has ended, perhaps out of memory: try a smaller one",
     UnknownPerson: "the facebank has nobody of that name: GET /api/v1/people lists all",
     CannotWrite: "the service cannot write: nothing has changed; its log says why",
     BadFacebank: "the facebank cannot be used: the service's log says why",

@@ -148,7 +148,7 @@ class _Worker:
         except (EOFError, OSError) as error:
             self.process.join()
             raise WorkerLost(
-                f"a worker has ended ({self.process.exitcode}), perhaps for want of memory: give"
+                f"a worker has ended ({self.process.exitcode}), perhaps out of memory: give"
                 " it more, or smaller photos"
             ) from error
         if not done:

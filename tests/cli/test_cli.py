@@ -386,15 +386,6 @@ def test_evaluate_several_side_by_side(
     assert len(list(Path("drawn").iterdir())) == 4  # ROC, DET, and the scores of each
 
 
-def test_evaluate_a_dangerous_set(bare: Run, model_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "lfw.bin").write_bytes(b"cos\nsystem\n(S'touch done'\ntR.")
-    result = bare("evaluate", model_file, "lfw.bin")
-    assert result.code == 2
-    assert is_a_sentence(result.err)
-    assert "asks for 'os.system', which is refused" in result.err
-    assert not Path("done").exists()
-
-
 def test_evaluate_checks_the_reports_name_first(bare: Run, model_file: Path, listed: str) -> None:
     result = bare("evaluate", model_file, listed, "--report", "report.pdf")
     assert result.code == 2

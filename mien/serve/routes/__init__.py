@@ -38,7 +38,7 @@ def api(tag: str) -> APIRouter:
 
 
 def role(least: Role) -> list[Any]:
-    """The dependencies of a route that needs a token which is good for a role."""
+    """The dependencies of a route that requires a role."""
 
     async def check(request: Request) -> None:
         if request.scope["mien.role"] < least:
