@@ -511,21 +511,14 @@ def other_database(path: Path) -> None:
     alter(path, "CREATE TABLE photo (id, person, vector)")
 
 
-def without_its_tables(path: Path) -> None:
-    make(path).close()
-    alter(path, "DROP TABLE facebank")
+def altered(statement: str) -> Callable[[Path], None]:
+    """Makes a facebank and alters it."""
 
+    def spoil(path: Path) -> None:
+        make(path).close()
+        alter(path, statement)
 
-def with_a_damaged_vector(path: Path) -> None:
-    make(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE photo SET vector = zeroblob(?) WHERE id = 2", (4 * DIM,))
-    db.close()
-
-
-def with_a_short_vector(path: Path) -> None:
-    make(path).close()
-    alter(path, "UPDATE photo SET vector = x'00' WHERE id = 2")
+    return spoil
 
 
 @pytest.mark.parametrize(
@@ -537,9 +530,9 @@ def with_a_short_vector(path: Path) -> None:
         lambda path: path.write_bytes(os.urandom(20000)),
         Path.mkdir,
         other_database,
-        without_its_tables,
-        with_a_damaged_vector,
-        with_a_short_vector,
+        altered("DROP TABLE facebank"),
+        altered(f"UPDATE photo SET vector = zeroblob({4 * DIM}) WHERE id = 2"),
+        altered("UPDATE photo SET vector = x'00' WHERE id = 2"),
     ],
 )
 def test_what_is_no_facebank_is_refused_and_left_alone(
