@@ -65,7 +65,7 @@ def readings(
     """
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number:06d}.jpg" for number in range(records)]
-        pictures = [_picture(number, 112) for number in range(records)]
+        pictures = [drawn(number, 112) for number in range(records)]
         for file, picture in zip(files, pictures, strict=True):
             file.write_bytes(picture)
         made = [Record(picture, 0, "", 112) for picture in pictures]
@@ -127,7 +127,7 @@ def _read_files(files: Sequence[Path]) -> int:
     return rows
 
 
-def _picture(seed: int, side: int) -> bytes:
+def drawn(seed: int, side: int) -> bytes:
     """A JPEG that is about as large as one of a face."""
     coarse = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
     picture = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
@@ -135,7 +135,7 @@ def _picture(seed: int, side: int) -> bytes:
 
 
 def _make(folder: Path, count: int) -> float:
-    pictures = [_picture(seed, 32) for seed in range(256)]
+    pictures = [drawn(seed, 32) for seed in range(256)]
     most = 0.0
     starts = range(0, count, _SHARD)
     for number, start in enumerate(starts):

@@ -260,7 +260,8 @@ def main(
         typer.Option(
             metavar="NAME",
             help="A network of mien.training.backbones with random weights, exported for this; "
-            "NAME:ACTIVATION, and NAME:published as its paper has it; may be repeated.",
+            "NAME:ACTIVATION, NAME:published as its paper has it, NAME:int8 in 8 bits; may be "
+            "repeated.",
         ),
     ] = None,
     runtime: Annotated[
@@ -307,18 +308,19 @@ def main(
 def _random(text: str, folder: Path) -> Path:
     """A file of the network that a text such as mobileface:silu names."""
     with needs_extra("timing a network", "train"):
-        from mien.training.export import export_random
-    name, _, form = text.partition(":")
+        from mien.training.export import export_random, to_int8
+    name, *forms = text.split(":")
     path = folder / f"{text.replace(':', '-')}.onnx"
+    activations = [form for form in forms if form not in ("published", "int8")]
     try:
         export_random(
-            name,
-            path,
-            activation=None if form == "published" else form or None,
-            published=form == "published",
+            name, path, activation=next(iter(activations), None), published="published" in forms
         )
     except KeyError as error:
         raise BadInput(
             f"{text!r} names no network or activation of mien.training.backbones"
         ) from error
+    if "int8" in forms:
+        crops = np.random.default_rng(0).integers(0, 256, (32, 112, 112, 3), np.uint8)
+        to_int8(path, path, crops, steps=0)
     return path

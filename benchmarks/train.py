@@ -7,9 +7,12 @@ built from a network of ours and computes the same function.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -17,12 +20,16 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from benchmarks.data import drawn
 from mien.cli.render import Answer, Column, Table
 from mien.errors import BadInput
 from mien.training.backbones import BACKBONES
 from mien.training.backbones.blocks import SplitConv
 from mien.training.backbones.seesaw import SeesawBlock
 from mien.training.batch_norm import fold_batch_norm
+from mien.training.data.augment import parse
+from mien.training.data.batches import Batches
+from mien.training.data.shards import Record, finish, write_shard
 from mien.training.precision import (
     Precision,
     hold_memory,
@@ -45,6 +52,14 @@ class Rate:
     slowest: float  # turn, in photos a second
     fastest: float
     ratio: float  # to the peer, channels first, of the same precision: the median over the turns
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The data side alone, with so many processes that load."""
+
+    workers: int
+    photos_per_second: float
 
 
 def rates(
@@ -103,6 +118,48 @@ def rates(
         _rate(name, precision, taken[:, k], peers[precision.dtype])
         for k, (name, precision, _) in enumerate(runs)
     ]
+
+
+def loads(
+    *, batch: int = 64, workers: Sequence[int] = (1, 2), turns: int = 5, augment: str = "all"
+) -> list[Load]:
+    """How fast batches of made-up pictures are read, decoded and augmented, with no network.
+
+    Args:
+        batch: photos in each.
+        workers: processes that load.
+        turns: batches of each process that are timed, after one that is not.
+        augment: see `mien.training.data.augment.parse`.
+    """
+    with TemporaryDirectory() as folder:
+        records = [Record(drawn(number, 144), 0, "", 144) for number in range(256)]
+        write_shard(Path(folder), 0, records, [])
+        pictures = finish(Path(folder), 1, ["one"], lambda labels, skipped: {})
+        batches = Batches(pictures, batch, parse(augment), 0)
+        found = []
+        for count in workers:
+            loaded = batches.load(0, (turns + 1) * count, workers=count)
+            for _ in range(count):
+                next(loaded)
+            start = time.perf_counter()
+            photos = sum(len(one.seen) for one in loaded)
+            found.append(Load(count, photos / (time.perf_counter() - start)))
+    return found
+
+
+def gains(measured: Sequence[Rate]) -> dict[str, float]:
+    """How many times as fast each network is as with batch norm and one precision."""
+    best = {
+        name: 0.0 for rate in measured if (name := rate.network.removesuffix(", folded")) != PEER
+    }
+    single = dict(best)
+    for rate in measured:
+        name = rate.network.removesuffix(", folded")
+        if name in best:
+            best[name] = max(best[name], rate.photos_per_second)
+            if name == rate.network and not rate.dtype.endswith(" mixed"):
+                single[name] = max(single[name], rate.photos_per_second)
+    return {name: best[name] / single[name] for name in best}
 
 
 def _mixed(precision: Precision, network: nn.Module, photos: Tensor) -> list[Precision]:
@@ -229,5 +286,17 @@ def main(
         device=device,
         hold=hold,
     )
+    gained = gains(measured)
+    loaded = loads(batch=batch, turns=turns)
+    fastest = max(rate.photos_per_second for rate in measured)
+    lines = [
+        f"{name}: {gain:.2f} times its best with batch norm and one precision"
+        for name, gain in gained.items()
+    ]
+    lines += [
+        f"loading alone, {one.workers} workers: {one.photos_per_second:.0f} photos per second, "
+        f"{one.photos_per_second / fastest:.1f} times the fastest network's"
+        for one in loaded
+    ]
     content = {"batch": batch, "threads": threads, "turns": turns, "rates": measured}
-    return Answer(content, [Table(_COLUMNS, measured)])
+    return Answer(content | {"gains": gained, "loads": loaded}, [Table(_COLUMNS, measured), *lines])

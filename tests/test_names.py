@@ -19,7 +19,7 @@ from mien.cli import app
 TEXTS = [pages.README, *pages.DOCS, pages.ROOT / "CONTRIBUTING.md", pages.ROOT / "SECURITY.md"]
 CODE = ("mien", "benchmarks", "recipes")
 TEXTS += [path for part in CODE for path in (pages.ROOT / part).rglob("*.py")]
-GROUPS = {"mien.losses", "mien.networks"}  # of entry points, which others fill
+GROUPS = {"mien.losses", "mien.networks", "mien.trackers"}  # of entry points, which others fill
 THEIRS = {
     "--short",
     "--nproc-per-node",

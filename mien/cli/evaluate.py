@@ -39,7 +39,8 @@ def evaluate(
         typer.Argument(
             metavar="ON",
             help="What to measure on: a list of pairs such as LFW's pairs.txt; an InsightFace .bin "
-            "file, or a folder of them; or a folder that holds a folder of photos for each person.",
+            "file, or a folder of them; a folder of IJB-B or IJB-C; or a folder that holds a "
+            "folder of photos for each person.",
         ),
     ],
     *,

@@ -14,6 +14,7 @@ from mien.cli.render import Answer
 from mien.errors import BadInput, needs_extra
 
 if TYPE_CHECKING:
+    from mien.training.checkpoint import Checkpoint
     from mien.types import Crops
 
 
@@ -41,13 +42,27 @@ def export(
             metavar="NAME", show_default="as the file's", help="What the model is called."
         ),
     ] = None,
+    average: Annotated[
+        bool,
+        typer.Option(
+            "--average",
+            help="Average the weights of the checkpoints that mien train --keep N has left beside "
+            "this one.",
+        ),
+    ] = False,
     calibrate: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="Photos of faces that set the scales of onnx-int8; may be repeated.",
+            help="Photos of faces that onnx-int8 is fitted to; may be repeated.",
         ),
     ] = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Of quantisation-aware training of onnx-int8, some minutes."
+        ),
+    ] = 300,
 ) -> Answer:
     """Make a model's file of a checkpoint.
 
@@ -61,13 +76,25 @@ def export(
     if not ours and name:
         raise BadInput(f"a file for {to} holds no name: leave out --name")
     with needs_extra("exporting", "train"):
-        from mien.training import checkpoint as checkpoints
+        from mien.training.checkpoint import average as mean
+        from mien.training.checkpoint import load
         from mien.training.export import export as write
         from mien.training.export import to_int8
         from mien.training.export.other_runtimes import to as write_for
 
+    def trained() -> Checkpoint:
+        if not average:
+            return load(checkpoint)
+        kept = sorted(checkpoint.parent.glob("step-*.safetensors"))
+        if len(kept) < 2:
+            raise BadInput(
+                f"{len(kept)} checkpoints lie beside {checkpoint}, and an average takes two: train "
+                "with --keep 5, or leave out --average"
+            )
+        return mean([load(path) for path in kept])
+
     if not ours:
-        written = write_for(to, checkpoints.load(checkpoint), out)
+        written = write_for(to, trained(), out)
         like = "not run here" if written.like is None else f"cosine {written.like:.6f}"
         return Answer(
             {"path": out, "target": to, "like": written.like}, [f"{out} is for {to} ({like})"]
@@ -76,9 +103,10 @@ def export(
     with TemporaryDirectory() as folder:
         if file is None:
             file = out if to == "onnx" else Path(folder) / "float.onnx"
-            card = write(checkpoints.load(checkpoint), file, name=name or out.stem)
+            card = write(trained(), file, name=name or out.stem)
         if to == "onnx-int8":
-            card = to_int8(file, out, _faces(calibrate or []))
+            crops = _faces(calibrate or [])
+            card = to_int8(file, out, crops, steps=steps, progress=console.progress)
     return Answer(
         {"path": out, "model_id": card.model_id, "dim": card.dim}, [f"{out} is {card.model_id}"]
     )
@@ -95,7 +123,7 @@ def _model(checkpoint: Path) -> Path | None:
 
 
 def _faces(photos: list[str]) -> Crops:
-    """The largest face of each of some hundreds of the photos, aligned."""
+    """The largest face of each of some thousands of the photos, aligned."""
     import numpy as np
 
     from mien import files, images
@@ -109,7 +137,7 @@ def _faces(photos: list[str]) -> Crops:
     # As in training: photos are often crops of faces, and small.
     detector = detect.named(defaults.DETECTOR, min_face=30)
     found = []
-    for path in console.progress(paths[:: -(-len(paths) // 256) or 1], "detecting"):
+    for path in console.progress(paths[:: -(-len(paths) // 2048) or 1], "detecting"):
         try:
             image = images.read(path)
         except BadInput as error:

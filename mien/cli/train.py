@@ -148,7 +148,8 @@ def configured(given: dict[str, Any], file: Path | None = None, depth: int = 50)
         )
     if isinstance(values.get("milestones"), str):
         values["milestones"] = tuple(_numbers(values["milestones"]))
-    values["validate"] = tuple(values.get("validate", ()))
+    for name in ("validate", "track"):
+        values[name] = tuple(values.get(name, ()))
     if "data" not in values:
         raise BadInput("there is nothing to train on: give --data DIR, made by mien prepare")
     config = TrainConfig(**values)

@@ -15,7 +15,7 @@ import numpy as np
 
 from mien import files, images
 from mien.errors import BadInput
-from mien.evaluation import metrics, pairs, protocol, verification_set
+from mien.evaluation import metrics, pairs, protocol, templates, verification_set
 from mien.evaluation.pairs import Pairs
 from mien.evaluation.people import batches, embed_largest
 from mien.evaluation.protocol import BATCH, Evaluation, Identification, Verification
@@ -51,7 +51,8 @@ def evaluate(
     Args:
         models: what is measured.
         on: a list as `mien.evaluation.pairs` reads; a set as `mien.evaluation.verification_set`
-            reads, or a folder of such sets; or a folder `NAME/photo.jpg` of people, all of whose
+            reads, or a folder of such sets; a folder of IJB-B or IJB-C as
+            `mien.evaluation.templates` reads; or a folder `NAME/photo.jpg` of people, all of whose
             pairs are compared.
         photos: folder of the photos on a list of pairs; by default the folder `images` beside the
             list, or the list's own where there is none.
@@ -74,6 +75,8 @@ def evaluate(
         )
     if sets := verification_set.find(on):
         return [one for path in sets for one in _on_set(models, path, mirrors, progress)]
+    if templates.is_protocol(on):
+        return _on_templates(models, on, mirrors, progress)
     if on.is_dir():
         return _on_people(models, on, mirrors, seed, choice, progress)
     return _on_pairs(models, on, photos, mirrors, progress)
@@ -222,6 +225,44 @@ def _on_people(
         )
         for (model, mirror), rows in zip(told, faces.vectors, strict=True)
     ]
+
+
+def _on_templates(
+    models: Sequence[Model], folder: Path, mirrors: Sequence[bool], progress: Progress
+) -> list[Evaluation]:
+    listed = templates.read(folder)
+    protocol.require_pairs(listed.same, str(folder))  # before the long part
+    order: list[int] = []
+    missed: list[int] = []
+    if listed.points is None:
+        aligned = _subjects(models[0].detector, listed.photos, order, missed, progress)
+    else:
+        order += range(len(listed.photos))
+        aligned = (
+            crop(images.read(path), points)
+            for path, points in zip(
+                progress(listed.photos, "measuring"), listed.points, strict=True
+            )
+        )
+    found = []
+    for model, mirror, rows in _embed(models, mirrors, batches(aligned)):
+        names, vectors = templates.pooled(rows[np.argsort(order)], listed.template, listed.media)
+        first, second = (vectors[np.searchsorted(names, side)] for side in listed.pairs.T)
+        told = protocol.verification(first, second, listed.same, in_folds=False)
+        who = templates.identification(names, vectors, listed) if listed.galleries else None
+        lacking = tuple(listed.photos[i].name for i in missed)
+        found.append(
+            _evaluation(
+                listed.name,
+                model,
+                mirror,
+                len(rows),
+                told,
+                missed=lacking,
+                identification=who,
+            )
+        )
+    return found
 
 
 def _require_people(whose: Sequence[str], folder: Path) -> None:

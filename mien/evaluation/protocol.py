@@ -160,6 +160,7 @@ def verification(
     folds: NDArray[np.intp] | None = None,
     *,
     name: str = "the set",
+    in_folds: bool = True,
 ) -> Verification:
     """The figures of pairs, with accuracy over folds.
 
@@ -173,18 +174,21 @@ def verification(
         same: (N,) whether the two are one person.
         folds: (N,) the fold of each pair.
         name: what an error calls the set.
+        in_folds: whether accuracy is counted at all.
 
     Raises:
         BadInput: fewer than two pairs of a kind.
     """
     least = require_pairs(same, name)
+    scores = np.einsum("nd,nd->n", first, second)
+    if not in_folds:
+        return _verification(scores, same, None, dealt=False)
     dealt = False
     if folds is None:
         parts = np.array_split(np.arange(len(same)), FOLDS)
         folds = np.repeat(np.arange(FOLDS), [len(part) for part in parts])
         if dealt := any(len(np.unique(same[part])) < 2 for part in parts):
             folds = metrics.deal_folds(same, min(FOLDS, least))
-    scores = np.einsum("nd,nd->n", first, second)
     return _verification(scores, same, metrics.accuracy_by_folds(scores, same, folds), dealt)
 
 

@@ -7,15 +7,16 @@ backbone {name, args, folded}, trained {...}.  Nothing in it is code, and nothin
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor, nn, stack
 
-from mien.errors import BadModel
+from mien.errors import BadInput, BadModel
 from mien.files import write_atomically
 from mien.training.backbones import BACKBONES
 from mien.training.batch_norm import fold_batch_norm
@@ -105,3 +106,29 @@ def load(path: Path) -> Checkpoint:
         part("state."),
         about["backbone"].get("folded", False),
     )
+
+
+def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """A network with the mean of several checkpoints' weights, as late steps of one run have them.
+
+    Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima", arXiv 1803.05407; statistics of
+    batch norm are averaged too, which is near enough where the checkpoints are near each other.
+
+    Args:
+        checkpoints: the last one gives what is said of the training.
+
+    Raises:
+        BadInput: they are of different networks.
+    """
+    *others, last = checkpoints
+    form = (last.backbone, last.args, last.folded)
+    if any((one.backbone, one.args, one.folded) != form for one in others):
+        raise BadInput("checkpoints of different networks, or some folded, have no average")
+    weights = {
+        name: stack([one.weights[name] for one in checkpoints]).mean(0)
+        if value.is_floating_point()
+        else value
+        for name, value in last.weights.items()
+    }
+    trained = last.trained | {"averaged": [one.trained.get("step") for one in checkpoints]}
+    return replace(last, weights=weights, trained=trained, state={})

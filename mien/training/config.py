@@ -269,6 +269,13 @@ class TrainConfig:
         "side_light, colour, occlude, erase, optionally with probabilities: flip,blur:0.3.",
         metavar="NAMES",
     )
+    mixup: float = _set(
+        0.0,
+        DATA,
+        "Mix pictures in pairs, and what they teach, in shares drawn from Beta(A, A); 0: never.",
+        metavar="A",
+        at_least=0,
+    )
     validate: tuple[str, ...] = _set(
         (),
         DATA,
@@ -326,6 +333,16 @@ class TrainConfig:
         resume=FREE,
     )
 
+    track: tuple[str, ...] = _set(
+        (),
+        COMPUTATION,
+        "Where to report figures, besides the run's folder: mlflow, wandb or an entry point in "
+        "mien.trackers; repeatable.",
+        metavar="NAME",
+        unset="nowhere",
+        resume=FREE,
+    )
+
     def check(self) -> None:
         """Raises BadInput, in one sentence, where a setting cannot be used."""
         for each, kind, _ in settings():
@@ -338,6 +355,8 @@ class TrainConfig:
             )
         if self.keeps_best and not self.validate:
             raise BadInput("--keep best needs something to measure: give --validate too")
+        if self.mixup and self.teacher is not None:
+            raise BadInput("a teacher does not see what is mixed: give --targets, or no --mixup")
         if self.block_steps and self.teacher is None:
             raise BadInput("--block-steps distils a teacher: give --teacher too")
 

@@ -25,6 +25,7 @@ from mien.training.data.shards import Shards
 from mien.training.plots import draw_training
 from mien.training.run import Run, device_of
 from mien.training.run_folder import LAST
+from mien.training.trackers import TRACKERS
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -93,7 +94,7 @@ def _go(
     batches = run.batches()
     main = distributed.rank() == 0
     with (
-        closing(run_folder.Log(out, run.steps_done)) if main else nullcontext() as log,
+        closing(_log(run, out)) if main else nullcontext() as log,
         _stop_asked() as asked,
     ):
         if log:
@@ -126,6 +127,12 @@ def _go(
             run_folder.write_record(out, run.config, run.facts(), log.entries[-1])
             draw_training(log.entries, out / "training.png")
     return out / LAST
+
+
+def _log(run: Run, out: Path) -> run_folder.Log:
+    config = run.config
+    trackers = [TRACKERS[name](out, config.to_dict()) for name in config.track]
+    return run_folder.Log(out, run.steps_done, trackers)
 
 
 class Speed:

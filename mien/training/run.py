@@ -8,8 +8,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -47,6 +49,7 @@ from mien.training.student import (
     feature_weight,
     margin_and_scale,
     margin_head,
+    mixing,
     normalize,
     sample,
     spread,
@@ -249,22 +252,38 @@ class Run:
         config, memory = self.config, self.precision.memory_format
         x = normalize(part.seen, self.device, memory)
         step, taught = self.steps_done, None
+        if config.mixup:
+            kept, order = mixing(config, len(x), step)
+            embeddings = self.student(kept * x + (1 - kept) * x[order])[-1]
+            sides = [
+                self._taught(part.labels[which], part.indices[which], embeddings)
+                for which in (np.arange(len(x)), order)
+            ]
+            return {
+                name: kept * loss + (1 - kept) * sides[1][name] for name, loss in sides[0].items()
+            }
         if self.distiller and (self.targets is None or feature_weight(config, step)):
             taught = self.distiller.teach(part.clean, self.device, memory)
         if self.distiller and taught and step < config.block_steps:
             return block_losses(self.distiller, taught, self.student(x, taught.features))
-        outputs = self.student(x)
+        *features, embeddings = self.student(x)
+        found = self._taught(part.labels, part.indices, embeddings)
+        if self.distiller and taught:
+            if self.targets is None:
+                found |= embedding_losses(config, self.distiller, taught.embeddings, embeddings)
+            found |= feature_losses(config, self.distiller, taught, features, step)
+        return found
+
+    def _taught(
+        self, labels: NDArray[np.int64], indices: NDArray[np.int64], embeddings: Tensor
+    ) -> dict[str, Tensor]:
+        """The losses of what labels and targets say of pictures, by name."""
         found: dict[str, Tensor] = {}
         if self.head:
-            labels = torch.from_numpy(part.labels).to(self.device)
-            found[config.loss] = self.head(outputs[-1], labels, self.steps_done)
-        *features, embeddings = outputs
+            truth = torch.from_numpy(labels).to(self.device)
+            found[self.config.loss] = self.head(embeddings, truth, self.steps_done)
         if self.targets is not None:
-            found |= target_losses(config, self.targets, part.indices, embeddings, step)
-        elif self.distiller and taught:
-            found |= embedding_losses(config, self.distiller, taught.embeddings, embeddings)
-        if self.distiller and taught:
-            found |= feature_losses(config, self.distiller, taught, features, step)
+            found |= target_losses(self.config, self.targets, indices, embeddings, self.steps_done)
         return found
 
     def _require_finite(self, losses: dict[str, Tensor]) -> None:
@@ -360,7 +379,16 @@ class Run:
             state |= {f"network.{name}": value for name, value in weights.items()}
             weights = self.ema.weights
         # Names but no paths: a model file is given to others, who need not know this machine.
-        private = ("data", "device", "threads", "workers", "save_every", "keep", "validate")
+        private = (
+            "data",
+            "device",
+            "threads",
+            "workers",
+            "save_every",
+            "keep",
+            "validate",
+            "track",
+        )
         recipe = {name: value for name, value in config.to_dict().items() if name not in private}
         recipe |= {
             name: Path(recipe[name]).name for name in ("teacher", "weights") if name in recipe

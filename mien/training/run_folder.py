@@ -20,7 +20,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +43,7 @@ from mien.images import decode
 from mien.training import checkpoint, distributed
 from mien.training.checkpoint import Checkpoint
 from mien.training.config import FIXED, TrainConfig, flag, read_toml, settings
+from mien.training.trackers import Tracker
 
 LAST, BEST, CONFIG = "last.safetensors", "best.safetensors", "config.toml"
 _HEAD = re.compile(r"head-(\d+)-(\d+)-of-(\d+)\.safetensors")
@@ -218,9 +219,16 @@ def _heads(folder: Path, step: int) -> list[Path]:
 
 
 class Log:
-    """The lines of `log.jsonl`, and TensorBoard's; those of steps that are done again go."""
+    """The lines of `log.jsonl`, and TensorBoard's; those of steps that are done again go.
 
-    def __init__(self, folder: Path, start: int) -> None:
+    Args:
+        folder: the run's.
+        start: the step from which it goes on.
+        trackers: are given the figures too.
+    """
+
+    def __init__(self, folder: Path, start: int, trackers: Sequence[Tracker] = ()) -> None:
+        self.trackers = trackers
         self.path = folder / "log.jsonl"
         self.entries = [entry for entry in _lines(self.path) if entry["step"] <= start]
         if self.path.is_file():
@@ -238,28 +246,31 @@ class Log:
         self.entries.append(entry)
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+        self._report({k: v for k, v in entry.items() if isinstance(v, float)}, entry["step"])
+
+    def _report(self, figures: dict[str, float], step: int) -> None:
+        for tracker in self.trackers:
+            tracker.log(figures, step)
         if self._board:
-            for name, value in entry.items():
-                if isinstance(value, float):
-                    self._board.add_scalar(name, value, entry["step"])
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, step)
 
     def validated(self, step: int, found: dict[str, Verification]) -> dict[str, float]:
-        """Hands the figures and ROC of each set to TensorBoard, and returns the accuracies."""
+        """Reports the figures of each set, and its ROC; returns the accuracies."""
         accuracies = {}
         for name, verification in found.items():
             folds = verification.by_fold
             assert folds is not None  # a set of pairs has folds
             accuracies[name] = folds.mean
-            if not self._board:
-                continue
             figures = {"accuracy": folds.mean, "threshold": folds.threshold}
             figures |= {"EER": verification.eer} | {
                 f"TAR at FAR {far:g}": tar
                 for far, tar in verification.tar.items()
                 if tar is not None
             }
-            for figure, value in figures.items():
-                self._board.add_scalar(f"{name}/{figure}", value, step)
+            self._report({f"{name}/{figure}": value for figure, value in figures.items()}, step)
+            if not self._board:
+                continue
             curve = roc(verification.scores, verification.same)
             drawn = decode(plots.roc({f"step {step}": curve}, name))
             self._board.add_image(f"{name}/ROC", drawn, step, dataformats="HWC")
@@ -274,7 +285,9 @@ class Log:
         return bool(means[-1] > max(means[:-1], default=-1.0))
 
     def close(self) -> None:
-        """Ends TensorBoard's part."""
+        """Ends the parts of TensorBoard and of the trackers."""
+        for tracker in self.trackers:
+            tracker.close()
         if self._board:
             self._board.close()
 

@@ -228,6 +228,23 @@ def target_losses(
     return found
 
 
+def mixing(config: TrainConfig, count: int, step: int) -> tuple[float, NDArray[np.int64]]:
+    """The share that pictures keep of themselves, and the others that they are mixed with.
+
+    Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412.
+
+    Args:
+        config: whose `mixup` is above 0.
+        count: N, pictures of this part of the batch.
+        step: which, with the seed, is all that chance depends on.
+
+    Returns:
+        In [0, 1], the same on every rank; and (N,).
+    """
+    random = np.random.default_rng([config.seed, step, 2])
+    return float(random.beta(config.mixup, config.mixup)), random.permutation(count)
+
+
 def _same_dim_losses(config: TrainConfig, goal: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
     weight = config.teacher_weight
     return {

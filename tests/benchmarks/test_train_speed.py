@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from torch import nn  # noqa: E402
 
-from benchmarks.train import PEER, published, rates  # noqa: E402
+from benchmarks.train import PEER, Rate, gains, loads, published, rates  # noqa: E402
 from mien.training.backbones.blocks import SplitConv  # noqa: E402
 from mien.training.backbones.seesaw import SeesawBlock, seesaw_shuffle  # noqa: E402
 
@@ -53,5 +53,25 @@ def test_rates_are_of_one_run() -> None:
     whole = [rate for rate in found if not rate.dtype.endswith(" mixed")]
     yardsticks = [rate for rate in whole if rate.network == PEER and not rate.channels_last]
     assert [rate.ratio for rate in yardsticks] == [1.0] * len({rate.dtype for rate in whole})
+    assert gains(found)["mobileface"] > 0 and gains(found).keys() == {"mobileface"}
     for rate in found:
         assert 0 < rate.slowest <= rate.photos_per_second <= rate.fastest
+
+
+def test_the_data_side_is_measured_alone() -> None:
+    (found,) = loads(batch=4, workers=[1], turns=2)
+    assert found.workers == 1 and found.photos_per_second > 0
+
+
+def test_what_folding_and_mixing_gain() -> None:
+    def rate(network: str, dtype: str, photos: float) -> Rate:
+        return Rate(network, dtype, False, photos, photos, photos, 1)
+
+    measured = [
+        rate(PEER, "float32", 99),
+        rate("a", "float32", 10),
+        rate("a", "bfloat16", 5),
+        rate("a", "bfloat16 mixed", 12),
+        rate("a, folded", "bfloat16 mixed", 30),
+    ]
+    assert gains(measured) == {"a": 3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training is an extra: pip install '
 
 from safetensors.torch import save_file  # noqa: E402
 
-from mien.errors import BadModel  # noqa: E402
+from mien.errors import BadInput, BadModel  # noqa: E402
 from mien.training import checkpoint  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
 from mien.training.checkpoint import Checkpoint  # noqa: E402
@@ -44,6 +45,18 @@ def test_round_trip(saved: tuple[Path, Checkpoint]) -> None:
     for name, tensor in written.weights.items():
         assert torch.equal(again.weights[name], tensor), name
     assert again.build().dim == 64
+
+
+def test_an_average(saved: tuple[Path, Checkpoint]) -> None:
+    _, last = saved
+    other = replace(last, weights={name: value + 1 for name, value in last.weights.items()})
+    found = checkpoint.average([other, last])
+    assert found.trained == {"step": 3, "averaged": [3, 3]} and not found.state
+    for name, value in last.weights.items():
+        expected = value + 0.5 if value.is_floating_point() else value
+        torch.testing.assert_close(found.weights[name], expected)
+    with pytest.raises(BadInput, match="checkpoints of different networks"):
+        checkpoint.average([replace(last, args={}), last])
 
 
 def test_weights_of_another_network(saved: tuple[Path, Checkpoint]) -> None:

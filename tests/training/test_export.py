@@ -16,13 +16,18 @@ import onnx  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from toy import Toy  # noqa: E402
 
+from mien.cli.export import export as command  # noqa: E402
 from mien.errors import BadInput, BadModel, MissingExtra  # noqa: E402
 from mien.recognition.embedder import Card, OnnxEmbedder  # noqa: E402
+from mien.recognition.onnx.session import load_network  # noqa: E402
 from mien.training.backbones import BACKBONES  # noqa: E402
-from mien.training.checkpoint import Checkpoint  # noqa: E402
+from mien.training.checkpoint import Checkpoint, average, save  # noqa: E402
 from mien.training.export import export, fuse, other_runtimes, to_int8  # noqa: E402
+from mien.training.export.fine_tune import fine_tune  # noqa: E402
 from mien.training.export.fuse import QuickPReLU, as_published  # noqa: E402
+from mien.training.export.int8 import quantised  # noqa: E402
 from mien.training.export.other_runtimes import TARGETS, to  # noqa: E402
+from mien.types import silent  # noqa: E402
 
 
 def trained(name: str, seed: int = 0, crops: int = 8) -> Checkpoint:
@@ -104,6 +109,26 @@ def test_other_weights_are_another_model(tmp_path: Path, monkeypatch: pytest.Mon
     assert one == again != other
 
 
+def test_checkpoints_that_were_kept_are_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    kept = [trained("toy", seed) for seed in (0, 1)]
+    for step, one in enumerate(kept):
+        save(tmp_path / f"step-{step:06}.safetensors", one)
+        if not step:
+            with pytest.raises(
+                BadInput, match=r"1 checkpoints lie beside .*, and an average takes"
+            ):
+                command(tmp_path / "last.safetensors", tmp_path / "x.onnx", average=True)
+    command(tmp_path / "last.safetensors", tmp_path / "mean.onnx", average=True)
+    crops = np.random.default_rng(7).integers(0, 256, (2, 112, 112, 3), np.uint8)
+    x = torch.from_numpy((crops.transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5)
+    with torch.inference_mode():
+        expected = F.normalize(average(kept).build()(x)).numpy()
+    np.testing.assert_allclose(OnnxEmbedder(tmp_path / "mean.onnx")(crops), expected, atol=1e-4)
+
+
 def test_weights_that_changed_on_the_disk_are_noticed(
     exported: tuple[Path, Card, Checkpoint], tmp_path: Path
 ) -> None:
@@ -160,7 +185,30 @@ def test_quick_prelu_is_prelu(shape: tuple[int, ...]) -> None:
 def int8(exported: tuple[Path, Card, Checkpoint]) -> tuple[Path, Card]:
     path = exported[0].with_name("int8.onnx")
     smooth = np.random.default_rng(4).integers(0, 256, (32, 7, 7, 3), np.uint8)
-    return path, to_int8(exported[0], path, smooth.repeat(16, axis=1).repeat(16, axis=2))
+    crops = smooth.repeat(16, axis=1).repeat(16, axis=2)
+    return path, to_int8(exported[0], path, crops, steps=1)
+
+
+def test_a_network_learns_in_8_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What noise in its weights has spoilt, in the very form that its file has."""
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    plain = tmp_path / "toy.onnx"
+    export(trained("toy"), plain, name="toy")
+    crops = np.random.default_rng(6).integers(0, 256, (64, 7, 7, 3), np.uint8)
+    crops = crops.repeat(16, axis=1).repeat(16, axis=2)
+    vectors = OnnxEmbedder(plain)(crops)
+    off = []
+    for steps in (0, 80):
+        proto, weights = quantised(plain.read_bytes(), crops)
+        assert len(weights) == 4  # depthwise ones too
+        torch.manual_seed(0)
+        spoilt = {name: each * (1 + torch.randn_like(each) / 2) for name, each in weights.items()}
+        fine_tune(proto, spoilt, crops, vectors, steps=steps, progress=silent)
+        run = load_network(proto.SerializeToString(), runtime="onnxruntime", otherwise="damaged")
+        off.append(1 - (vectors * run(crops)).sum(axis=1).mean())
+        codes = [onnx.numpy_helper.to_array(one) for one in proto.graph.initializer]
+        assert sum(one.dtype == np.int8 and 0 < np.abs(one).max() < 64 for one in codes) == 4
+    assert off[1] < 0.7 * off[0]
 
 
 def test_8_bits_are_smaller_and_much_alike(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ from mien.training.lr_finder import sweep  # noqa: E402
 from mien.training.optim import learning_rate, network_optimizer  # noqa: E402
 from mien.training.precision import Precision  # noqa: E402
 from mien.training.run import Run  # noqa: E402
-from mien.training.student import match_blocks, normalize  # noqa: E402
+from mien.training.student import match_blocks, mixing, normalize  # noqa: E402
 from mien.training.teacher import Teacher  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -437,6 +438,7 @@ def test_one_rank_tells_the_learning_rate(
         ({"steps": 1.5}, "--steps must be a whole number at least 1, not 1.5"),
         ({"keep": "worst"}, "--keep takes best, a number, or both as in best,3, not 'worst'"),
         ({"keep": "best,-3"}, "--keep takes best, a number, or both as in best,3, not 'best,-3'"),
+        ({"mixup": 1.0, "teacher": "x"}, "a teacher does not see what is mixed: give --targets"),
         ({"keep": "best"}, "--keep best needs something to measure: give --validate too"),
         ({"compile": "yes"}, "--compile must be true or false, not 'yes'"),
     ],
@@ -647,6 +649,68 @@ def test_the_fastest_precision_is_found_once(
     for batch in (16, 16, 8):
         assert begin(batch=batch, precision=None, channels_last=None).precision == best
     assert tried == [16, 8]
+
+
+def test_pictures_are_mixed_and_what_they_teach_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (part,) = zip(begin().batches(), range(1), strict=False)
+    plain, mixed = begin(), begin(mixup=0.4)
+    alone = float(plain._losses(part[0])["liarcface"])
+    monkeypatch.setattr(
+        running, "mixing", lambda _, count, step: (1.0, np.arange(count)[::-1].copy())
+    )
+    assert float(mixed._losses(part[0])["liarcface"]) == pytest.approx(alone, rel=1e-5)
+    monkeypatch.setattr(
+        running, "mixing", lambda _, count, step: (0.0, np.arange(count)[::-1].copy())
+    )
+    assert float(mixed._losses(part[0])["liarcface"]) == pytest.approx(alone, rel=1e-4)
+    monkeypatch.undo()
+    log = run(toy.config(mixup=0.4, steps=60), tmp_path)
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert mixing(mixed.config, 12, 5)[0] == mixing(mixed.config, 12, 5)[0]
+    assert mixing(mixed.config, 12, 5)[0] != mixing(mixed.config, 12, 6)[0]
+
+
+def test_trackers_are_told_what_the_log_says(
+    toys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Any, Any]] = []
+
+    def begun(of: Any, known: str | None, name: str) -> Any:
+        told.append(("start", known or name))
+        return of
+
+    flow = SimpleNamespace(
+        start_run=lambda run_id, run_name: begun(
+            SimpleNamespace(info=SimpleNamespace(run_id="7f")), run_id, run_name
+        ),
+        log_params=lambda config: told.append(("config", config["backbone"])),
+        log_metrics=lambda figures, step: told.append((step, figures)),
+        end_run=lambda: told.append(("end", None)),
+    )
+    bees: Any = SimpleNamespace(
+        id="b",
+        init=lambda **given: begun(bees, given["id"], given["name"]),
+        log=lambda figures, step: told.append((step, figures)),
+        finish=lambda: told.append(("end", None)),
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", flow)
+    monkeypatch.setitem(sys.modules, "wandb", bees)
+    sets = (verification_set(tmp_path / "toys.bin", toys),)
+    for name, known in (("mlflow", "7f"), ("wandb", "b")):
+        told.clear()
+        out = tmp_path / name
+        run(toy.config(track=(name,), validate=sets, steps=10), out)
+        log = run(toy.config(track=(name,), validate=sets, steps=20), out)
+        assert [what for what in told if what[0] == "start"] == [("start", name), ("start", known)]
+        assert sum(what[0] == "end" for what in told) == 2
+        losses = {step: figures["loss"] for step, figures in told if "loss" in (figures or ())}
+        assert losses == {entry["step"]: entry["loss"] for entry in log}
+        assert any("toys/TAR at FAR 0.1" in (figures or ()) for _, figures in told)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(BadInput, match="needs its package: pip install mlflow"):
+        run(toy.config(track=("mlflow",)), tmp_path / "other")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
