@@ -195,7 +195,7 @@ def best_of(nearest: Sequence[Match], threshold: float) -> Match:
     return best if best.score >= threshold else Match(None, best.score)
 
 
-def as_embeddings(rows: Sequence[Sequence[float]], dim: int) -> Embeddings:
+def as_embeddings(rows: Sequence[Sequence[float]] | Embeddings, dim: int) -> Embeddings:
     """Vectors that somebody else has made, (M, D).
 
     Raises:

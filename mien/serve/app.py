@@ -15,7 +15,7 @@ from mien.serve.api_keys import Keys
 from mien.serve.metrics import Metrics
 from mien.serve.middleware import AccessMiddleware, CompressMiddleware, RecordMiddleware
 from mien.serve.problems import RESPONSES, answer_with_problems
-from mien.serve.routes import device, facebank, people, photos, recognise, state, strangers
+from mien.serve.routes import device, facebank, groups, people, photos, recognise, state
 from mien.serve.service import Service
 
 # Uploads stay in memory, which `Limits.held` bounds: a photo must not reach a disk.
@@ -60,7 +60,7 @@ def make_app(
     )
     app.state.service, app.state.metrics = service, metrics
     answer_with_problems(app)
-    for part in (state, recognise, device, people, photos, strangers, facebank):
+    for part in (state, recognise, device, people, photos, groups, facebank):
         app.include_router(part.router)
     app.mount("/page", state.page)
     app.openapi()  # now, and not while a request waits for it

@@ -17,6 +17,7 @@ from mien import images
 from mien.errors import BadInput, NoFace
 from mien.facebank import archive
 from mien.facebank.archive import Archive
+from mien.facebank.rows import as_embeddings
 from mien.recognition import align
 from mien.recognition.clustering import POOR, group
 from mien.recognition.model import Looked, Model
@@ -27,6 +28,7 @@ from mien.verbs import compare as verb
 from mien.verbs.compare import Comparison
 
 THUMB = 96  # pixels, the side of a thumbnail
+PICTURE = 1 << 20  # pixels of a face's picture that a client sends
 _MARGIN = 24  # pixels around an aligned face that is shown
 
 
@@ -152,11 +154,38 @@ def shown(model: Model, path: Path, sha256: str, pixels: int) -> bytes:
     return images.encode(align.crop(image, faces[0].points, margin=_MARGIN), ".png")
 
 
-def grouped(
-    _: Model, vectors: Embeddings, policy: Policy, photos: list[int], poor: list[bool]
-) -> list[int]:
-    """The group of each vector; see `mien.recognition.clustering.group`."""
-    labels = group(vectors, policy, photos=photos, poor=np.array(poor, bool))
+def pngs(_: Model, pictures: list[bytes]) -> list[bytes]:
+    """Pictures of faces as PNG, of which nothing is left but the pixels; "" where there is none."""
+    return [
+        images.encode(images.decode(one, "the face's picture", pixels=PICTURE), ".png")
+        if one
+        else b""
+        for one in pictures
+    ]
+
+
+def grouped(model: Model, vectors: bytes, policy: Policy, photos: bytes, poor: bytes) -> list[int]:
+    """The group of each vector; see `mien.recognition.clustering.group`.
+
+    Args:
+        model: made the vectors.
+        vectors: N of them, 32-bit floats, little-endian.
+        policy: of that model.
+        photos: the number of each one's photo, 32-bit integers, little-endian.
+        poor: a byte for each, 1 where it may not begin a group.
+
+    Raises:
+        BadInput: they are not N vectors of unit length, N photos and N bytes.
+    """
+    count = len(poor)
+    if len(vectors) != 4 * model.dim * count or len(photos) != 4 * count:
+        raise BadInput(
+            f"{count} faces have {4 * model.dim * count} bytes of vectors and {4 * count} of"
+            f" photos, not {len(vectors)} and {len(photos)}: send as many of each"
+        )
+    rows = as_embeddings(np.frombuffer(vectors, "<f4").reshape(count, model.dim), model.dim)
+    numbers: list[int] = np.frombuffer(photos, "<i4").tolist()
+    labels = group(rows, policy, photos=numbers, poor=np.frombuffer(poor, np.uint8) > 0)
     found: list[int] = labels.tolist()
     return found
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import Base64Bytes, BaseModel, ConfigDict, FailFast, Field
 
+from mien.facebank.stores.common import CANDIDATES
 from mien.types import Face as Found
 from mien.types import Match
 
@@ -52,6 +53,13 @@ class Face(BaseModel):
     )
     vector: list[float] = Field(
         default_factory=list, description="of unit length; only if `vectors` asks for it"
+    )
+    thumb: str = Field(
+        default_factory=str,
+        description="the face, 96 x 96, as data: URL; only if `thumbs` asks for it",
+    )
+    poor: bool = Field(
+        default_factory=bool, description="too poor to begin a group; comes with `thumb`"
     )
 
     @classmethod
@@ -116,6 +124,9 @@ class Vectors(BaseModel):
     vectors: Annotated[list[Annotated[list[float], FailFast()]], FailFast()] = Field(
         description="each of length 1"
     )
+    top: int = Field(
+        default_factory=int, ge=0, le=CANDIDATES, description="nearest people to list for each"
+    )
 
 
 class Matched(BaseModel):
@@ -124,6 +135,9 @@ class Matched(BaseModel):
     threshold: float = Field(description="the score from which a face gets a name")
     fpir: float | None = Field(description="share of strangers who get a name")
     matches: list[Name]
+    candidates: list[list[Name]] = Field(
+        description="the `top` nearest people of each, best first; empty if none were asked for"
+    )
 
 
 class Compared(BaseModel):
@@ -179,6 +193,43 @@ class Photos(BaseModel):
     photos: list[PhotoEntry]
 
 
+class NewFace(BaseModel):
+    """A face that was found and embedded before, here or on another device."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vector: Annotated[list[float], FailFast()] = Field(description="of length 1")
+    confidence: float = Field(ge=0, le=1, description="the detector's")
+    size: float = Field(gt=0, le=100_000, description="the longer side of the face, in pixels")
+    picture: Base64Bytes = Field(
+        default_factory=bytes,
+        description="the face with a margin, to be shown and kept, such as JPEG; empty: none",
+    )
+
+
+class NewFaces(BaseModel):
+    """Faces of one person, to be enrolled without being looked at again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model_id: str = Field(
+        description="of the network that made the vectors: see GET /api/v1/device"
+    )
+    faces: Annotated[list[NewFace], FailFast()] = Field(min_length=1)
+    move: bool = Field(
+        default_factory=bool, description="take a face from whoever has it by mistake"
+    )
+
+
+class EnrolledFaces(BaseModel):
+    """Faces that are now in the facebank, and on disk."""
+
+    person: str
+    sha256: list[str] = Field(description="of each face, in their order")
+    added: list[str] = Field(description="those that this person did not have yet")
+    photos: int = Field(description="of this person now")
+
+
 class Enrolled(BaseModel):
     """A face that is now in the facebank, and on disk."""
 
@@ -205,6 +256,10 @@ class Rename(BaseModel):
     merge: bool = Field(
         default_factory=bool, description="make one person of both if somebody has that name"
     )
+    photos: list[str] = Field(
+        default_factory=list,
+        description="SHA-256 of the photos that are to go to that person; empty: all",
+    )
 
 
 class Deleted(BaseModel):
@@ -216,22 +271,11 @@ class Deleted(BaseModel):
     elsewhere: int = Field(description="photo files outside that stay where they are")
 
 
-class Stranger(BaseModel):
-    """A face of a group."""
+class Groups(BaseModel):
+    """Faces grouped by person, the largest group first."""
 
-    photo: int = Field(description="which of the photos, from 0")
-    box: list[float]
-    thumb: str = Field(description="the face, 96 x 96, as data: URL")
-
-
-class Strangers(BaseModel):
-    """Faces of nobody in the facebank, grouped by person, the largest group first."""
-
-    threshold: float
-    groups: list[list[Stranger]]
-    alone: int
-    known: int
-    skipped: list[int] = Field(description="photos that cannot be read")
+    threshold: float = Field(description="the score that two faces need to begin a group")
+    groups: list[list[int]] = Field(description="places of the faces, from 0; alone are the rest")
 
 
 class Pair(BaseModel):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.serve import jobs
 from mien.serve.face_crops import KeptFaces
-from mien.serve.workers import Overloaded, WorkerLost, Workers
+from mien.serve.workers import Overloaded, Workers
 from mien.types import Embeddings, Match
 from mien.verbs.health import Health, examine
 
@@ -119,6 +119,17 @@ class Service:
         if keep or (keep is None and own):
             self.kept = KeptFaces(Path(os.path.realpath(f"{own_file(facebank)}.photos")))
             self._store_thread.submit(self.kept.mend, self._store).result()
+
+    def require_model(self, model_id: str) -> None:
+        """Refuse vectors of another network.
+
+        Raises:
+            BadInput: they are.
+        """
+        if model_id != self.model.model_id:
+            raise BadInput(
+                f"these vectors are not of {self.model.model_id}: see GET /api/v1/device"
+            )
 
     @property
     def json_bytes(self) -> int:
@@ -226,19 +237,6 @@ class Turn:
         self._service._count_faces(len(looked.faces))
         return looked
 
-    async def look_at_all(self, photos: Sequence[bytes]) -> list[jobs.LookedPhoto | None]:
-        """The faces in each photo, with thumbnails; None where it cannot be looked at."""
-        free = asyncio.Semaphore(self._service.photos_at_once)  # others' photos come in between
-
-        async def look(photo: bytes) -> jobs.LookedPhoto | None:
-            async with free:
-                try:
-                    return await self.look(photo, thumbs=True)
-                except (BadInput, WorkerLost):
-                    return None
-
-        return await asyncio.gather(*map(look, photos))
-
     async def enrollable(
         self, photo: bytes, at: tuple[float, float] | None, *, largest: bool
     ) -> jobs.Portrait:
@@ -281,16 +279,14 @@ class Turn:
         """The people whom each face looks like most, best first."""
         return await self.store(lambda store: store.nearest(vectors, count))
 
-    async def group(self, vectors: Embeddings, photos: list[int], poor: list[bool]) -> list[int]:
-        """The group of each vector; see `mien.recognition.clustering.group`.
+    async def group(self, vectors: bytes, photos: bytes, poor: bytes) -> list[int]:
+        """The group of each vector; see `jobs.grouped`.
 
         Raises:
             BadInput: more than `GROUPED`.
         """
-        if len(vectors) > GROUPED:
-            raise BadInput(
-                f"{len(vectors)} faces are more than {GROUPED}: send fewer photos at a time"
-            )
+        if len(poor) > GROUPED:
+            raise BadInput(f"{len(poor)} faces are more than {GROUPED}: send fewer at a time")
         return await self.work(jobs.grouped, vectors, self._service.policy, photos, poor)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import base64
 import gc
 import hashlib
 import io
@@ -112,6 +113,41 @@ class Running:
         return self.client.post(
             f"/api/v1/people/{name}/photos", files={"photo": photo}, data=fields
         )
+
+    def faces(self, photo: bytes) -> Any:
+        """The faces in a photo, with their vectors and thumbnails."""
+        fields = {"vectors": True, "thumbs": True}
+        return self.client.post("/api/v1/identify", files={"photo": photo}, data=fields).json()[
+            "faces"
+        ]
+
+    def embedded(self, name: str, faces: Any, **fields: Any) -> Any:
+        """Enrols faces that were looked at before."""
+        new = [
+            {
+                "vector": face["vector"],
+                "confidence": face["confidence"],
+                "size": 32,
+                "picture": face["thumb"].partition(",")[2],
+            }
+            for face in faces
+        ]
+        made = {"model_id": self.model_id, "faces": new, **fields}
+        return self.client.post(f"/api/v1/people/{name}/faces", json=made)
+
+    @property
+    def model_id(self) -> Any:
+        return self.client.get("/api/v1/device").json()["model_id"]
+
+    def grouped(self, faces: Any, photos: list[int], **fields: Any) -> Any:
+        vectors = np.array([face["vector"] for face in faces], "<f4")
+        files = {
+            "vectors": vectors.tobytes(),
+            "photos": np.array(photos, "<i4").tobytes(),
+            "poor": bytes(face["poor"] for face in faces),
+        }
+        made = {"model_id": self.model_id, **fields}
+        return self.client.post("/api/v1/groups", files=files, data=made)
 
     def identify(self, photo: bytes) -> Any:
         return self.client.post("/api/v1/identify", files={"photo": photo})
@@ -313,8 +349,7 @@ def test_photos_are_decoded_elsewhere_and_reach_no_disk(
         assert service.names(photo) == ["Anna"]
         files = {"first": photo, "second": photo}
         assert service.client.post("/api/v1/compare", files=files).json()["same"]
-        found = service.client.post("/api/v1/strangers", files=[("photos", photo)]).json()
-        assert found["known"] == 1
+        assert service.embedded("Anna", service.faces(photo)).status_code == 201
         assert service.client.get(f"/api/v1/photos/{sha256}").status_code == 200
 
 
@@ -407,25 +442,58 @@ def test_files_elsewhere_are_shown_to_this_machine_alone(tmp_path: Path) -> None
     assert photo.is_file()
 
 
-def test_strangers_are_grouped(service: Running) -> None:
-    with Facebank.open(service.facebank) as bank:
-        bank.keep_log(100)
-    service.enroll("Anna", png(ANNA, side=64))
-    photos = [
-        png(ANNA, side=64),
-        png(BERT, side=64),
-        png(STRANGER, side=64),
-        png(BERT, side=64),
-        b"no picture",
-    ]
-    files = [("photos", photo) for photo in photos]
-    found = service.client.post("/api/v1/strangers", files=files).json()
-    assert [{face["photo"] for face in group} for group in found["groups"]] == [{1, 3}]
-    assert (found["known"], found["alone"], found["skipped"]) == (1, 1, [4])
-    assert found["groups"][0][0]["thumb"].startswith("data:image/jpeg")
-    with Facebank.open(service.facebank) as bank:
-        log = {(entry.action, entry.command) for entry in bank.log()}
-    assert log == {("enrolled", "mien serve"), ("searched", "mien serve")}
+def test_faces_are_grouped_by_their_vectors(service: Running) -> None:
+    photos = [png(seed, side=64) for seed in (ANNA, BERT, STRANGER, BERT)]
+    faces = [face for photo in photos for face in service.faces(photo)]
+    assert faces[0]["thumb"].startswith("data:image/jpeg")
+    assert service.grouped(faces, [0, 1, 2, 3]).json()["groups"] == [[1, 3]]
+    assert service.grouped([], []).json()["groups"] == []
+    assert "send as many" in problem(service.grouped(faces, [0, 1]), 422)
+    assert "not of" in problem(service.grouped(faces, [0, 1, 2, 3], model_id="other"), 422)
+    faces[0]["vector"][0] += 1
+    assert "length 1" in problem(service.grouped(faces, [0, 1, 2, 3]), 422)
+    many = [{"vector": [0.0], "poor": False}] * 5001
+    assert "5001 faces" in problem(service.grouped(many, [0]), 422)
+
+
+def test_faces_are_enrolled_without_being_looked_at_again(service: Running) -> None:
+    anna, bert = service.faces(png(ANNA)), service.faces(png(BERT))
+    done = service.embedded("Anna", anna + bert)
+    assert done.status_code == 201
+    assert (done.json()["added"], done.json()["photos"]) == (done.json()["sha256"], 2)
+    again = service.embedded("anna", anna)
+    assert (again.status_code, again.json()["added"]) == (200, [])
+    assert "Anna's already" in problem(service.embedded("Bert", bert), 409)
+    moved = service.embedded("Bert", bert, move=True).json()
+    assert (moved["person"], moved["added"], moved["photos"]) == ("Bert", moved["sha256"], 1)
+    assert service.names(png(BERT)) == ["Bert"]
+    kept = service.client.get(f"/api/v1/photos/{moved['sha256'][0]}")
+    assert Pillow.open(io.BytesIO(kept.content)).size == (96, 96)
+
+    bert[0]["thumb"] = ""  # nothing to be shown
+    sha256 = service.embedded("Bert", bert).json()["sha256"][0]
+    assert service.client.get(f"/api/v1/photos/{sha256}").status_code == 404
+    bert[0]["thumb"] = "data:," + base64.b64encode(b"no picture").decode()
+    assert "picture" in problem(service.embedded("Bert", bert), 422)
+    assert "faces" in problem(service.embedded("Bert", []), 422)
+    assert "not of" in problem(service.embedded("Bert", anna, model_id="other"), 422)
+    anna[0]["vector"] = anna[0]["vector"][:-1]
+    assert "dimensions" in problem(service.embedded("Bert", anna), 422)
+
+
+def test_some_of_somebodys_photos_go_to_another(service: Running) -> None:
+    first, second = service.embedded(
+        "Anna", service.faces(png(ANNA)) + service.faces(png(BERT))
+    ).json()["sha256"]
+    patch = service.client.patch
+    moved = patch("/api/v1/people/Anna", json={"person": "Bert", "photos": [second]}).json()
+    assert (moved["person"], moved["photos"], moved["cover"]) == ("Bert", 1, second)
+    assert service.names(png(BERT)) == ["Bert"]
+    problem(patch("/api/v1/people/Anna", json={"person": "Carl", "photos": [second]}), 404)
+    taken = {"person": "Bert", "photos": [first]}
+    assert "already" in problem(patch("/api/v1/people/Anna", json=taken), 409)
+    both = patch("/api/v1/people/Anna", json={**taken, "merge": True}).json()
+    assert (both["person"], both["photos"]) == ("Bert", 2)
 
 
 def test_metrics_count_and_name_nobody(service: Running) -> None:
@@ -608,8 +676,6 @@ def test_only_so_many_faces_are_looked_at(tmp_path: Path) -> None:
     with serving(tmp_path, limits=Limits(faces=2)) as service:
         answer = service.identify(png(ANNA, faces=5)).json()
         assert (answer["found"], len(answer["faces"])) == (5, 2)
-        files = [("photos", png(ANNA, faces=5))]
-        assert service.client.post("/api/v1/strangers", files=files).json()["alone"] == 2
 
 
 def test_the_token(tmp_path: Path) -> None:
@@ -876,7 +942,7 @@ def test_no_request_keeps_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("identify", FORM, fields),
         ("identify", FORM, breaks + b"\r\n" + END),
         ("identify/batch", FORM, photos),
-        ("strangers", FORM, photos),
+        ("groups", FORM, photos),
         ("import", FORM, lines + b"\r\n" + END),
     ]
     with serving(tmp_path) as service:

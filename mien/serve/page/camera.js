@@ -1,114 +1,156 @@
-// The live camera: one frame at a time is looked at, by the server or by this device, then the newest.
+// The live camera: one picture at a time is looked at, by the server or by this device, then the newest.
 
 import * as api from "./api.js";
 import * as device from "./device.js";
-import { h, toast, tried } from "./dom.js";
-import { faceButtons, nameFace } from "./faces.js";
+import { button, h, tried } from "./dom.js";
+import { askAbout } from "./naming.js";
+import { cutFrom } from "./session.js";
+import { box, strip } from "./stage.js";
+import { words } from "./words.js";
 
-const WIDTH = 640; // of a frame that is looked at
-const BY_SERVER = "Pictures go to your mien server, one at a time, and are not kept. Choose a face to name it.";
-const BY_DEVICE =
-  "No picture leaves this device. Your mien server gets a row of numbers for each face, and says whose it is.";
+const text = words.camera;
+const WIDTH = 640, // of a picture that is looked at
+  OLD = 1200; // milliseconds after which boxes fade
 
-// The choice stays while the tab is open.
-let here = false; // whether this device looks
-let opened = null; // a promise of what then does
+// The choices stay while the tab is open.
+let here = false, // whether this device looks
+  chosen = null, // the id of a camera
+  opened = null; // a promise of what then looks
 
 export function show(main) {
-  const video = h("video", { playsInline: true, muted: true, hidden: true });
-  video.setAttribute("aria-label", "The camera's picture");
-  const boxes = h("div", {});
-  const picture = h("div", { className: "picture", hidden: true }, video, boxes);
-  const status = h("p", { className: "soft", role: "status" }, "The camera is off.");
-  const button = h("button", { className: "main" }, "Start the camera");
+  const video = h("video", { playsInline: true, muted: true, "aria-label": text.label });
+  const boxes = h("div", { className: "boxes", "aria-hidden": "true" });
+  const start = button(text.start, () => begin(), "main");
+  const cover = h("div", { className: "cover" }, start);
+  const picture = h("div", { className: "live" }, video, boxes, cover);
+  const status = h("p", { role: "status" }, text.off);
+  const speed = h("span", { className: "soft" });
+  const stop = button(text.stop, () => end());
+  const cameras = h("select", { "aria-label": text.choice, hidden: true });
+  const toggle = h("input", { type: "checkbox", role: "switch", checked: here });
+  const place = h("div"); // of the switch
+  const lead = h("p", { className: "soft" });
+  const wrong = h("div");
   const canvas = h("canvas"),
     context = canvas.getContext("2d", { willReadFrequently: true });
-  const toggle = h("input", { type: "checkbox", role: "switch", checked: here });
-  const choice = h("div");
-  const lead = h("p", { className: "lead" }, here ? BY_DEVICE : BY_SERVER);
+  const { list, write } = strip(about);
   let stream = null,
-    starting = false,
-    naming = false,
-    said = "";
+    asking = false,
+    said = "",
+    fading,
+    faces = [];
 
-  const stop = () => {
+  const explain = () => {
+    lead.textContent = here ? text.byDevice : text.byServer;
+  };
+
+  const end = (why = text.off) => {
     for (const track of stream?.getTracks() ?? []) track.stop();
     stream = null;
-    picture.hidden = video.hidden = true;
+    video.srcObject = null;
+    cover.hidden = false;
+    stop.hidden = true;
+    speed.textContent = said = "";
+    clear();
+    status.textContent = why;
+  };
+  const clear = () => {
     boxes.replaceChildren();
-    button.textContent = "Start the camera";
-    status.textContent = "The camera is off.";
+    faces = [];
+    write(faces);
   };
 
-  const start = async () => {
-    if (!navigator.mediaDevices) {
-      status.textContent = "A browser shows the camera only to pages of this machine or over HTTPS.";
-      return;
-    }
+  const begin = async () => {
+    start.disabled = true;
+    await open().finally(() => {
+      start.disabled = false;
+    });
+  };
+
+  const open = async () => {
+    if (!navigator.mediaDevices) return end(text.insecure);
+    const wanted = chosen ? { deviceId: { ideal: chosen } } : { facingMode: "user" };
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, facingMode: "user" } });
+      const had = stream;
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, ...wanted } });
+      for (const track of had?.getTracks() ?? []) track.stop();
     } catch (error) {
-      status.textContent =
-        error.name === "NotAllowedError"
-          ? "The camera was not allowed: allow it in the browser's settings of this page."
-          : "No camera was found: plug one in, or close what uses it.";
-      return;
+      return end(error.name === "NotAllowedError" ? text.refused : text.missing);
     }
+    const [track] = stream.getVideoTracks();
+    // Who looks at themselves expects a mirror; what is behind the device is as it is.
+    picture.classList.toggle("mirrored", track.getSettings().facingMode !== "environment");
     video.srcObject = stream;
     await video.play();
-    picture.hidden = video.hidden = false;
-    button.textContent = "Stop";
-    status.textContent = "Looking…";
+    cover.hidden = true;
+    stop.hidden = false;
+    status.textContent = text.looking;
     loop(stream);
+    const all = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
+    const now = track.getSettings().deviceId;
+    cameras.replaceChildren(
+      ...all.map(({ deviceId, label }, i) =>
+        h("option", { value: deviceId, selected: deviceId === now }, label || text.numbered(i + 1)),
+      ),
+    );
+    cameras.hidden = all.length < 2;
+    return undefined;
   };
+  cameras.addEventListener("change", () => {
+    chosen = cameras.value;
+    begin();
+  });
 
   async function choose(settings) {
     here = toggle.checked;
-    lead.textContent = here ? BY_DEVICE : BY_SERVER;
-    boxes.replaceChildren();
+    explain();
+    clear();
     said = "";
     if (!here) return;
-    status.textContent = "Getting the networks…";
-    try {
-      opened ??= device.open(settings);
-      await opened;
-      status.textContent = stream ? "Looking…" : "The camera is off.";
-    } catch (error) {
-      opened = null;
-      stop(); // before pictures go to the server again
-      toggle.checked = false;
-      choose();
-      toast(error.message);
+    status.textContent = text.loading;
+    opened ??= device.open(settings);
+    if (await tried(wrong, () => opened)) {
+      status.textContent = stream ? text.looking : text.off;
+      return;
     }
+    opened = null;
+    end(); // before pictures go to the server again
+    toggle.checked = false;
+    await choose();
   }
 
   async function loop(running) {
     let failures = 0;
     while (stream === running && video.isConnected) {
       const begun = performance.now();
-      if (naming || document.hidden) {
+      if (asking || document.hidden) {
         await pause(200);
         continue;
       }
       try {
-        const found = here ? await (await opened).identify(pixels()) : await send();
+        const by = here; // the choice may change meanwhile
+        const seen = pixels(),
+          frame = h("canvas", { width: canvas.width, height: canvas.height });
+        frame.getContext("2d").drawImage(canvas, 0, 0);
+        const found = by ? await (await opened).identify(seen) : await api.identify(await jpeg());
         if (stream !== running) break;
-        if (here !== !found.photo) continue; // of before the choice
-        if (!boxes.contains(document.activeElement)) draw(found);
+        if (by !== here || asking) continue;
+        draw(found, frame);
         failures = 0;
         say(found, performance.now() - begun);
+        wrong.replaceChildren();
       } catch (error) {
         failures += 1;
         if (failures > 5) {
-          toast(error.message);
-          stop();
+          end();
+          await tried(wrong, () => Promise.reject(error));
           return;
         }
         await pause(1000);
       }
       await pause(Math.max(0, 80 - (performance.now() - begun)));
     }
-    if (stream === running) stop();
+    if (stream === running) end();
   }
 
   function pixels() {
@@ -117,67 +159,73 @@ export function show(main) {
     context.drawImage(video, 0, 0, canvas.width, canvas.height);
     return context.getImageData(0, 0, canvas.width, canvas.height);
   }
+  const jpeg = () => new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
 
-  async function send() {
-    pixels();
-    const photo = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
-    return here ? { photo } : { photo, ...(await api.identify(photo)) };
-  }
-
-  function draw({ photo, ...found }) {
-    boxes.replaceChildren(
-      ...faceButtons(found, async (face) => {
-        if (!photo) {
-          toast("To learn a face the server needs its picture: switch recognition on this device off first");
-          return;
-        }
-        naming = true;
-        await nameFace(photo, face, () => {});
-        naming = false;
-        document.activeElement?.blur();
-      }),
+  function draw(found, frame) {
+    const mirrored = picture.classList.contains("mirrored");
+    const now = found.faces.toSorted((one, other) =>
+      mirrored ? other.box[0] - one.box[0] : one.box[0] - other.box[0],
     );
-  }
-
-  // A screen reader hears who comes and goes, not every frame.
-  function say({ faces }, milliseconds) {
-    const who =
-      faces
-        .map((face) => face.person ?? "somebody unknown")
-        .sort()
-        .join(", ") || "nobody";
-    if (who !== said) status.textContent = `In the picture: ${who}.`;
-    said = who;
-    speed.textContent = `${(1000 / Math.max(milliseconds, 80)).toFixed(1)} frames per second`;
-  }
-
-  const speed = h("span", { className: "soft" });
-  button.addEventListener("click", async () => {
-    if (stream) return stop();
-    if (starting) return; // a camera that was opened twice would be closed once
-    starting = true;
-    await start().finally(() => {
-      starting = false;
+    // A face is the one that was there before, so that its button stays under the finger.
+    faces = now.map((face) => {
+      const was = faces.find((one) => near(one.box, face.box));
+      return Object.assign(was ?? { photo: null, mark: null, kept: null, thumb: "" }, face);
     });
-  });
+    for (const face of faces) {
+      const crop = cutFrom(frame, face.box, found.width);
+      face.thumb = `data:image/jpeg;base64,${crop}`;
+      face.picture = async () => (here ? "" : crop); // on this device no picture leaves it
+    }
+    boxes.replaceChildren(...faces.map((face) => box(face, found, about, mirrored)));
+    boxes.classList.remove("old");
+    clearTimeout(fading);
+    fading = setTimeout(() => boxes.classList.add("old"), OLD);
+    if (!list.contains(document.activeElement) || faces.length) write(faces);
+  }
+
+  async function about(face) {
+    asking = true;
+    const own = { ...face };
+    await askAbout(own);
+    asking = false;
+  }
+
+  // A screen reader hears who comes and goes, not every picture.
+  function say(found, milliseconds) {
+    const names = found.faces.map((face) => face.person ?? text.unknown).sort();
+    const who = names.join(", ");
+    if (who !== said || status.textContent === text.looking) status.textContent = text.seen(who);
+    said = who;
+    speed.textContent = text.speed(1000 / Math.max(milliseconds, 80));
+  }
+
+  explain();
+  stop.hidden = true;
   main.replaceChildren(
-    h("h1", {}, "Live camera"),
+    h("h1", { className: "quiet" }, text.title),
+    picture,
+    h("div", { className: "row under" }, status, speed, cameras, stop),
+    list,
+    wrong,
+    place,
     lead,
-    h("div", { className: "row" }, button, speed),
-    choice,
-    status,
-    h("div", { className: "card" }, picture),
   );
-  tried(api.device).then((settings) => {
+  tried(wrong, api.device).then((settings) => {
     if (!settings) return;
     toggle.addEventListener("change", () => choose(settings));
-    choice.replaceChildren(
+    place.replaceChildren(
       settings.missing
-        ? h("p", { className: "soft" }, `Nothing can be recognised on this device: ${settings.missing}.`)
-        : h("label", { className: "switch" }, toggle, "Recognise on this device"),
+        ? h("p", { className: "soft" }, text.notHere)
+        : h("label", { className: "switch" }, toggle, text.here),
     );
   });
-  return stop;
+  return () => end();
 }
+
+const near = (one, other) => {
+  const middle = (box) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
+  const [[x1, y1], [x2, y2]] = [middle(one), middle(other)];
+  return Math.hypot(x1 - x2, y1 - y2) < 0.7 * (other[2] - other[0]);
+};
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));

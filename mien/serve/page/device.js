@@ -1,6 +1,7 @@
 // Recognition on this device: the server gives its networks once, and then says who has which vectors.
 
 import * as api from "./api.js";
+import { words } from "./words.js";
 
 // What looks at pixels as the server would: `look` finds and embeds faces, `identify` also names them.
 export async function open(device) {
@@ -8,7 +9,7 @@ export async function open(device) {
   const files = await Promise.all(names.map(api.network));
   const worker = new Worker(new URL("device/worker.js", import.meta.url), { type: "module" });
   const broken = new Promise((_, reject) => {
-    worker.onerror = () => reject(new Error("This browser cannot run the networks"));
+    worker.onerror = () => reject(new Error(words.camera.broken));
   });
 
   const ask = (what, given, transfer) =>
@@ -28,8 +29,9 @@ export async function open(device) {
   async function identify(pixels) {
     const { width, height } = pixels;
     const { found, faces, vectors } = await look(pixels);
-    const { matches, threshold, fpir } = await api.match(device.model_id, vectors);
-    return { width, height, threshold, fpir, found, faces: faces.map((face, i) => ({ ...face, ...matches[i] })) };
+    const { matches } = await api.match(vectors);
+    const named = faces.map((face, i) => ({ ...face, ...matches[i], vector: vectors[i] }));
+    return { width, height, found, faces: named };
   }
 
   return { look, identify };

@@ -1,190 +1,255 @@
-// Everyone whom the facebank knows.
+// Everyone who is known: found, sorted, and several at once.
 
 import * as api from "./api.js";
-import { ask, confirmed, counted, h, toast, tried } from "./dom.js";
+import { ask, button, confirmed, empty, h, toast, tried, whenSeen } from "./dom.js";
+import { changed, covers, folded, hidden, known, portrait } from "./known.js";
+import * as session from "./session.js";
+import { words } from "./words.js";
+
+const text = words.people;
+const PAGE = 200; // cards that are made at a time
+const sorts = {
+  name: (one, other) => one.person.localeCompare(other.person),
+  most: (one, other) => other.photos - one.photos,
+  fewest: (one, other) => one.photos - other.photos,
+};
+let sort = "name"; // the choice stays while the tab is open
 
 export async function show(main) {
+  const wrong = h("div");
+  const lead = h("p", { className: "soft" }, words.loading);
+  const search = h("input", {
+    type: "search",
+    placeholder: text.search,
+    "aria-label": text.search,
+    autocomplete: "off",
+  });
+  const sorted = h(
+    "select",
+    { "aria-label": text.sort },
+    Object.entries(text.sorts).map(([value, name]) => h("option", { value, selected: value === sort }, name)),
+  );
+  const select = button(text.select, () => choosing(!chosen), "toggle");
   const list = h("ul", { className: "people" });
-  const lead = h("p", { className: "lead" }, "…");
-  main.replaceChildren(h("h1", {}, "People"), lead, list);
-  const refresh = async () => {
-    const everyone = await tried(api.people);
-    if (!everyone) return;
-    lead.textContent = everyone.length
-      ? `${counted(everyone.length, "person", "people")}. Choose one to see, rename, merge or forget.`
-      : "Nobody is known yet. Name a face in a photo, and it appears here.";
-    list.replaceChildren(...everyone.map((one) => h("li", {}, card(one, everyone, refresh))));
-  };
-  await refresh();
-}
+  const more = h("div");
+  const actions = h("div", { className: "actions row", hidden: true, role: "group", "aria-label": text.select });
+  const unhide = button(
+    "",
+    () => {
+      all = !all;
+      write();
+    },
+    "plain",
+  );
+  let everyone = [],
+    chosen = null, // names, while several are being chosen
+    all = false, // who is hidden too
+    open = PAGE;
 
-function card({ person, photos, cover }, everyone, refresh) {
-  return h(
-    "button",
-    { className: "person", onclick: () => details(person, everyone, refresh) },
-    face(person, cover),
-    h(
+  const refresh = async () => {
+    everyone = (await tried(wrong, known)) ?? [];
+    if (!everyone.length && !wrong.firstChild) {
+      main.replaceChildren(
+        empty(text.empty, text.emptyLead, h("a", { className: "button main", href: "#photos" }, words.photos.add)),
+      );
+      return;
+    }
+    lead.textContent = text.lead(
+      everyone.length,
+      everyone.reduce((sum, one) => sum + one.photos, 0),
+    );
+    write();
+  };
+
+  const grow = (fit) => {
+    more.hidden = fit.length <= open;
+    if (more.hidden) return;
+    whenSeen(more, () => {
+      list.append(...fit.slice(open, open + PAGE).map(card));
+      open += PAGE;
+      grow(fit);
+    });
+  };
+
+  const write = () => {
+    const wanted = folded(search.value);
+    const away = everyone.filter(({ person }) => hidden.get(person));
+    const fit = everyone
+      .filter(({ person }) => (all || !hidden.get(person)) && (!wanted || folded(person).includes(wanted)))
+      .sort(sorts[sort]);
+    list.replaceChildren(...fit.slice(0, open).map(card));
+    if (!fit.length) list.replaceChildren(h("li", { className: "soft" }, text.none));
+    grow(fit);
+    unhide.hidden = !away.length;
+    unhide.textContent = all ? text.noHidden : text.hidden(away.length);
+    act();
+  };
+
+  const card = ({ person, photos, cover }) => {
+    const about = h(
       "span",
       { className: "about" },
       h("span", { className: "name" }, person),
-      h("span", { className: "soft" }, counted(photos, "photo")),
-    ),
-  );
-}
-
-const seen = new IntersectionObserver(
-  (entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      seen.unobserve(target);
-      reveal(target).catch(() => {}); // the initial stays
+      h("span", { className: "soft" }, text.faces(photos)),
+    );
+    const place = chosen
+      ? h(
+          "button",
+          { type: "button", className: "person", "aria-pressed": String(chosen.has(person)) },
+          portrait(person, cover),
+          about,
+        )
+      : h("a", { className: "person", href: `#people/${encodeURIComponent(person)}` }, portrait(person, cover), about);
+    place.classList.toggle("away", Boolean(hidden.get(person)));
+    if (chosen) {
+      place.addEventListener("click", () => {
+        if (!chosen.delete(person)) chosen.add(person);
+        place.setAttribute("aria-pressed", String(chosen.has(person)));
+        act();
+      });
     }
-  },
-  { rootMargin: "200px" },
-);
+    return h("li", {}, place);
+  };
 
-// A face of somebody, once it is in sight; until then, or where none may be shown, an initial.
-export function face(person, cover) {
-  const place = h("span", { className: "thumb", "aria-hidden": "true" }, [...person][0].toUpperCase());
-  if (cover !== null) {
-    Object.assign(place.dataset, cover ? { cover } : { person });
-    seen.observe(place);
-  }
-  return place;
+  const act = () => {
+    actions.hidden = !chosen;
+    if (!chosen) return;
+    const names = [...chosen];
+    const picked = everyone.filter(({ person }) => chosen.has(person));
+    const gone = names.length > 0 && names.every((name) => hidden.get(name));
+    const after = async (doing) => {
+      if (!(await tried(wrong, doing))) return;
+      choosing(false);
+      await refresh();
+    };
+    const tools = [
+      button(text.merge, () => after(() => merge(picked, refresh))),
+      button(gone ? text.show : text.hide, () => after(() => hide(names, !gone, write))),
+      button(text.forget, () => after(() => forget(picked)), "danger"),
+    ];
+    tools[0].disabled = names.length < 2;
+    tools[1].disabled = tools[2].disabled = !names.length;
+    actions.replaceChildren(h("span", { role: "status" }, text.selected(names.length)), ...tools);
+  };
+
+  const choosing = (yes) => {
+    chosen = yes ? new Set() : null;
+    select.setAttribute("aria-pressed", String(yes));
+    select.textContent = yes ? words.cancel : text.select;
+    write();
+  };
+
+  search.addEventListener("input", () => {
+    open = PAGE;
+    write();
+  });
+  sorted.addEventListener("change", () => {
+    sort = sorted.value;
+    open = PAGE;
+    write();
+  });
+  main.replaceChildren(
+    h(
+      "header",
+      { className: "head" },
+      h("div", {}, h("h1", {}, text.title), lead),
+      h("div", { className: "row" }, search, sorted, select),
+    ),
+    actions,
+    wrong,
+    list,
+    more,
+    unhide,
+  );
+  await refresh();
 }
 
-async function reveal(place) {
-  const cover = place.dataset.cover ?? (await api.person(place.dataset.person)).cover;
-  if (cover) place.replaceChildren(h("img", { alt: "", src: await api.picture(cover) }));
-}
-
-async function details(person, everyone, refresh) {
-  const photos = await tried(() => api.photosOf(person));
-  if (!photos) return;
-  await ask(
-    person,
-    (close) => {
-      const input = h("input", { type: "text", id: "rename", value: person, required: true, autocomplete: "off" });
-      const rename = async (event) => {
-        event.preventDefault();
-        if (await renamed(person, input.value.trim(), everyone)) {
-          close();
-          refresh();
-        }
-      };
-      const remove = async () => {
-        if (await removed(person, photos)) {
-          close();
-          refresh();
-        }
-      };
-      const list = h(
-        "ul",
-        { className: "own" },
-        photos.map((photo) =>
-          entry(person, photo, photos.length, async () => {
-            close();
-            await refresh();
-            if (photos.length > 1) details(person, everyone, refresh);
-          }),
-        ),
-      );
-      return [
+// Make one person of several; answers their name, or nothing.
+export async function merge(people, after = () => {}) {
+  const name = await ask(text.mergeHeading, (close) => [
+    h("p", { className: "soft" }, text.mergeText),
+    h(
+      "div",
+      { className: "both" },
+      people.map(({ person, photos, cover }) =>
         h(
-          "p",
-          { className: "soft" },
-          `${counted(photos.length, "photo")}, since ${new Date(photos[0].added).toLocaleDateString("en", { dateStyle: "long" })}`,
-        ),
-        list,
-        h(
-          "form",
-          { onsubmit: rename },
-          h("label", { htmlFor: "rename" }, "Name"),
-          input,
-          h("p", { className: "soft" }, "Give the name of somebody else to make one person of both."),
+          "button",
+          { type: "button", className: "person", onclick: () => close(person) },
+          portrait(person, cover),
           h(
-            "div",
-            { className: "row" },
-            h("button", { type: "button", className: "danger first", onclick: remove }, "Forget this person"),
-            h("button", { type: "button", onclick: () => close() }, "Close"),
-            h("button", { className: "main" }, "Rename"),
+            "span",
+            { className: "about" },
+            h("span", { className: "name" }, person),
+            h("span", { className: "soft" }, text.faces(photos)),
           ),
         ),
-      ];
-    },
-    true,
-  );
-}
-
-function entry(person, photo, number, gone) {
-  const place = h("div", { className: "thumb" }, "no picture kept");
-  if (photo.shown) {
-    api
-      .picture(photo.sha256)
-      .then((src) => place.replaceChildren(h("img", { src, alt: `${person}, added ${photo.added.slice(0, 10)}` })))
-      .catch(() => {});
-  }
-  const remove = async () => {
-    const last = number === 1 ? ` It is the only photo: ${person} will be forgotten.` : "";
-    if (
-      !(await confirmed(
-        "Forget this photo?",
-        `Its vector and the face that was kept of it are deleted.${last}`,
-        "Forget it",
-      ))
-    )
-      return;
-    if (await tried(() => api.forgetPhoto(person, photo.sha256))) gone();
-  };
-  return h(
-    "li",
-    {},
-    place,
-    h(
-      "button",
-      { className: "plain danger", onclick: remove, "aria-label": `Forget this photo of ${person}` },
-      "Forget",
+      ),
     ),
+    h(
+      "div",
+      { className: "row end" },
+      button(words.cancel, () => close()),
+    ),
+  ]);
+  if (!name) return undefined;
+  const others = people.map(({ person }) => person).filter((person) => person !== name);
+  const were = await Promise.all(
+    others.map(async (other) => [other, (await api.photosOf(other)).map(({ sha256 }) => sha256)]),
   );
+  for (const other of others) await api.rename(other, name, true);
+  renamed(others, name);
+  toast(text.merged(people.length, name), async () => {
+    for (const [other, photos] of were) await api.give(name, other, photos);
+    changed();
+    await session.matchAgain();
+    await after();
+  });
+  return name;
 }
 
-async function renamed(old, name, everyone) {
-  if (!name || name === old) return false;
-  const other = everyone.find((one) => one.person === name);
-  if (
-    other &&
-    !(await confirmed(
-      `Make one person of both?`,
-      `${old} becomes ${name}, who has ${counted(other.photos, "photo")} already. This cannot be undone.`,
-      "Merge",
-    ))
-  )
-    return false;
-  const done = await tried(() => api.rename(old, name, Boolean(other)));
-  if (!done) return false;
-  const undo = other
-    ? null
-    : async () => {
-        if (await tried(() => api.rename(name, old, false))) {
-          toast(`${old} again`);
-          window.dispatchEvent(new HashChangeEvent("hashchange"));
-        }
-      };
-  toast(`${old} is called ${done.person} now and has ${counted(done.photos, "photo")}`, undo);
+// Heed in the photos of this page that people have another name.
+export function renamed(olds, name) {
+  changed();
+  for (const old of olds) {
+    if (hidden.get(old)) hidden.remove(old);
+    if (covers.get(old) && !covers.get(name)) covers.set(name, covers.get(old));
+    covers.remove(old);
+  }
+  for (const face of session.faces()) {
+    if (olds.includes(face.kept?.person)) face.kept.person = face.person = name;
+  }
+  return session.matchAgain();
+}
+
+export function hide(names, yes, after = () => {}) {
+  for (const name of names) {
+    if (yes) hidden.set(name);
+    else hidden.remove(name);
+  }
+  toast((yes ? text.hid : text.shown)(names.length), () => {
+    for (const name of names) {
+      if (yes) hidden.remove(name);
+      else hidden.set(name);
+    }
+    after();
+  });
   return true;
 }
 
-async function removed(person, photos) {
-  const yes = await confirmed(
-    `Forget ${person}?`,
-    `Deleted for good: ${counted(photos.length, "vector")} and the faces that were kept of them. ` +
-      "Photo files elsewhere on the server stay where they are.",
-    `Forget ${person}`,
-  );
-  if (!yes) return false;
-  const done = await tried(() => api.forget(person));
-  if (!done) return false;
-  const left = done.elsewhere ? ` ${counted(done.elsewhere, "photo file")} stay on the server.` : "";
-  toast(`${person} is forgotten.${left}`);
+export async function forget(people) {
+  const names = people.map(({ person }) => person);
+  const faces = people.reduce((sum, one) => sum + one.photos, 0);
+  if (!(await confirmed(text.forgetHeading(names), text.forgetText(faces), text.forget))) return false;
+  for (const name of names) {
+    await api.forget(name);
+    covers.remove(name);
+    hidden.remove(name);
+  }
+  for (const face of session.faces()) {
+    if (names.includes(face.person)) Object.assign(face, { person: null, kept: null });
+  }
+  changed();
+  await session.matchAgain();
+  toast(text.forgotten(names));
   return true;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query
@@ -64,7 +65,7 @@ async def get_person(name: Name, service: TheService) -> schema.PersonEntry:
 async def rename_person(
     name: Name, wanted: schema.Rename, service: TheService
 ) -> schema.PersonEntry:
-    """Give someone another name, or make one person of two."""
+    """Give someone another name, make one person of two, or give some photos to another person."""
 
     new = person_name(wanted.person)
 
@@ -75,7 +76,14 @@ async def rename_person(
             person = new  # of nobody else
         elif not wanted.merge:
             raise Conflict(f"{person} is in the facebank already: choose another name, or merge")
-        store.rename(old, person, merge=wanted.merge)
+        if wanted.photos:
+            given = set(wanted.photos)
+            moved = [one for one in store.photos(old) if one.sha256 in given]
+            if not moved:
+                raise UnknownPerson
+            store.move([replace(one, person=person) for one in moved])
+        else:
+            store.rename(old, person, merge=wanted.merge)
         return _entry(service, store, Person(person, len(store.photos(person))))
 
     async with service.turn() as turn:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Form, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from mien.errors import BadInput
-from mien.facebank.rows import NOWHERE, Photo, person_name
+from mien.facebank.rows import NOWHERE, Photo, as_embeddings, person_name
 from mien.facebank.stores import Store
 from mien.serve import jobs, schema
 from mien.serve.api_keys import Role
@@ -16,6 +18,10 @@ from mien.serve.problems import Conflict
 from mien.serve.routes import BINARY, Name, Sha256, TheService, Upload, api, content, role
 
 router = api("photos")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @router.get("/people/{name}/photos", dependencies=role(Role.ENROLL))
@@ -82,6 +88,53 @@ async def enroll(
         enrolled = await turn.store(add)
         response.status_code = 201 if enrolled.added else 200
         return enrolled
+
+
+@router.post(
+    "/people/{name}/faces",
+    dependencies=role(Role.ENROLL),
+    status_code=201,
+    responses={200: {"model": schema.EnrolledFaces, "description": "All were there already."}},
+)
+async def enroll_faces(
+    name: Name, given: schema.NewFaces, service: TheService, request: Request, response: Response
+) -> schema.EnrolledFaces:
+    """Enrol faces that were found and embedded before; once this is answered, they are on disk."""
+    new, faces = person_name(name), given.faces
+    service.require_model(given.model_id)
+    if given.move and request.scope["mien.role"] < Role.ALL:
+        raise HTTPException(403, "this token is not good for that: moving a face takes one for all")
+    if len(faces) > service.limits.faces:
+        raise BadInput(f"there are more than {service.limits.faces} faces: send fewer at a time")
+    vectors = as_embeddings([face.vector for face in faces], service.model.dim)
+    async with service.turn() as turn:
+        pngs = await turn.work(jobs.pngs, [face.picture for face in faces])
+
+        def add(store: Store) -> schema.EnrolledFaces:
+            person = service.read_known(store).spelling(new)
+            shas = [sha256(png or row.tobytes()) for png, row in zip(pngs, vectors, strict=True)]
+            known = [store.photo(sha) for sha in shas]
+            others = [one for one in known if one and one.person != person]
+            if others and not given.move:
+                raise Conflict(f"this face is {others[0].person}'s already: send move as well")
+            if others:
+                store.move([replace(one, person=person) for one in others])
+            rows = []
+            for face, sha, png, same in zip(faces, shas, pngs, known, strict=True):
+                folder = str(service.kept.folder) if service.kept and png else NOWHERE
+                row = Photo(person, sha, folder, f"{sha}.png", face.confidence, face.size)
+                if service.kept and png and not same:
+                    service.kept.write(row, png)
+                rows.append(row)
+            store.add(rows, vectors)
+            had = {one.sha256 for one in known if one and one.person == person}
+            added = [sha for sha in dict.fromkeys(shas) if sha not in had]
+            photos = len(store.photos(person))
+            return schema.EnrolledFaces(person=person, sha256=shas, added=added, photos=photos)
+
+        enrolled = await turn.store(add)
+    response.status_code = 201 if enrolled.added else 200
+    return enrolled
 
 
 @router.get(

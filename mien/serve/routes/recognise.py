@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -37,6 +38,13 @@ MinScore = Annotated[
 WithVectors = Annotated[
     bool, Form(default_factory=bool, description="whether to send each face's `vector` too")
 ]
+WithThumbs = Annotated[
+    bool,
+    Form(
+        default_factory=bool,
+        description="whether to send a picture of each face too, as `thumb`, and if it is `poor`",
+    ),
+]
 NDJSON = "application/x-ndjson"
 
 router = api("recognise")
@@ -48,13 +56,14 @@ async def identify(
     service: TheService,
     top: Top,
     vectors: WithVectors,
+    thumbs: WithThumbs,
     limit: Limit = None,
     min_score: MinScore = None,
 ) -> schema.Identified:
     """Who is in a photo."""
     data = await content(photo)
     async with service.turn() as turn:
-        return await _identify(turn, data, top, vectors, limit, min_score)
+        return await _identify(turn, data, top, vectors, thumbs, limit, min_score)
 
 
 @router.post(
@@ -74,6 +83,7 @@ async def identify_batch(
     service: TheService,
     top: Top,
     vectors: WithVectors,
+    thumbs: WithThumbs,
     limit: Limit = None,
     min_score: MinScore = None,
 ) -> StreamingResponse:
@@ -86,7 +96,7 @@ async def identify_batch(
         try:
             async with free, service.turn() as turn:
                 photo, uploads[number] = uploads[number], b""  # which is large, and done with then
-                answer = await _identify(turn, photo, top, vectors, limit, min_score)
+                answer = await _identify(turn, photo, top, vectors, thumbs, limit, min_score)
         except MienError as error:
             code, sentence = sentence_of(error)
             answer = schema.Problem(error=sentence, code=code)
@@ -108,17 +118,19 @@ async def identify_batch(
 @router.post("/match", dependencies=role(Role.IDENTIFY))
 async def match_vectors(made: schema.Vectors, service: TheService) -> schema.Matched:
     """Who has these faces, which were found and embedded elsewhere."""
-    model, faces = service.model, service.limits.faces
-    if made.model_id != model.model_id:
-        raise BadInput(f"these vectors are not of {model.model_id}: see GET /api/v1/device")
+    faces = service.limits.faces
+    service.require_model(made.model_id)
     if len(made.vectors) > faces:
         raise BadInput(f"there are more than {faces} faces: send the largest")
     async with service.turn() as turn:
-        matches, known = await turn.search(as_embeddings(made.vectors, model.dim))
+        vectors = as_embeddings(made.vectors, service.model.dim)
+        matches, known = await turn.search(vectors)
+        nearest = await turn.nearest(vectors, made.top) if made.top else []
     return schema.Matched(
         threshold=known.threshold,
         fpir=known.fpir,
         matches=list(map(schema.Name.of, matches)),
+        candidates=[list(map(schema.Name.of, one)) for one in nearest],
     )
 
 
@@ -161,10 +173,11 @@ async def _identify(
     photo: bytes,
     top: int,
     vectors: bool,
+    thumbs: bool,
     limit: int | None,
     min_score: float | None,
 ) -> schema.Identified:
-    looked = await turn.look(photo, limit=limit)
+    looked = await turn.look(photo, limit=limit, thumbs=thumbs)
     matches, known = await turn.search(looked.vectors, min_score)
     faces = list(map(schema.Face.of, looked.faces, matches))
     if top:
@@ -173,6 +186,10 @@ async def _identify(
     if vectors:
         for face, vector in zip(faces, looked.vectors, strict=True):
             face.vector = vector.astype(float).round(6).tolist()
+    if thumbs:
+        for face, thumb, poor in zip(faces, looked.thumbs, looked.poor, strict=True):
+            face.thumb = f"data:image/jpeg;base64,{base64.b64encode(thumb).decode()}"
+            face.poor = poor
     return schema.Identified(
         width=looked.width,
         height=looked.height,
