@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -95,6 +97,25 @@ def test_a_mirrored_photo_has_mirrored_points(detector: MienDetector, astronaut:
     (other,) = detector(np.ascontiguousarray(astronaut[:, ::-1]))
     back = (other.points * (-1, 1) + (512, 0))[[1, 0, 2, 4, 3]]
     np.testing.assert_allclose(back, face.points, atol=3)
+
+
+def test_a_hundred_megapixels_take_bounded_memory() -> None:
+    pytest.importorskip("resource", reason="Windows does not say what a process took")
+    code = """
+import resource, sys
+import numpy as np
+from mien.recognition.detect.mien_detector import MienDetector
+detect = MienDetector(threads=1, min_face=160)
+detect(np.full((600, 800, 3), 90, np.uint8))
+for rows, columns in ((10_000, 10_000), (100, 1_000_000)):
+    photo = np.full((rows, columns, 3), 90, np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert detect(photo) == []
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert all(int(grown) * unit < 300e6 for grown in done.stdout.split())  # as the photo itself
 
 
 def test_weights_that_are_missing_or_damaged(tmp_path: Path) -> None:
