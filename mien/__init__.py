@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mien.recognition.model import Looked, Model, load
     from mien.recognition.policy import Policy
     from mien.recognition.thresholds import Impostors
-    from mien.types import Face, Match, NamedFace, Skipped
+    from mien.types import Face, Match, NamedFace, Near, Skipped
     from mien.verbs.album import album
     from mien.verbs.cluster import Clusters, cluster
     from mien.verbs.compare import Comparison, compare
@@ -68,6 +68,7 @@ __all__ = [
     "MissingExtra",
     "Model",
     "NamedFace",
+    "Near",
     "NoFace",
     "PhotoIndex",
     "Policy",
@@ -112,7 +113,7 @@ _HOME = {  # where each name is; imported when it is first asked for
         "mien.recognition.model": "Looked Model load",
         "mien.recognition.policy": "Policy",
         "mien.recognition.thresholds": "Impostors",
-        "mien.types": "Face Match NamedFace Skipped",
+        "mien.types": "Face Match NamedFace Near Skipped",
         "mien.verbs.album": "album",
         "mien.verbs.cluster": "Clusters cluster",
         "mien.verbs.compare": "Comparison compare",

@@ -7,7 +7,7 @@ means more alike; there are no distances and no percentages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -68,12 +68,20 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Near(NamedTuple):
+    """Somebody whom a face is more or less like."""
+
+    person: str
+    score: float  # cosine with their template, in [-1, 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """The person nearest to a face."""
 
     person: str | None  # None: nobody in the facebank reaches the threshold
     score: float  # cosine with the nearest person, in [-1, 1]
+    nearest: tuple[Near, ...] = field(default=(), repr=False, compare=False)  # best first
 
     def __post_init__(self) -> None:
         if not -1.0 <= self.score <= 1.0:

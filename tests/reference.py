@@ -17,7 +17,7 @@ SECTIONS = {
     "Recognition": "load Model Looked Policy enroll enroll_person rebuild Enrolment identify Seen "
     "compare Comparison",
     "Pictures": "read write walk annotate",
-    "What is found": "Face Match NamedFace Skipped",
+    "What is found": "Face Match Near NamedFace Skipped",
     "The facebank": "Facebank examine Health",
     "Collections": "PhotoIndex update look album cluster Clusters",
     "Evaluation": "calibrate Calibration Impostors evaluate Evaluation verify Verification "

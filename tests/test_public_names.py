@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,17 @@ def test_star_import_brings_what_all_says() -> None:
     namespace: dict[str, object] = {}
     exec("from mien import *", namespace)
     assert set(mien.__all__) <= set(namespace)
+
+
+@pytest.mark.parametrize("name", mien.__all__)
+def test_a_path_may_be_a_text(name: str) -> None:
+    """In every function, and where a class is made."""
+    thing = getattr(mien, name)
+    made = [one.__func__ for one in vars(thing).values() if isinstance(one, classmethod)]
+    errors = inspect.isclass(thing) and issubclass(thing, Exception)
+    if not (is_dataclass(thing) or errors):
+        made.append(thing)  # others are what mien returns
+    for function in made:
+        for parameter in inspect.signature(function).parameters.values():
+            kind = str(parameter.annotation)
+            assert not re.match(r"(Iterable\[)?Path\b", kind), f"{name}: {parameter}"

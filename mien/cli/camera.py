@@ -49,7 +49,7 @@ def camera(
     ] = True,
     threshold: options.Threshold = None,
     fpir: options.Fpir = None,
-    model: options.ModelName = options.DEFAULT_MODEL,
+    model: options.FacebankModel = None,
     detector: options.DetectorName = options.DEFAULT_DETECTOR,
     calibration: options.Calibration = None,
     as_json: options.Json = False,
@@ -72,7 +72,7 @@ def camera(
             f"no window can be opened ({why}): use mien serve, whose page shows a camera in a"
             " browser, or --no-window"
         )
-    network = load(model, detector=detector, calibration=calibration)
+    network = load(model or options.model_of(facebank), detector=detector, calibration=calibration)
     policy = network.policy(threshold=threshold, fmr=fpir)
     name = without_password(source)
     watched = Camera(source, note=console.note)

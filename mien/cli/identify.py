@@ -71,9 +71,13 @@ def identify(
             metavar="PIXELS", min=12, show_default="40", help="The smallest face to look for."
         ),
     ] = None,
+    top: Annotated[
+        int,
+        typer.Option(metavar="K", min=1, help="Photos: say which K people each face is most like."),
+    ] = 1,
     include: options.Include = None,
     exclude: options.Exclude = None,
-    model: options.ModelName = options.DEFAULT_MODEL,
+    model: options.FacebankModel = None,
     detector: options.DetectorName = options.DEFAULT_DETECTOR,
     calibration: options.Calibration = None,
     as_json: options.Json = False,
@@ -127,10 +131,12 @@ def identify(
 
     runtime = None if clips else for_photos(len(photos))
 
+    name = model or options.model_of(facebank)
+
     def network_of(threads: int) -> Model:
         finder = detect.named(detector, threads=threads, min_face=min_face or defaults.MIN_FACE)
         return load(
-            model, detector=finder, calibration=calibration, threads=threads, runtime=runtime
+            name, detector=finder, calibration=calibration, threads=threads, runtime=runtime
         )
 
     many = at_once(len(photos))
@@ -156,6 +162,7 @@ def identify(
             mirror=tta,
             limit=limit,
             min_face=min_face or 0,
+            top=top,
             at_once=many,
         )
         entries = chain.from_iterable(
@@ -295,6 +302,10 @@ class _Table:
         self.faces, self.named = self.faces + 1, self.named + known
         if face.turned:
             place += f" (turned by {face.turned} degrees)"
+        if face.candidates:
+            place += f" ({', '.join(f'{one.person} {one.score:.2f}' for one in face.candidates)})"
+        elif face.nearest and not known:
+            place += f" (nearest: {face.nearest})"
         cells = [face.person or "unknown", f"{face.score:.2f}", f"{max(x2 - x1, y2 - y1):.0f}"]
         console.row([*cells, place], self._widths, style="" if known else "dim")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.types import Face, Match, Skipped
+    from mien.types import Face, Match, Near, Skipped
     from mien.verbs.identify import Seen
     from mien.verbs.watch import Sighting
 
@@ -26,10 +26,12 @@ class FaceEntry:
 
     person: str | None
     score: float
+    nearest: str | None
     confidence: float
     box: NDArray[np.float32]
     points: NDArray[np.float32]
     turned: int
+    candidates: tuple[Near, ...] | None = None  # where several were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,12 @@ def _face(face: Face, match: Match) -> dict[str, Any]:
     return {
         "person": match.person,
         "score": match.score,
+        "nearest": match.nearest[0].person if match.nearest else None,
         "confidence": face.confidence,
         "box": face.box,
         "points": face.points,
         "turned": face.turned,
+        "candidates": match.nearest if len(match.nearest) > 1 else None,
     }
 
 

@@ -51,6 +51,15 @@ ModelName: TypeAlias = Annotated[
         help="A model that ships with mien (see mien models), or the file of another.",
     ),
 ]
+FacebankModel: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        show_default="the facebank's",
+        help="A model that ships with mien (see mien models), or the file of another.",
+    ),
+]
 DetectorName: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -167,6 +176,15 @@ Json: TypeAlias = Annotated[
 CLUSTERS = Path("mien-clusters")  # where mien cluster leaves its groups
 DEFAULT_MODEL = defaults.MODEL
 DEFAULT_DETECTOR = defaults.DETECTOR
+
+
+def model_of(facebank: str) -> str:
+    """The shipped model that made a facebank, or the default."""
+    from mien.facebank.stores import open_store
+    from mien.recognition.model import shipped_as
+
+    with open_store(facebank) as bank:
+        return shipped_as(bank.model_id) or DEFAULT_MODEL
 
 
 def bare_flags(parameters: list[Any]) -> list[Any]:

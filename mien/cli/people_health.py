@@ -30,7 +30,7 @@ def health(
     ] = True,
     threshold: options.Threshold = None,
     fpir: options.Fpir = None,
-    model: options.ModelName = options.DEFAULT_MODEL,
+    model: options.FacebankModel = None,
     detector: options.DetectorName = options.DEFAULT_DETECTOR,
     calibration: options.Calibration = None,
 ) -> Answer:
@@ -39,7 +39,7 @@ def health(
     from mien.recognition.model import load
     from mien.verbs.health import examine
 
-    network = load(model, detector=detector, calibration=calibration)
+    network = load(model or options.model_of(facebank), detector=detector, calibration=calibration)
     policy = network.policy(threshold=threshold, fmr=fpir)
     with (
         open_store(facebank, model_id=network.model_id) as bank,

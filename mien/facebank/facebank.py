@@ -231,17 +231,18 @@ class Facebank:
         names, _, means = self._means()
         return names, means
 
-    def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
+    def search(self, vectors: Embeddings, threshold: float, k: int = 1) -> list[Match]:
         """The nearest person to each face; searches are logged if a log is kept.
 
         Args:
             vectors: (M, D) of unit length, made by the facebank's model.
             threshold: the lowest cosine that earns a name.
+            k: how many people each match has as its `nearest`, with a name or without.
 
         Returns:
             M matches; while the facebank is empty, each with nobody at a score of -1.
         """
-        matches = [best_of(nearest, threshold) for nearest in self.nearest(vectors, 1)]
+        matches = [best_of(nearest, threshold) for nearest in self.nearest(vectors, k)]
         self.note("searched", Counter(match.person for match in matches))
         return matches
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import BadInput, FacebankMismatch
-from mien.types import Embeddings, Match
+from mien.types import Embeddings, Match, Near
 
 COLUMNS = "id, person, sha256, folder, file, confidence, size, added, vector"  # of a photo
 LOG_COLUMNS = "id, at, command, action, person, count"
@@ -191,8 +191,9 @@ def best_of(nearest: Sequence[Match], threshold: float) -> Match:
     """The nearest person, if they reach the threshold; the nearest people come best first."""
     if not nearest:
         return Match(None, -1.0)
+    near = tuple(Near(one.person, one.score) for one in nearest if one.person is not None)
     best = nearest[0]
-    return best if best.score >= threshold else Match(None, best.score)
+    return Match(best.person if best.score >= threshold else None, best.score, near)
 
 
 def as_embeddings(rows: Sequence[Sequence[float]] | Embeddings, dim: int) -> Embeddings:

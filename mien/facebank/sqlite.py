@@ -196,7 +196,13 @@ def in_words(path: str, failed: str = "cannot be used now") -> Iterator[None]:
     """SQLite's errors, and the system's, as ours."""
     try:
         yield
-    except errors("ProgrammingError"):  # the caller's mistake, such as use after `close`
+    except errors("ProgrammingError") as error:  # the caller's mistake
+        if "thread" in str(error):
+            raise ValueError(
+                f"{path} was opened in another thread: open it again in each that uses it"
+            ) from error
+        if "closed" in str(error):
+            raise ValueError(f"{path} is closed: open it again") from error
         raise
     except errors("DatabaseError", UnicodeDecodeError) as error:  # the latter on damaged text
         code = error_code(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 class Looked:
     """The faces found in a picture, with their vectors."""
 
-    faces: list[Face]  # best confidence first
+    faces: list[Face] = field(repr=False)  # best confidence first
     vectors: Embeddings = field(repr=False)  # (N, D): one of unit length for each face
     found: int  # faces in the picture, with those left out
 
@@ -37,6 +37,13 @@ class Model:
     detector: Detector
     embedder: Embedder
     own: Policy | None = None  # from its file's calibration; None: not calibrated
+    reopen: tuple[Any, ...] | None = None  # what `load` was given, for another process
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As a pickle: what it was loaded from, which is opened again, and its policy."""
+        if self.reopen is None:
+            return Model, (self.detector, self.embedder, self.own)
+        return _reopened, (self.model_id, self.own, *self.reopen)
 
     def __repr__(self) -> str:
         return f"<Model {self.model_id}, {type(self.detector).__name__}>"
@@ -161,6 +168,7 @@ def load(
     *,
     detector: str | Detector = defaults.DETECTOR,
     calibration: str | Path | Mapping[str, Any] | None = None,
+    fpir: float | None = None,
     threads: int | None = None,
     runtime: str | None = None,
 ) -> Model:
@@ -173,6 +181,7 @@ def load(
             detector of your own.
         calibration: where its threshold comes from, in place of what the file says: the file that
             `mien calibrate --json` has printed, or what `Calibration.to_json` gives.
+        fpir: share of strangers who may get a name, in (0, 1), in place of what the file says.
         threads: processors to use for each photo; by default all that the process may use.
         runtime: what runs the networks: "onnxruntime", "openvino", "cuda", "coreml", "directml", or
             "auto", which tries once what is fastest on this machine, for the detector and for the
@@ -187,9 +196,36 @@ def load(
     if calibration is not None:
         found = calibration if isinstance(calibration, Mapping) else read(calibration)
         card = calibrated(card, found)
+    reopen = (str(name), detector, threads, runtime)
     if isinstance(detector, str):
         detector = detect.named(detector, threads=threads, runtime=runtime)
-    return Model(detector, embedder, _own_policy(card))
+    model = Model(detector, embedder, _own_policy(card), reopen)
+    return model if fpir is None else replace(model, own=model.policy(fmr=fpir))
+
+
+def _reopened(
+    model_id: str,
+    own: Policy | None,
+    name: str,
+    detector: str | Detector,
+    threads: int | None,
+    runtime: str | None,
+) -> Model:
+    """The model that was pickled.
+
+    Raises:
+        BadModel: its file holds another now.
+    """
+    model = load(name, detector=detector, threads=threads, runtime=runtime)
+    if model.model_id != model_id:
+        raise BadModel(f"{name} holds {model.model_id}, not {model_id}, as when it was pickled")
+    return replace(model, own=own)
+
+
+def shipped_as(model_id: str) -> str | None:
+    """The name of a shipped model by whose vectors a facebank says it was made, if there is one."""
+    name = model_id.rpartition("-")[0]
+    return name if name in shipped() else None
 
 
 def _own_policy(card: Card) -> Policy | None:

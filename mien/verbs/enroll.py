@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path, PurePath
@@ -50,7 +50,7 @@ class Enrolment:
     added: int  # new in the facebank
     kept: int  # already there
     removed: int  # gone from the folder, and so from the facebank
-    skipped: tuple[Skipped, ...]  # could not be used, and why
+    skipped: tuple[Skipped, ...] = field(repr=False)  # could not be used, and why
     people: int  # in the facebank now, wherever they came from
     others: int = 0  # added by their main face, where smaller ones are in the photo too
     odd: tuple[Odd, ...] = ()  # of those to whom photos were added

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,13 +64,13 @@ class Health:
     threshold: float  # from which a face gets a name
     fpir: float | None  # share of strangers who will get a name; None: the model does not say
     extrapolated: bool  # that rate rests on scores that no pair of strangers had
-    mixed: tuple[Mixed, ...]
-    alike: tuple[Lookalikes, ...]  # who reach the threshold
-    doubtful: tuple[Doubtful, ...]
-    small: tuple[Photo, ...]  # faces of fewer than `SMALL` pixels
-    blurred: tuple[Blurred, ...]
-    unseen: tuple[Photo, ...]  # that could not be looked at again: gone, changed or unreadable
-    single: tuple[str, ...]  # people with one photo
+    mixed: tuple[Mixed, ...] = field(repr=False)
+    alike: tuple[Lookalikes, ...] = field(repr=False)  # who reach the threshold
+    doubtful: tuple[Doubtful, ...] = field(repr=False)
+    small: tuple[Photo, ...] = field(repr=False)  # faces of fewer than `SMALL` pixels
+    blurred: tuple[Blurred, ...] = field(repr=False)
+    unseen: tuple[Photo, ...] = field(repr=False)  # gone, changed or unreadable
+    single: tuple[str, ...] = field(repr=False)  # people with one photo
 
 
 def examine(

@@ -38,6 +38,7 @@ def identify(
     mirror: bool = False,
     limit: int | None = None,
     min_face: float = 0,
+    top: int = 1,
     at_once: int = 1,
 ) -> Iterator[Seen | Skipped]:
     """Yield who is in each photo, in order.
@@ -49,6 +50,7 @@ def identify(
         index: has faces that were found before, and keeps those that are found now.
         policy: the score a face needs to get a name; the model's own by default.
         mirror, limit, min_face: see `Model.look`.
+        top: how many people each match has as its `nearest`.
         at_once: how many photos to process at a time, in threads.
 
     Raises:
@@ -64,7 +66,7 @@ def identify(
             yield seen
             continue
         photo = seen.largest(limit, min_face)
-        matches = facebank.search(photo.vectors, threshold) if photo.faces else []
+        matches = facebank.search(photo.vectors, threshold, top) if photo.faces else []
         named = (
             NamedFace(photo.path, one.face, match)
             for one, match in zip(photo.faces, matches, strict=True)

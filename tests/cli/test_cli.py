@@ -761,3 +761,16 @@ def test_what_only_a_file_can_do_is_a_sentence(bare: Run, command: str) -> None:
     assert is_a_sentence(result.err)
     assert "mien people move" in result.err
     assert "secret" not in result.err
+
+
+def test_an_unknowns_row_says_whom_it_is_nearest_to(mien: Run, people: Path) -> None:
+    stranger = save_photo(people.parent / "in/a.png", STRANGER)
+    assert re.search(r"unknown .*a\.png \(nearest: (Anna|Bert B)\)", mien("identify", stranger).out)
+    (face,) = mien("identify", stranger, "--json").document["photos"][0]["faces"]
+    assert face["person"] is None and face["nearest"] in ("Anna", "Bert B")
+    assert "candidates" not in face
+    top = mien("identify", people / "Anna/1.png", "--top", 2)
+    assert re.search(r"\(Anna 1\.00, Bert B -?0\.\d\d\)", top.out)
+    (face,) = mien("identify", stranger, "--top", 9, "--json").document["photos"][0]["faces"]
+    assert {one["person"] for one in face["candidates"]} == {"Anna", "Bert B"}
+    assert face["score"] == face["candidates"][0]["score"]

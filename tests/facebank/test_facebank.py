@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from mien.facebank.facebank import Facebank
 from mien.facebank.rows import Person, Photo, person_name
 from mien.facebank.sqlite import BESIDE
 from mien.facebank.tables import MIGRATIONS
-from mien.types import Embeddings, Match
+from mien.types import Embeddings, Match, Near
 
 MODEL = "tiny-1a2b3c"
 DIM = 8
@@ -1084,3 +1085,24 @@ def test_a_full_disk_leaves_the_plain_facebank(path: Path) -> None:
     assert isinstance(children.error_of(encrypt), CannotWrite)
     assert same(contents(path), before)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_nearest_people_of_a_face(facebank: Facebank) -> None:
+    (match,) = facebank.search(unit_vectors(1), 0.999, k=2)
+    first, second = match.nearest
+    assert match.score == first.score > second.score
+    assert [[one] for one in match.nearest] == [
+        [Near(one.person or "", one.score)] for one in facebank.nearest(unit_vectors(1), 2)[0]
+    ]
+    assert facebank.search(unit_vectors(1), 0.999)[0].nearest == (first,)
+    assert facebank.search(unit_vectors(1), 0.999, k=99)[0].nearest[2:]  # as many as there are
+
+
+def test_another_thread_is_told_in_a_sentence(facebank: Facebank) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(facebank.people)
+        with pytest.raises(ValueError, match="was opened in another thread: open it again"):
+            reading.result()
+    facebank.close()
+    with pytest.raises(ValueError, match="is closed: open it again"):
+        facebank.people()

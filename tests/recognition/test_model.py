@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from mien.recognition.detect.whole_image import WholeImage
 from mien.recognition.embedder import OnnxEmbedder, canary_crop
 from mien.recognition.onnx.protobuf import field
 from mien.recognition.policy import Policy
-from mien.types import Face
+from mien.types import Face, Match
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +149,28 @@ def test_only_the_network_that_runs_is_given_away(model_file: Path, tmp_path: Pa
     path.unlink()
     with pytest.raises(BadModel, match="has changed"):
         embed.network()
+
+
+def test_a_pickle_opens_its_files_again() -> None:
+    model = models.load("mien-tiny", detector="whole", fpir=0.001, threads=1)
+    data = pickle.dumps(model)
+    assert len(data) < 2000  # no weights
+    again = pickle.loads(data)
+    assert (again.model_id, again.own) == (model.model_id, model.own)
+    assert again.own.fpir == 0.001
+    image = np.full((112, 112, 3), 90, np.uint8)
+    np.testing.assert_array_equal(again.look(image).vectors, model.look(image).vectors)
+    other = data.replace(model.model_id.encode(), model.model_id.replace("tiny", "tidy").encode())
+    with pytest.raises(BadModel, match="as when it was pickled"):
+        pickle.loads(other)
+
+
+def test_the_model_that_a_facebank_names() -> None:
+    assert models.shipped_as("mien-tiny-0123456789ab") == "mien-tiny"
+    assert models.shipped_as("another-0123456789ab") is None
+
+
+def test_what_is_printed_fits_a_line(small: models.Model) -> None:
+    looked = small.look(np.full((112, 112, 3), 90, np.uint8))
+    for thing in (small, looked, looked.faces[0], small.own, Match("Ann", 0.5)):
+        assert len(repr(thing)) <= 100

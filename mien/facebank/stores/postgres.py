@@ -127,9 +127,9 @@ class PostgresStore:
         )
         return [row[0] for row in rows], _matrix([row[1] for row in rows]).reshape(-1, self.dim)
 
-    def search(self, vectors: Embeddings, threshold: float) -> list[Match]:
-        """The nearest person to each face."""
-        return [best_of(nearest, threshold) for nearest in self.nearest(vectors, 1)]
+    def search(self, vectors: Embeddings, threshold: float, k: int = 1) -> list[Match]:
+        """The nearest person to each face, and the k nearest."""
+        return [best_of(nearest, threshold) for nearest in self.nearest(vectors, k)]
 
     def nearest(self, vectors: Embeddings, count: int) -> list[list[Match]]:
         """The people nearest to each face, best first."""
