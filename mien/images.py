@@ -64,10 +64,12 @@ _DAMAGED = (  # what Pillow's readers let through on bytes that make no sense
 _ORIENTATION = 0x0112  # EXIF: which way up the camera was held, 1 to 8
 _TRANSPOSED = (5, 6, 7, 8)
 _BITS, _PHOTOMETRIC, _PLANES, _KIND, _DNG_VERSION = 258, 262, 284, 339, 50706  # of TIFF
-_WIDTH, _HEIGHT, _EXTRA = 256, 257, 338
+_WIDTH, _HEIGHT, _COMPRESSION, _EXTRA = 256, 257, 259, 338
+_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # that the readers of TIFF always know
 _SIGNED, _FLOAT = 2, 3  # kinds of samples
 _FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns, in EXIF's numbers
 _TURNED = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # of PNG: may say which way up it is
+_END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
 _SHORT = 1 << 16  # bytes
 _LIBRAW = re.compile(rb"^unknown file: |data corrupted at|JPEG")  # what LibRaw writes to stderr
 _STDERR = Lock()  # one at a time puts another in its place
@@ -184,12 +186,14 @@ def _decode(data: bytes, name: str, pixels: int, format: formats.Format) -> Imag
     elif format.name == "JPEG":
         _require_few_parts(data, name)
     elif format.name == "GIF":
-        _require_few_blocks(data, name)
+        _require_blocks(data, name)
     elif format.name == "JPEG XL":
         _require_size(_size_of_jxl(data), name, pixels)  # the reader decodes all at once
     _register(format, name)
     with _opened(data, format) as picture:
         _require_size(picture.size, name, pixels)
+        if format.name == "PNG" and not data.endswith(_END_OF_PNG):
+            raise ValueError("no end")
         if format.name == "JPEG":
             _require_few_scans(data, name, picture.width * picture.height)
             image = _jpeg(data)
@@ -267,16 +271,22 @@ def _require_few_scans(data: bytes, name: str, pixels: int) -> None:
             raise _too_many(name, "scans", limit)
 
 
-def _require_few_blocks(data: bytes, name: str) -> None:
-    """Refuse a GIF whose reader would be held for long before it comes to the first picture."""
-    flags = data[10]
-    place, parts = 13 + (6 << (flags & 7) if flags & 0x80 else 0), 0
-    while data[place : place + 1] == b"!":
-        place += 2
+def _require_blocks(data: bytes, name: str) -> None:
+    """Refuse a GIF that has no end, or whose reader would be held before the first picture."""
+    place, parts, pictures = 13, 0, 0
+    place += 6 << (data[10] & 7) if data[10] & 0x80 else 0
+    while (kind := data[place : place + 1]) != b";":
+        if kind == b",":  # a picture, perhaps with colours of its own
+            flags, pictures = data[place + 9], pictures + 1
+            place += 11 + (6 << (flags & 7) if flags & 0x80 else 0)
+        elif kind == b"!":
+            place += 2
+        else:
+            raise ValueError("no end")
         while size := data[place]:
             place, parts = place + 1 + size, parts + 1
         place, parts = place + 1, parts + 1
-        if parts > MAX_PARTS:
+        if parts > MAX_PARTS and not pictures:
             raise _too_many(name, "parts", MAX_PARTS)
 
 
@@ -447,10 +457,12 @@ def _uncommon(data: bytes) -> str:
     format = formats.begun(data)
     told = _directory(data) if format and format.name == "TIFF" else {}
     bits = told.get(_BITS, ())
+    packed, photometric = told.get(_COMPRESSION, 1), told.get(_PHOTOMETRIC)
     common = bits in ((1,), (8,), (8, 8, 8)) and {*told.get(_KIND, (1,))} == {1}
-    if not bits or common:
+    if not bits or (common and packed in _COMPRESSIONS and photometric in (0, 1, 2, 3, 6, 8)):
         return ""
-    form = f"{' '.join(map(str, bits))} bits a sample, photometric {told.get(_PHOTOMETRIC)}"
+    form = f"{' '.join(map(str, bits))} bits a sample, photometric {photometric}"
+    form += "" if packed in _COMPRESSIONS else f", compression {packed}"
     form += ", floating-point" if _FLOAT in told.get(_KIND, ()) else ""
     return f"is damaged or a TIFF of an uncommon kind ({form}): save it as an ordinary PNG"
 

@@ -265,9 +265,33 @@ def test_a_truncated_file_is_called_truncated(tmp_path: Path, name: str, part: f
     assert str(caught.value) == f"{path} is truncated or damaged: copy it again from its source"
 
 
-def test_a_jpeg_without_its_last_byte_is_truncated() -> None:
-    with pytest.raises(BadInput, match="truncated"):
-        images.decode(WHOLE["photo.jpg"][:-1])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
+def test_a_picture_without_its_last_byte_is_truncated(format: str) -> None:
+    """As is one of several of which the first is there."""
+    whole = encode(scene(), format)
+    images.decode(whole + b"beyond")
+    cut = [whole[:-1], whole[:-2]]
+    if format in ("PNG", "GIF", "WEBP"):
+        several = [Pillow.fromarray(scene()[:, ::-1])]
+        animation = encode(scene(), format, save_all=True, append_images=several)
+        assert images.decode(animation).shape == scene().shape
+        cut += [animation[:-1], animation[: len(animation) - len(whole) // 4]]
+    for data in cut:
+        with pytest.raises(BadInput, match="truncated"):
+            images.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "compression"), [(9, 1), (2, 34712), (2, 9999), (2, 50002)]
+)
+def test_a_tiff_of_an_unknown_kind_is_not_called_damaged(
+    photometric: int, compression: int
+) -> None:
+    data = bytearray(tiff(whole(COLOURS, 8), 8, photometric))
+    place = data.index(struct.pack("<HHI", 259, 3, 1)) + 8
+    data[place : place + 2] = struct.pack("<H", compression)
+    with pytest.raises(BadInput, match="of an uncommon kind"):
+        images.decode(bytes(data))
 
 
 @pytest.mark.parametrize(
