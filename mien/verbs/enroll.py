@@ -464,7 +464,7 @@ def _list(folder: str | Path, choice: files.Choice, file_names: bool) -> tuple[P
             f"{folder} is not a readable folder: name one that holds a folder for each person"
         )
     paths = files.walk([root], choice=choice, required=False, cut_outs=True)
-    if not file_names and all(path.parent == root for path in paths):
+    if not (file_names and paths) and all(path.parent == root for path in paths):
         other = ", or say --as NAME if all show one person" if paths else ""
         raise BadInput(
             f"{folder} has no people: put photos into a folder for each, {folder}/NAME/{other}"

@@ -614,3 +614,11 @@ def test_what_is_odd_is_said(tmp_path: Path, facebank: Facebank) -> None:
     done = enroll(tmp_path, facebank, model)
     assert done.odd == (Odd("Ben", 4, 2, 0), Odd("Eve", 3, 1, 3))
     assert enroll(tmp_path, facebank, model).odd == ()  # said once
+
+
+def test_a_folder_without_photos_names_nobody_by_their_files(
+    tmp_path: Path, facebank: Facebank, model: FakeModel
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="has no people"):
+        enroll(tmp_path / "empty", facebank, model, file_names=True)
