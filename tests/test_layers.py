@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mien"
 LAYERS = [  # a file imports only from rows above its own, or from its own folder
     {"types", "errors", "formats", "defaults"},
-    {"files", "images", "parallel", "draw", "sidecar", "boxes", "machine"},
+    {"files", "images", "parallel", "draw", "sidecar", "boxes", "machine", "web_page"},
     {"recognition", "video"},
     {"facebank"},
     {"collection"},

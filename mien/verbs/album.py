@@ -24,6 +24,7 @@ from mien.facebank.stores import Store
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.types import Match, Skipped
+from mien.web_page import web_page
 
 _AT_ONCE = 1000  # photos whose faces are named together
 
@@ -170,19 +171,11 @@ def write_page(path: str | Path, entries: Sequence[AlbumPhoto]) -> None:
     for number, (name, photos) in enumerate(groups):
         if photos:
             title = html.escape(name)
-            links.append(f'<a href="#p{number}">{title}</a> {len(photos)}')
+            links.append(f'<a href="#p{number}">{title} <small>{len(photos)}</small></a>')
             shown = "".join(_figure(entry, here) for entry in photos)
-            sections.append(f'<h2 id="p{number}">{title}</h2>\n{shown}')
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Album</title><style>'
-        "body{font:16px system-ui,sans-serif;margin:2em}figure{display:inline-block;margin:.5em;"
-        "vertical-align:top;width:15em}img{width:15em;height:11em;object-fit:cover}"
-        "figcaption{color:#555;overflow-wrap:anywhere}</style>\n"
-        f"<h1>{len(entries)} photos</h1>\n<p>{' · '.join(links)}</p>\n"
-        + "\n".join(sections)
-        + "</html>\n"
-    )
-    files.write_atomically(path, page.encode(), private=True)
+            sections.append(f'<h2 id="p{number}">{title}</h2>\n<div class="photos">{shown}</div>')
+    body = f"<nav>{''.join(links)}</nav>\n" + "\n".join(sections)
+    files.write_atomically(path, web_page(f"{len(entries)} photos", body), private=True)
 
 
 def _figure(entry: AlbumPhoto, here: Path) -> str:

@@ -30,6 +30,7 @@ from mien.recognition.clustering import POOR, founding_threshold, group
 from mien.recognition.model import Model
 from mien.recognition.policy import Policy
 from mien.types import Embeddings, Image, Progress, Skipped, silent
+from mien.web_page import web_page
 
 FILE = "clusters.json"
 _PAGE, _PEOPLE = "index.html", "people"
@@ -213,7 +214,7 @@ def save(clusters: Clusters, out: str | Path) -> tuple[Skipped, ...]:
     for number, members in clusters.groups.items():
         sheet = images.encode(_sheet(members), ".png")
         leave(_sheet_name(number), formats.marked(sheet, "sheet"))
-    leave(_PAGE, _page(clusters).encode())
+    leave(_PAGE, _page(clusters))
     leave(FILE, json.dumps(to_json(clusters), indent=1).encode())
     return tuple(skipped)
 
@@ -315,7 +316,7 @@ def _sheet(members: Sequence[Stranger]) -> Image:
     return sheet
 
 
-def _page(clusters: Clusters) -> str:
+def _page(clusters: Clusters) -> bytes:
     """A page that asks for nothing but the sheets beside it."""
     sections = []
     for number, members in clusters.groups.items():
@@ -326,12 +327,9 @@ def _page(clusters: Clusters) -> str:
             f"<p>{len(members)} faces in {photos} photos, such as {first}</p>"
             f'<img src="{_sheet_name(number)}" alt="group {number}" loading="lazy"></section>'
         )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>mien: groups of faces</title>'
-        "<style>body{font:16px system-ui,sans-serif;margin:2em auto;max-width:62em;padding:0 1em}"
-        "img{max-width:100%}p{color:#555;overflow-wrap:anywhere}</style>"
-        f"<h1>{len(clusters.groups)} groups of faces</h1>"
+    body = (
         f"<p>{clusters.alone} faces are like too few others, {clusters.known} are known. To name a "
         'group: <code>mien enroll FOLDER --cluster NUMBER --as "NAME"</code>, '
-        "with this folder.</p>\n" + "\n".join(sections) + "</html>\n"
+        "with this folder.</p>\n"
     )
+    return web_page(f"{len(clusters.groups)} groups of faces", body + "\n".join(sections))
