@@ -5,6 +5,7 @@ The false-match rate is the share of pairs of two different people that reach th
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import asdict, dataclass
@@ -117,7 +118,7 @@ def calibrate(
         chosen=chosen,
         table=tuple(table),
         impostors=impostors,
-        source=Path(folder).resolve().name,
+        source=Path(os.path.realpath(folder)).name,
         people=len(set(whose)),
         photos=len(whose),
         impostor_pairs=pairs,

@@ -7,6 +7,7 @@ The figures are those of `mien.evaluation.protocol`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -215,7 +216,7 @@ def _on_people(
     told = product(models, mirrors)
     return [
         _evaluation(
-            folder.resolve().name,
+            Path(os.path.realpath(folder)).name,
             model,
             mirror,
             len(rows),

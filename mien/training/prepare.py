@@ -89,7 +89,7 @@ def prepare(
         CannotWrite: the disk is full or read-only.
     """
     found = [sources.find(path, people, choice) for path in paths]
-    if len({source.path.resolve() for source in found}) < len(found):
+    if len({os.path.realpath(source.path) for source in found}) < len(found):
         raise BadInput("a source is given twice: give each once")
     _claim(out, found, {"aligned": aligned} | ({"resize": True} if resize else {}))
     if (out / "prepare.json").is_file():

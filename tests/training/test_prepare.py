@@ -569,3 +569,9 @@ def test_real_people(data: Path, out: Path) -> None:
     photos = sum(len(list((data / "celebs" / name).iterdir())) for name in people)
     assert len(shards) > 0.9 * photos
     assert {images.decode(image).shape for image in shards.images([0, 1])} == {(128, 128, 3)}
+
+
+def test_a_link_to_itself_is_no_source(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadInput, match="loop"):
+        prepare([tmp_path / "loop"], out)
