@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mien.collection.album import album
     from mien.collection.fill import look, update
     from mien.collection.photo_index import PhotoIndex
     from mien.draw import annotate
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from mien.recognition.policy import Policy
     from mien.recognition.thresholds import Impostors
     from mien.types import Face, Match, NamedFace, Near, Skipped
-    from mien.verbs.album import album
     from mien.verbs.cluster import Clusters, cluster
     from mien.verbs.compare import Comparison, compare
     from mien.verbs.enroll import Enrolment, enroll, enroll_person, rebuild
     from mien.verbs.health import Health, examine
     from mien.verbs.identify import Seen, identify
+    from mien.verbs.review import Question, Review
 
 # Else ONNX Runtime keeps an identifier of the machine in the cache and sends events to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -72,6 +73,8 @@ __all__ = [
     "NoFace",
     "PhotoIndex",
     "Policy",
+    "Question",
+    "Review",
     "Seen",
     "Skipped",
     "UnknownPerson",
@@ -114,12 +117,13 @@ _HOME = {  # where each name is; imported when it is first asked for
         "mien.recognition.policy": "Policy",
         "mien.recognition.thresholds": "Impostors",
         "mien.types": "Face Match NamedFace Near Skipped",
-        "mien.verbs.album": "album",
+        "mien.collection.album": "album",
         "mien.verbs.cluster": "Clusters cluster",
         "mien.verbs.compare": "Comparison compare",
         "mien.verbs.enroll": "Enrolment enroll enroll_person rebuild",
         "mien.verbs.health": "Health examine",
         "mien.verbs.identify": "Seen identify",
+        "mien.verbs.review": "Question Review",
     }.items()
     for name in names.split()
 }

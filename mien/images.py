@@ -19,6 +19,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -61,6 +62,7 @@ _DAMAGED = (  # what Pillow's readers let through on bytes that make no sense
     zlib.error,
 )
 
+_EXIF, _TAKEN, _CHANGED = 0x8769, 0x9003, 0x0132  # EXIF's own part, and two times
 _ORIENTATION = 0x0112  # EXIF: which way up the camera was held, 1 to 8
 _TRANSPOSED = (5, 6, 7, 8)
 _BITS, _PHOTOMETRIC, _PLANES, _KIND, _DNG_VERSION = 258, 262, 284, 339, 50706  # of TIFF
@@ -618,6 +620,19 @@ def orientation(data: bytes) -> int:
             return _orientation(picture)
     except _DAMAGED:
         return 1
+
+
+def taken(path: Path) -> date | None:
+    """The day when a photo was taken, by EXIF, else by its file's time; None: it is not there."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Pillow.open(path) as picture:
+            exif = picture.getexif()
+        said = exif.get_ifd(_EXIF).get(_TAKEN) or exif.get(_CHANGED)
+        return datetime.strptime(str(said)[:10], "%Y:%m:%d").date()
+    except (*_DAMAGED, OSError, ValueError):
+        with suppress(OSError):
+            return date.fromtimestamp(path.stat().st_mtime)
+        return None
 
 
 def xmp_of_png(data: bytes) -> bytes:

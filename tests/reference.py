@@ -19,7 +19,7 @@ SECTIONS = {
     "Pictures": "read write walk annotate",
     "What is found": "Face Match Near NamedFace Skipped",
     "The facebank": "Facebank examine Health",
-    "Collections": "PhotoIndex update look album cluster Clusters",
+    "Collections": "PhotoIndex update look album cluster Clusters Review Question",
     "Evaluation": "calibrate Calibration Impostors evaluate Evaluation verify Verification "
     "Identification",
     "Errors": "MienError BadInput NoFace UnknownPerson BadFacebank FacebankMismatch BadModel "

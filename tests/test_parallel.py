@@ -11,12 +11,12 @@ import pytest
 from fakes import FakeModel, save_photo
 
 from mien import parallel
+from mien.collection.album import album
 from mien.collection.fill import update
 from mien.collection.photo_index import PhotoIndex
 from mien.errors import BadInput
 from mien.facebank.facebank import Facebank
 from mien.parallel import Team, map_in_order
-from mien.verbs.album import album
 from mien.verbs.enroll import enroll, rebuild
 from mien.verbs.identify import Seen, identify
 

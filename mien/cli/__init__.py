@@ -28,12 +28,14 @@ from mien.cli import (
     enroll,
     evaluate,
     export,
+    find,
     identify,
     models,
     people,
     people_health,
     people_upkeep,
     prepare,
+    review,
     serve,
     speed,
     targets,
@@ -131,6 +133,8 @@ _add(app, "identify", identify.identify, "mien identify a.jpg holiday --save nam
 _add(
     app, "album", album.album, "mien album photos --with 'Jane Doe' --with 'Joe Bloggs'", _RECOGNISE
 )
+_add(app, "review", review.review, "mien review photos", _RECOGNISE)
+_add(app, "find", find.find, "mien find 'Jane Doe' --since 2019 --copy for-jane", _RECOGNISE)
 _add(app, "cluster", cluster.cluster, "mien cluster holiday --out strangers", _RECOGNISE)
 _add(app, "camera", camera.camera, "mien camera rtsp://10.0.0.5/live", _RECOGNISE)
 _add(app, "compare", compare.compare, "mien compare passport.jpg selfie.jpg", _RECOGNISE)

@@ -14,7 +14,7 @@ from mien.cli.render import Answer, Column, Paths, Table
 from mien.errors import BadInput, CannotWrite, without_password
 
 if TYPE_CHECKING:
-    from mien.verbs.album import AlbumPhoto
+    from mien.collection.album import AlbumPhoto
 
 
 def album(
@@ -76,13 +76,13 @@ def album(
     """Say who is in which photo of a collection, looking only at what is new or has changed."""
     from contextlib import ExitStack
 
+    from mien.collection.album import album as ask
     from mien.collection.fill import update
     from mien.collection.photo_index import PhotoIndex
     from mien.facebank.stores import exists, open_store
     from mien.files import Choice
     from mien.parallel import at_once, threads_each
     from mien.recognition.model import load
-    from mien.verbs.album import album as ask
     from mien.verbs.album import write_csv, write_page, write_sidecars
 
     if folder is None and not forget:

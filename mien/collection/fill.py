@@ -258,6 +258,8 @@ def _findings(
     for (file, _), reading in map_in_order(read, ready(), at_once):
         try:
             found = reading()
+            if index and isinstance(found, IndexedPhoto):
+                found = index.as_corrected(found)
             what = in_index(file, found) if isinstance(found, str) else found
         except BadInput as error:  # may pass: nothing is noted
             yield _Finding(file.path, Skipped(file.path, str(error)))

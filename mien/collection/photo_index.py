@@ -15,14 +15,17 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeAlias
 
+import numpy as np
 from platformdirs import user_data_path
 
 from mien import images
+from mien.boxes import overlap
 from mien.collection.rows import (
     FACE,
     IndexedPhoto,
@@ -52,6 +55,8 @@ _STATE = """
 """
 Noted: TypeAlias = tuple[Path, os.stat_result | None, IndexedPhoto | NoPhoto | str, Way]
 EMPTY: Mapping[Path, int] = MappingProxyType({})
+_IS_FACE = "key NOT IN (SELECT face FROM said WHERE what = 'no face')"
+_SAME = 0.5  # IoU from which two boxes in a photo are one face
 _PLACE = """
     INSERT INTO photo (path, content, bytes, modified, device)
         SELECT ?, id, ?, ?, ? FROM content WHERE sha256 = ?
@@ -137,7 +142,10 @@ class PhotoIndex:
         if look is None:
             known = reason is not None and judged_by == images.readers()
             return NoPhoto(path, sha256, reason) if known else None
-        query = f"SELECT {FACE}, jpeg FROM face JOIN thumb ON face = id WHERE look = ? ORDER BY id"
+        query = (
+            f"SELECT {FACE}, jpeg FROM face JOIN thumb ON face = id WHERE look = ? AND {_IS_FACE}"
+            " ORDER BY id"
+        )
         return self._photo((path, sha256, *size), self._read(query, look), way.dim)
 
     def photos(self, way: Way, root: Path | None = None) -> Iterator[IndexedPhoto]:
@@ -151,13 +159,19 @@ class PhotoIndex:
         query = (
             f"SELECT path, sha256, width, height, orientation, {FACE} FROM photo"
             " JOIN content ON content.id = photo.content JOIN look ON look.content = content.id"
-            f" AND way = ? LEFT JOIN face ON look = look.id {where} ORDER BY path, face.id"
+            f" AND way = ? LEFT JOIN face ON look = look.id AND {_IS_FACE} {where}"
+            " ORDER BY path, face.id"
         )
         with in_words(self.path):
             rows = self._db.execute(query, (self._way(way), *values))
             for (path, *about), group in groupby(rows, lambda row: row[:5]):
                 faces = [row[5:] for row in group]
                 yield self._photo((Path(path), *about), faces if faces[0][0] else [], way.dim)
+
+    def thumbs(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """JPEGs of faces, 96 x 96, by what the faces are known by."""
+        query = "SELECT key, jpeg FROM thumb JOIN face ON id = face WHERE key = ?"
+        return {key: jpeg for one in keys for key, jpeg in self._read(query, one)}
 
     def faces(self, sha256: str, way: Way) -> list[Face] | None:
         """The faces that a look has found with the same detector for another model, if one has."""
@@ -250,6 +264,60 @@ class PhotoIndex:
         )
         found = self._db.execute("SELECT id FROM content WHERE sha256 = ?", (sha256,))
         return int(found.fetchone()[0])
+
+    def corrections(self) -> list[tuple[int, str, str, str]]:
+        """All that was said of faces, the oldest first; see `mien.collection.corrections`."""
+        found = self._read(
+            "SELECT correction, face, what, other FROM said ORDER BY correction, rowid"
+        )
+        return [(int(one), str(face), str(what), str(other)) for one, face, what, other in found]
+
+    def write_correction(self, at: str, doing: str, said: Sequence[Sequence[str]]) -> int:
+        """Keep a correction; its number.
+
+        Args:
+            at: when it was made.
+            doing: what for.
+            said: of which faces what, and what else that concerns.
+        """
+        with in_words(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            query = "INSERT INTO correction (at, doing) VALUES (?, ?)"
+            number = int(self._db.execute(query, (at, doing)).lastrowid or 0)
+            self._db.executemany(
+                "INSERT INTO said VALUES (?, ?, ?, ?)", [(number, *one) for one in said]
+            )
+            self._db.executemany(
+                "INSERT OR IGNORE INTO corrected SELECT key, sha256, box FROM face"
+                " JOIN look ON look.id = look JOIN content ON content.id = look.content"
+                " WHERE key = ?",
+                [one[:1] for one in said],
+            )
+        return number
+
+    def undo(self) -> tuple[str, list[tuple[str, str, str]]] | None:
+        """Take the last correction back: what it was for, and what it said; None: there is none."""
+        last = self._read("SELECT id, doing FROM correction ORDER BY id DESC LIMIT 1")
+        if not last:
+            return None
+        number, doing = last[0]
+        said = self._read("SELECT face, what, other FROM said WHERE correction = ?", number)
+        with in_words(self.path), self._db:
+            self._db.execute("DELETE FROM correction WHERE id = ?", (number,))
+        return str(doing), [(str(face), str(what), str(other)) for face, what, other in said]
+
+    def as_corrected(self, photo: IndexedPhoto) -> IndexedPhoto:
+        """A photo whose faces are known as they were when something was said of them."""
+        rows = self._read("SELECT face, box FROM corrected WHERE sha256 = ?", photo.sha256)
+        if not rows or not photo.faces:
+            return photo
+        there = np.stack([np.frombuffer(box, "<f4") for _, box in rows])
+        shares = overlap(np.stack([one.face.box for one in photo.faces]), there)
+        faces = tuple(
+            replace(one, key=rows[int(share.argmax())][0]) if share.max() > _SAME else one
+            for one, share in zip(photo.faces, shares, strict=True)
+        )
+        return replace(photo, faces=faces)
 
     def drop(self, gone: Iterable[Path], devices: Mapping[Path, int] = EMPTY) -> None:
         """Forget files, and what no file holds any longer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = int.from_bytes(b"miea")
-FORMAT = 3
+FORMAT = 4
 _DROP_1_AND_2 = """
 DROP TABLE face;
 DROP TABLE photo;
@@ -61,13 +61,36 @@ CREATE TABLE thumb (  -- apart, so that faces are read without them
 """
 
 
+_FROM_3 = """
+CREATE TABLE correction (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    doing TEXT NOT NULL
+) STRICT;
+CREATE TABLE said (  -- see mien/collection/corrections.py
+    correction INTEGER NOT NULL REFERENCES correction (id) ON DELETE CASCADE,
+    face TEXT NOT NULL,
+    what TEXT NOT NULL,
+    other TEXT NOT NULL
+) STRICT;
+CREATE INDEX said_face ON said (face);
+CREATE TABLE corrected (  -- where a face was of which something was said
+    face TEXT PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    box BLOB NOT NULL
+) STRICT;
+CREATE INDEX corrected_sha256 ON corrected (sha256);
+"""
+
+
 def upgrade(version: int) -> str | None:
     """The SQL that makes the newest format of one, 0 being an empty file; None: it cannot.
 
     Formats 1 and 2 had no points of faces: their photos are looked at again.
     """
-    if version not in (0, 1, 2):
+    if version not in range(FORMAT):
         return None
-    drop = _DROP_1_AND_2 if version else ""
+    drop = _DROP_1_AND_2 if version in (1, 2) else ""
+    create = _CREATE if version < 3 else ""
     settings = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
-    return f"BEGIN IMMEDIATE; {drop} {_CREATE} {settings} COMMIT;"
+    return f"BEGIN IMMEDIATE; {drop} {create} {_FROM_3} {settings} COMMIT;"

@@ -48,6 +48,8 @@ def group(
     photos: Sequence[int] | None = None,
     poor: NDArray[np.bool_] | None = None,
     earlier: Sequence[int] | None = None,
+    same: Sequence[tuple[int, int]] = (),
+    apart: Sequence[tuple[int, int]] = (),
 ) -> NDArray[np.intp]:
     """The group of each vector, (N,): 0 is the largest, and so on down to groups of one.
 
@@ -66,6 +68,8 @@ def group(
         poor: (N,) which faces may join groups and not found them; none by default.
         earlier: numbers of groups from an earlier run, -1 for faces that are new or were alone.
             These groups stay apart and keep their faces; others join them or found new ones.
+        same: pairs of faces that are one person, as somebody has said ("must-link").
+        apart: pairs of faces that are not ("cannot-link").
 
     Raises:
         BadInput: the vectors are not finite.
@@ -78,6 +82,7 @@ def group(
     forest = _Forest(vectors, rule, np.arange(count) if photos is None else np.asarray(photos))
     if earlier is not None:
         forest.restore(np.asarray(earlier))
+    forest.told(same, apart)
     rate = _founding_rate(int(sound.sum()))
     for _ in range(_PASSES):
         if not forest.found(np.flatnonzero(forest.alive & (sound | forest.is_group)), rate):
@@ -160,6 +165,15 @@ class _Forest:
             for row in rest:
                 self._merge(first, row)
             self.settled[first] = True
+
+    def told(self, same: Sequence[tuple[int, int]], apart: Sequence[tuple[int, int]]) -> None:
+        """Heed what somebody has said of pairs of faces."""
+        for one, other in same:
+            if self.label[one] != self.label[other]:
+                self._merge(self.label[one], self.label[other])
+        for one, other in apart:
+            self._apart.setdefault(one, []).append(other)
+            self._apart.setdefault(other, []).append(one)
 
     def found(self, rows: _Rows, rate: float) -> int:
         """Merge rows while any two reach their threshold; returns the number of merges."""

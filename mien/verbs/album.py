@@ -1,4 +1,4 @@
-"""Who is in which photo of a collection: a list, a table, a page, and sidecars."""
+"""Who is in which photo, as a table, a page, and sidecars."""
 
 from __future__ import annotations
 
@@ -7,109 +7,14 @@ import html
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
-
 from mien import files, images, sidecar
-from mien.collection.fill import as_given, real_folder
-from mien.collection.photo_index import PhotoIndex
-from mien.collection.rows import Way
-from mien.errors import BadInput, CannotWrite, UnknownPerson
-from mien.facebank.rows import spelled
-from mien.facebank.stores import Store
-from mien.recognition.model import Model
-from mien.recognition.policy import Policy
-from mien.types import Match, Skipped
+from mien.collection.album import AlbumFace, AlbumPhoto
+from mien.errors import BadInput, CannotWrite
+from mien.types import Skipped
 from mien.web_page import web_page
-
-_AT_ONCE = 1000  # photos whose faces are named together
-
-
-@dataclass(frozen=True, slots=True)
-class AlbumFace:
-    """A face in the album, and who it is."""
-
-    box: tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the upright photo
-    confidence: float
-    match: Match
-
-
-@dataclass(frozen=True, slots=True)
-class AlbumPhoto:
-    """A photo in the album."""
-
-    path: Path
-    width: int  # in pixels, upright
-    height: int
-    orientation: int  # how the file is stored; see `mien.images.orientation`
-    faces: tuple[AlbumFace, ...]
-
-    @property
-    def people(self) -> list[str]:
-        """Who is in it, by name."""
-        return sorted({face.match.person for face in self.faces if face.match.person})
-
-
-def album(
-    folder: str | Path,
-    model: Model,
-    index: PhotoIndex,
-    facebank: Store | None,
-    people: Sequence[str] = (),
-    *,
-    choice: files.Choice = files.EVERYTHING,
-    policy: Policy | None = None,
-) -> list[AlbumPhoto]:
-    """The photos of a folder in which all of these people are, by path.
-
-    Args:
-        folder: what `mien.collection.fill.update` was given.
-        model: found the faces.
-        index: has them.
-        facebank: who has a name; None: nobody.
-        people: by name; nobody asks for every photo.
-        choice: which of the photos to tell of.
-        policy: the score a face needs to get a name; the model's own by default.
-
-    Raises:
-        UnknownPerson: somebody is not in the facebank.
-        FacebankMismatch: its vectors are another model's.
-    """
-    known = facebank.people() if facebank else []
-    asked = {spelled(name) for name in people}
-    if strangers := asked - {person.name for person in known}:
-        raise UnknownPerson(f"nobody is called {min(strangers)}: see mien people")
-    if facebank:
-        facebank.require(model.model_id)
-    policy = policy or model.policy()
-    threshold = policy.threshold_among(person.photos for person in known)
-    root = real_folder(folder)
-    entries: list[AlbumPhoto] = []
-    taken = (
-        photo
-        for photo in index.photos(Way.of(model), root)
-        if choice.takes(photo.path.relative_to(root))
-    )
-    while some := list(islice(taken, _AT_ONCE)):
-        faces = [one.face for photo in some for one in photo.faces]
-        matches = iter([Match(None, -1.0)] * len(faces))
-        if facebank and faces:
-            vectors = np.concatenate([photo.vectors for photo in some if photo.faces])
-            matches = iter(facebank.search(vectors, threshold))
-        for photo in some:
-            named = tuple(
-                AlbumFace(tuple(one.face.box.tolist()), one.face.confidence, next(matches))
-                for one in photo.faces
-            )
-            path = as_given(photo.path, root, folder)
-            entry = AlbumPhoto(path, photo.width, photo.height, photo.orientation, named)
-            if asked <= set(entry.people):
-                entries.append(entry)
-    return sorted(entries, key=lambda one: one.path)
 
 
 def write_csv(path: str | Path, entries: Sequence[AlbumPhoto]) -> None:

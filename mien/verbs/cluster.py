@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mien import files, formats, images
+from mien.collection.corrections import Names, Said, said
 from mien.collection.fill import THUMB, look
 from mien.collection.photo_index import PhotoIndex
 from mien.collection.rows import IndexedFace
@@ -93,11 +94,12 @@ def cluster(
     Raises:
         FacebankMismatch: the facebank's vectors are another model's.
     """
+    policy = policy or model.policy()
+    told, names = said(index) if index else Said(), None
     if facebank:
         facebank.require(model.model_id)
-        policy = policy or model.policy()
         known_from = policy.threshold_among(person.photos for person in facebank.people())
-    policy = policy or model.policy()
+        names = Names(facebank, known_from, told)
     found: list[Stranger] = []
     photos: list[int] = []  # the number of each face's photo
     parts: list[Embeddings] = [np.zeros((0, model.dim), np.float32)]
@@ -111,11 +113,12 @@ def cluster(
         photo = seen.largest(limit, min_face)
         if not photo.faces:
             continue
-        strange = np.ones(len(photo.faces), bool)
-        if facebank:
-            matches = facebank.search(photo.vectors, known_from)
-            strange = np.array([match.person is None for match in matches])
+        keys = [one.key for one in photo.faces]
+        strange = np.ones(len(keys), bool)
+        if names:
+            strange = np.array([one.person is None for one in names.match(keys, photo.vectors)])
         known += int((~strange).sum())
+        strange &= [key not in told.nobody for key in keys]
         strangers = list(compress(photo.faces, strange))
         found += [Stranger(photo.path, photo.sha256, one) for one in strangers]
         photos += [number] * len(strangers)
@@ -128,6 +131,8 @@ def cluster(
         photos=photos,
         poor=np.array([one.seen.worth < POOR for one in found], bool),
         earlier=before,
+        same=_rows(told.same, found),
+        apart=_rows(told.apart, found),
     )
     members: dict[int, list[int]] = {}
     for place, label in enumerate(labels.tolist()):
@@ -148,6 +153,12 @@ def cluster(
         known=known,
         skipped=tuple(skipped),
     )
+
+
+def _rows(pairs: Iterable[tuple[str, str]], found: Sequence[Stranger]) -> list[tuple[int, int]]:
+    """Pairs of faces that were found, by their places."""
+    place = {one.seen.key: number for number, one in enumerate(found)}
+    return [(place[one], place[other]) for one, other in pairs if {one, other} <= place.keys()]
 
 
 def earlier_groups(out: str | Path, model_id: str) -> dict[tuple[str, tuple[int, ...]], int]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.collection.corrections import Names, said
 from mien.collection.fill import look
 from mien.collection.photo_index import PhotoIndex
 from mien.facebank.stores import Store
@@ -60,13 +61,13 @@ def identify(
     facebank.require(model.model_id)
     policy = policy or model.policy()
     threshold = policy.threshold_among(person.photos for person in facebank.people())
-
+    names = Names(facebank, threshold, said(index) if index else None)
     for seen in look(paths, model, index, mirror=mirror, at_once=at_once):
         if isinstance(seen, Skipped):
             yield seen
             continue
         photo = seen.largest(limit, min_face)
-        matches = facebank.search(photo.vectors, threshold, top) if photo.faces else []
+        matches = names.match([one.key for one in photo.faces], photo.vectors, top)
         named = (
             NamedFace(photo.path, one.face, match)
             for one, match in zip(photo.faces, matches, strict=True)

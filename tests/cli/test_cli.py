@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pty
 import re
@@ -44,7 +45,7 @@ COMMANDS = [
 @pytest.fixture
 def mien(bare: Run, model_file: Path) -> Run:
     """Runs a command that looks at pictures of colours, each a face."""
-    asking = {"enroll", "identify", "compare", "cluster", "album"}
+    asking = {"enroll", "identify", "compare", "cluster", "album", "review", "find"}
     fake = ("--model", model_file, "--detector", "whole")
 
     def run(*arguments: object) -> Result:
@@ -530,8 +531,30 @@ def test_an_album_for_pipes_and_for_people(mien: Run, people: Path, tmp_path: Pa
     assert "Anna" in failed.out and "cannot be written" in failed.err
 
 
+def test_photos_become_people_and_are_found(
+    mien: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        save_photo(tmp_path / f"in/a{number}.png", ANNA, shade=5 * number, side=128)
+    for number in range(2):
+        save_photo(tmp_path / f"in/b{number}.png", BERT, shade=5 * number, side=128)
+    how = ("--index", "index.db", "--facebank", "new.db")
+    listed = mien("review", "in", "--list", *how, "--json").document
+    assert [len(one["faces"]) for one in listed["questions"]] == [3, 2]
+    assert (tmp_path / "mien-review.html").is_file()
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nAnn\n- 2\nBen\n"))
+    answered = mien("review", "in", *how)
+    assert "nobody to suggest" in answered.err and answered.out == "4 faces named\n"
+    assert mien("find", "Ann", *how).out.count(".png") == 3
+    found = mien("find", "Ben", "--only", "--copy", "for-ben", *how)
+    assert found.out.count(".png") == 1 and "1 photo copied to for-ben" in found.err
+    assert mien("find", "Ann", "--with", "Ben", *how).code == 1
+    assert mien("review", "--undo", *how).out.startswith("undone: ")
+    assert mien("find", "Ben", *how).code == 2  # nobody is called so any longer
+
+
 def test_many_people_leave_room_for_the_photo() -> None:
-    from mien.verbs.album import AlbumFace, AlbumPhoto
+    from mien.collection.album import AlbumFace, AlbumPhoto
 
     box = (0.0, 0.0, 1.0, 1.0)
     names = [f"Somebody {number:02}" for number in range(20)]

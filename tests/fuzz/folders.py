@@ -27,11 +27,11 @@ from fakes import FakeModel
 from PIL import Image
 
 from mien import files
+from mien.collection.album import album
 from mien.collection.fill import update
 from mien.collection.photo_index import PhotoIndex
 from mien.errors import BadInput
 from mien.types import Skipped
-from mien.verbs.album import album
 from mien.verbs.identify import identify
 
 IO, STALE = "broken disk.png", "server away.png"  # fail when they are opened

@@ -26,6 +26,7 @@ from PIL import Image as Pillow
 
 from mien import images
 from mien.collection import photo_index
+from mien.collection.album import AlbumPhoto, album
 from mien.collection.fill import Update, look, update
 from mien.collection.photo_index import PhotoIndex
 from mien.collection.rows import IndexedPhoto, Way
@@ -35,7 +36,7 @@ from mien.facebank.facebank import Facebank
 from mien.images import as_stored, orientation, read
 from mien.sidecar import path_of
 from mien.types import Skipped
-from mien.verbs.album import AlbumPhoto, album, write_csv, write_page, write_sidecars
+from mien.verbs.album import write_csv, write_page, write_sidecars
 from mien.verbs.enroll import enroll
 
 ANNA, BERT, CLEO = 1, 2, 3  # seeds
