@@ -12,7 +12,7 @@ const NEAR = 0.15; // cosine from which a newly named face may change who anothe
 const PICTURE = 320; // pixels of the longer side of a face's picture that is kept
 
 export const photos = [];
-export const shrinkers = [];
+const shrinkers = [];
 const heard = new EventTarget();
 const waiting = [];
 let running = 0,

@@ -21,8 +21,6 @@ export const words = {
   undone: "Undone",
   cancel: "Cancel",
   close: "Close",
-  back: "Back",
-  more: "Show more",
   retry: "Try again",
   loading: "Loading…",
   photosOf,
@@ -65,7 +63,6 @@ export const words = {
     choose: "Choose photos",
     folder: "Choose a folder",
     add: "Add photos",
-    addFolder: "Add a folder",
     kept: "Your photos go to your own mien server, which looks at them and forgets them. Only when you name a face is it kept: a small picture of it, with the name, on that server.",
     progress: (done, total) => `${number(done)} of ${number(total)}`,
     looking: "Looking for faces",
@@ -107,7 +104,6 @@ export const words = {
 
   naming: {
     who: "Who is this?",
-    whoAreThey: (count) => `Who is this, on ${facesOf(count)}?`,
     is: (person) => `Is this ${person}?`,
     this: "This face",
     others: (person) => `Known as ${person}`,
@@ -115,7 +111,6 @@ export const words = {
     yes: "Yes",
     somebody: "Somebody else…",
     nobody: "Nobody",
-    nobodyHint: "A face that needs no name",
     notFace: "Not a face",
     label: "Name",
     placeholder: "Type a name",
@@ -131,7 +126,6 @@ export const words = {
     had: (person) => `${person} has this face already`,
     asNobody: (count) => (count === 1 ? "Marked as nobody" : `${facesOf(count)} marked as nobody`),
     asNotFace: (count) => (count === 1 ? "Marked as not a face" : `${facesOf(count)} marked as not a face`),
-    here: "This is remembered until you close this page.",
   },
 
   review: {
@@ -189,7 +183,6 @@ export const words = {
     shown: (count) => `${peopleOf(count)} shown again`,
     mergeHeading: "Are they one person?",
     mergeText: "Their faces are put together. Which name should stay?",
-    mergeYes: "Yes, merge",
     merged: (count, name) => `${peopleOf(count)} are now ${name}`,
     forgetHeading: (names) => (names.length === 1 ? `Forget ${names[0]}?` : `Forget ${peopleOf(names.length)}?`),
     forgetText: (faces) =>
