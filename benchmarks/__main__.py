@@ -19,7 +19,6 @@ from mien.errors import needs_extra
 PARTS = {  # what each measures
     "cluster": "groups of faces: pairwise F, purity, groups with somebody wrong",
     "data": "prepared data: records per second beside files, and memory",
-    "demographics": "strangers of one age, sex or origin who are taken for one person",
     "detect": "the detector: faces found and missed, and time",
     "embed": "networks: milliseconds a crop",
     "networks": "networks that can be trained: milliseconds a face, with random weights",

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import shlex
-import tomllib
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
@@ -96,10 +95,3 @@ def test_its_file_tree_is_the_packages() -> None:
     here = {path.name for path in (pages.ROOT / "mien").iterdir()}
     here -= {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
     assert set(re.findall(r"^  (\w+(?:\.py)?)/? ", tree, re.MULTILINE)) == here
-
-
-def test_the_packages_licence_covers_the_weights() -> None:
-    if shipped():
-        project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-        assert project["license"].endswith("AND LicenseRef-mien-weights")
-        assert "mien/recognition/weights/LICENSE" in project["license-files"]

@@ -167,28 +167,6 @@ def test_openset(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
         assert named["measured"] > apart["measured"] + 0.1  # half of them are enrolled
 
 
-def test_demographics(benchmark: Run, model_file: Path, tmp_path: Path) -> None:
-    for number in range(30):
-        name = f"{20 + number}_{number % 2}_{0 if number < 15 else 3}_{number:03}.png"
-        save_photo(tmp_path / "faces" / name, number // 15, shade=3 * number)
-    save_photo(tmp_path / "faces" / "26_7_1.png", 5)  # a sex that there is no word for
-    for number in range(2):
-        save_photo(tmp_path / "faces" / f"1_0_0_{number}.png", 1, shade=number)
-    fast = ("faces", "--model", model_file, "--detector", "whole", "--threshold", "0.9")
-    document = benchmark("demographics", *fast, "--json").document
-    found = {one["group"]: one for one in document["groups"]}
-    ages = ["0 to 9", "20 to 39", "40 to 59"]
-    assert list(found) == ["adults", *ages, "male", "female", "White", "Indian"]
-    assert (document["photos"], found["adults"]["photos"]) == (32, 30)
-    assert found["White"]["pairs"] == 15 * 14 // 2  # without the children
-    ratio = found["White"]["fmr"] / found["adults"]["fmr"]
-    assert found["White"]["ratio"] == pytest.approx(ratio) and ratio > 1
-    assert found["0 to 9"]["fmr"] is None  # one pair does not tell
-    assert "Indian" in benchmark("demographics", *fast).out
-    bad = benchmark("demographics", tmp_path / "faces" / "26_7_1.png", "--model", model_file)
-    assert (bad.code, "0 usable photos" in bad.err) == (2, True)
-
-
 def test_the_slim_options(benchmark: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     from benchmarks import networks
