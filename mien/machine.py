@@ -30,7 +30,7 @@ def once(question: str, packages: tuple[str, ...], find: Callable[[], Any]) -> A
     """
     key = " | ".join([question, _processor(), *(f"{one} {_version(one)}" for one in packages)])
     kept = everything().get(key)
-    if not (isinstance(kept, dict) and kept.keys() == {"found", "seconds"}):
+    if kept is None:
         start = time.perf_counter()
         kept = {"found": find(), "seconds": round(time.perf_counter() - start, 2)}
         latest = list({**everything(), key: kept}.items())[-MOST:]
@@ -39,13 +39,19 @@ def once(question: str, packages: tuple[str, ...], find: Callable[[], Any]) -> A
     return kept["found"]
 
 
-def everything() -> dict[str, Any]:
-    """All that was found on this machine, and in how many seconds, by what was asked."""
+def everything() -> dict[str, dict[str, Any]]:
+    """What was `found` on this machine, and in how many `seconds`, by what was asked."""
     try:
         content = json.loads(_place().read_bytes())
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {
+        question: kept
+        for question, kept in content.items()
+        if isinstance(kept, dict) and kept.keys() == {"found", "seconds"}
+    }
 
 
 def _place() -> Path:

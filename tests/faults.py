@@ -18,6 +18,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -177,7 +178,8 @@ def _kill(
         done = receiver.recv()
     time.sleep(rng.uniform(0, within))
     assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it was done before
+        os.kill(process.pid, signal.SIGKILL)
     process.join()
     while True:
         try:

@@ -42,6 +42,7 @@ class Face(BaseModel):
 
     person: str | None = Field(description="null: nobody in the facebank reaches the threshold")
     score: float = Field(description="cosine in [-1, 1] with the nearest person")
+    nearest: str | None = Field(description="that person; null: nobody is enrolled")
     confidence: float = Field(description="the detector's, in [0, 1]")
     box: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright photo")
     points: list[list[float]] = Field(description="eyes, nose, mouth; x and y")
@@ -68,6 +69,7 @@ class Face(BaseModel):
         return cls(
             person=match.person,
             score=round(match.score, 6),
+            nearest=match.nearest[0].person if match.nearest else None,
             confidence=round(face.confidence, 6),
             box=face.box.astype(float).round(1).tolist(),
             points=face.points.astype(float).round(1).tolist(),
@@ -294,6 +296,14 @@ class Doubt(BaseModel):
     value: float
 
 
+class Mixed(BaseModel):
+    """A person whose photos seem to show several."""
+
+    person: str
+    photos: list[str] = Field(description="SHA-256 of those that show another than most")
+    score: float = Field(description="cosine of their mean with that of the others")
+
+
 class Point(BaseModel):
     """What a threshold would mean."""
 
@@ -312,6 +322,7 @@ class State(BaseModel):
     extrapolated: bool
     curve: list[Point]
     alike: list[Pair]
+    mixed: list[Mixed]
     doubtful: list[Doubt]
     small: list[Doubt]
     single: list[str]

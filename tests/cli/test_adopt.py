@@ -122,6 +122,10 @@ def test_every_model_takes_another_calibration(bare: Run, tmp_path: Path) -> Non
 def test_commands_take_a_calibration(bare: Run, tmp_path: Path, command: str) -> None:
     (tmp_path / "text.json").write_text("{}")
     save_people(tmp_path / "people", 1, 1)
-    paths = {"serve": (), "camera": ("0", "--no-window")}.get(command, ("people",))
+    paths = {
+        "identify": ("people", "--model", "mien-small"),
+        "camera": ("0", "--no-window", "--model", "mien-small"),
+        "serve": (),
+    }.get(command, ("people",))
     refused = bare(command, *paths, "--calibration", "text.json")
     assert refused.code == 2 and "is not what mien calibrate --json prints" in refused.err

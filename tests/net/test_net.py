@@ -115,7 +115,10 @@ def elsewhere() -> dict[str, set[str]]:
         "mien calibrate": of(Calibration),
         "mien enroll": {"dry_run"},
         "mien evaluate": of(Differentials, GroupRates) | {"models", "rates", "ratios"},
+        "mien find": {"people", "photos", "away", "skipped"},
         "mien identify": {"broken"},
+        "mien review": {"page", "questions", "people", "person", "score", "sure", "faces", "path"}
+        | {"box", "key", "named", "undone"},
         "mien speed": of(Speed) | {"photos", "processors", "runtimes"},
         "mien targets": of(Targets) - {"vectors"} | {"out", "pictures", "dim"},
         "mien train": of(LrSweep, BatchTrial),

@@ -1075,8 +1075,8 @@ def test_what_nobody_reads_is_refused(service: Running) -> None:
     both = [("photo", png(ANNA)), ("photo", png(BERT))]
     assert "2 times" in problem(ask.post("/api/v1/identify", files=both), 422)
     assert "'merg'" in problem(ask.patch(person, json={"person": "A", "merg": True}), 422)
-    vectors = {"model_id": "m", "vectors": [], "top": 3}
-    assert "'top'" in problem(ask.post("/api/v1/match", json=vectors), 422)
+    vectors = {"model_id": "m", "vectors": [], "tpo": 3}
+    assert "'tpo'" in problem(ask.post("/api/v1/match", json=vectors), 422)
     for top in ("33", "-1", "x", "1.5"):
         assert "top" in problem(ask.post("/api/v1/identify", files=photo, data={"top": top}), 422)
     assert "photo is missing" in problem(ask.post("/api/v1/identify", json={}), 422)
@@ -1114,7 +1114,7 @@ def test_a_face_has_candidates_and_a_vector_where_they_are_asked_for(service: Ru
         files = {"photo": png(ANNA, faces=fields.pop("of", 1))}
         return service.client.post("/api/v1/identify", files=files, data=fields).json()["faces"]
 
-    told = {"person", "score", "confidence", "box", "points", "turned"}
+    told = {"person", "score", "nearest", "confidence", "box", "points", "turned"}
     assert all(set(face) == told for face in faces())
     assert [len(faces(of=3, limit=number)) for number in (1, 2, 9)] == [1, 2, 3]
     (face,) = faces(limit=1, top=9, vectors=True)
@@ -1526,17 +1526,23 @@ def test_answers_are_what_the_command_line_says(
     files = {"first": photo.read_bytes(), "second": other.read_bytes()}
     compared = ask.post("/api/v1/compare", files=files).json()
     alike(compared, said("compare", str(photo), str(other), *model), "model_id")
-    photos = [("photos", one.read_bytes()) for one in (photo, other, other)]
-    groups = ask.post("/api/v1/strangers", files=photos).json()
     (tmp_path / "in").mkdir()
-    for number, (_, content) in enumerate(photos):
-        (tmp_path / f"in/{number}.png").write_bytes(content + bytes(number))
+    strange: list[dict[str, Any]] = []
+    of: list[int] = []
+    for number, path in enumerate((photo, other, other)):
+        content = path.read_bytes() + bytes(number)
+        (tmp_path / f"in/{number}.png").write_bytes(content)
+        asked = {"vectors": "true", "thumbs": "true"}
+        found = ask.post("/api/v1/identify", files={"photo": content}, data=asked).json()
+        strange += [face for face in found["faces"] if not face["person"]]
+        of += [number] * (len(strange) - len(of))
     document = said(
         "cluster", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *model, *facebank
     )
-    for one in (groups, document):
-        one["groups"] = [len(group if one is groups else group["faces"]) for group in one["groups"]]
-    alike(groups | {"skipped": []}, document, "out", "model_id")
+    groups = service.grouped(strange, of).json()
+    assert groups["threshold"] == pytest.approx(document["threshold"])
+    sizes = [len(group["faces"]) for group in document["groups"]]
+    assert list(map(len, groups["groups"])) == sizes
 
     state = ask.get("/api/v1/facebank").json()
     document = said("people", "health", "--no-look", *model, *facebank)

@@ -46,6 +46,14 @@ async def get_facebank(service: TheService) -> schema.State:
             schema.Pair(person=one.person, other=one.other, score=round(one.score, 6))
             for one in found.alike
         ],
+        mixed=[
+            schema.Mixed(
+                person=one.person,
+                photos=[photo.sha256 for photo in one.photos],
+                score=round(one.score, 6),
+            )
+            for one in found.mixed
+        ],
         doubtful=[_doubt(one.photo, one.score) for one in found.doubtful],
         small=[_doubt(photo, photo.size) for photo in found.small],
         single=list(found.single),
