@@ -73,7 +73,10 @@ _FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turns, in EXIF's numbers
 _TURNED = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # of PNG: may say which way up it is
 _END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
 _SHORT = 1 << 16  # bytes
-_LIBRAW = re.compile(rb"^unknown file: |data corrupted at|JPEG")  # what LibRaw writes to stderr
+# What LibRaw writes to stderr, and libjpeg inside it.
+_LIBRAW = re.compile(
+    rb"^unknown file: |data corrupted at|JPEG|JFIF|Adobe color|progression|scanlines"
+)
 _STDERR = Lock()  # one at a time puts another in its place
 _HARMLESS = re.compile("JFIF revision|Adobe color|Invalid SOS")  # warnings of libjpeg
 _FLIP = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # cv2.flip: 1 left-right, 0 up-down, -1 both

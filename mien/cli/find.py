@@ -95,5 +95,4 @@ def find(
         [Paths(paths)],
         notes,
         skipped,
-        code=0 if entries else console.NO,
     )
