@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -103,3 +104,12 @@ def bare(
         return Result(int(end.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture
+def exiftool() -> str:
+    """The program that knows most of what others read and write."""
+    program = shutil.which("exiftool")
+    if program is None:
+        pytest.skip("exiftool is not installed: apt-get install libimage-exiftool-perl")
+    return program

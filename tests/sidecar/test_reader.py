@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -213,15 +212,6 @@ def test_any_bytes_are_a_file_of_picasa(
     folder = tmp_path_factory.mktemp("picasa")
     (folder / ".picasa.ini").write_bytes(b"[a.jpg]\nfaces=rect64(" + data)
     assert Picasa({1: "Ann"}).regions(folder / "b.jpg") is None
-
-
-@pytest.fixture
-def exiftool() -> str:
-    """The program that knows most of what others write."""
-    program = shutil.which("exiftool")
-    if program is None:
-        pytest.skip("exiftool is not installed: apt-get install libimage-exiftool-perl")
-    return program
 
 
 def test_exiftool_writes_what_is_read(tmp_path: Path, exiftool: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -240,15 +239,6 @@ def keywords(path: Path, exiftool: str) -> dict[str, Any]:
     (found,) = json.loads(out)
     del found["SourceFile"]
     return {name: [value] if isinstance(value, str) else value for name, value in found.items()}
-
-
-@pytest.fixture
-def exiftool() -> str:
-    """The program that knows most of what others read."""
-    program = shutil.which("exiftool")
-    if program is None:
-        pytest.skip("exiftool is not installed: apt-get install libimage-exiftool-perl")
-    return program
 
 
 def test_keywords_beside_those_of_others(tmp_path: Path, exiftool: str) -> None:
